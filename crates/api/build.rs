@@ -22,8 +22,24 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     fs::write(out.join("holdfast.bin"), descriptors.encode_to_vec())?;
+    fs::write(out.join("methods.rs"), methods(&descriptors))?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
     Ok(())
+}
+
+/// A Rust array of the full paths of all methods, in the order of the files and of their declarations.
+fn methods(descriptors: &prost_types::FileDescriptorSet) -> String {
+    let mut paths = String::from("&[\n");
+    for file in &descriptors.file {
+        for service in &file.service {
+            for method in &service.method {
+                let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                paths.push_str(&format!("    {path:?},\n"));
+            }
+        }
+    }
+    paths.push(']');
+    paths
 }
 
 fn collect_protos(dir: &Path, into: &mut Vec<PathBuf>) -> std::io::Result<()> {

@@ -5,6 +5,10 @@
 /// The descriptor set of all of Holdfast's protobuf files with their imports and comments, encoded.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/holdfast.bin"));
 
+/// The full path of every method of every service, as it stands in a request: `/holdfast.reservation.v1.ReservationService/Reserve`. Tables that say
+/// something of each method are checked against it when they are compiled.
+pub const METHODS: &[&str] = include!(concat!(env!("OUT_DIR"), "/methods.rs"));
+
 /// Reasons that every Holdfast error carries.
 pub mod error {
     pub mod v1 {
