@@ -1,0 +1,176 @@
+//! One stock row: what a SKU has at a location, and how a change moves it.
+
+use crate::ids::UnixMicros;
+use std::collections::BTreeMap;
+use std::fmt;
+use thiserror::Error;
+
+/// The most units that any number of a stock row may reach; sums of them stay far from the end of a `bigint`.
+pub const LEVEL_MAX: i64 = 1_000_000_000_000;
+
+/// In what condition units are. Only sellable ones can be reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Condition {
+    /// New and for sale: these are `on_hand`.
+    Sellable,
+    /// Damaged.
+    Damaged,
+    /// Waiting for inspection.
+    QualityHold,
+    /// Refurbished, used or opened.
+    Refurbished,
+}
+
+impl Condition {
+    /// Every condition.
+    pub const ALL: [Self; 4] = [Self::Sellable, Self::Damaged, Self::QualityHold, Self::Refurbished];
+
+    /// Its name in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sellable => "SELLABLE",
+            Self::Damaged => "DAMAGED",
+            Self::QualityHold => "QUALITY_HOLD",
+            Self::Refurbished => "REFURBISHED",
+        }
+    }
+
+    /// The condition of that name in the database.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|condition| condition.as_str() == name)
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One stock row. Every number is units and from 0 to [`LEVEL_MAX`]; the default is a row that was never written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Level {
+    /// Sellable units counted, by the last count and later adjustments.
+    pub on_hand: i64,
+    /// Units in reservations that may still be confirmed.
+    pub held: i64,
+    /// Confirmed units, neither cancelled nor yet reflected by the count.
+    pub committed: i64,
+    /// Units deliberately not offered.
+    pub safety: i64,
+    /// Units that may be promised beyond what is there.
+    pub backorder: i64,
+    /// Units promised that the latest count says are not there: always [`shortfall_due`](Self::shortfall_due).
+    pub shortfall: i64,
+    /// The version of the row's newest ledger entry; 0 before the first.
+    pub version: i64,
+    /// Units that are there but must not be sold, by condition; never [`Condition::Sellable`], no zeros.
+    pub unsellable: BTreeMap<Condition, i64>,
+    /// When the vendor counted (by its own word) and the sequence of the count last taken; none before the first.
+    pub count: Option<(UnixMicros, i64)>,
+}
+
+/// A change of one stock row; all zero is no change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Delta {
+    /// Change of `on_hand`.
+    pub on_hand: i64,
+    /// Change of `held`.
+    pub held: i64,
+    /// Change of `committed`.
+    pub committed: i64,
+    /// Change of `safety`.
+    pub safety: i64,
+    /// Change of `backorder`.
+    pub backorder: i64,
+    /// Change of the units in one unsellable condition.
+    pub unsellable: Option<(Condition, i64)>,
+}
+
+/// Why a change does not fit a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum LevelProblem {
+    /// A number would fall below 0.
+    #[error("a number would fall below 0")]
+    Negative,
+    /// A number would exceed [`LEVEL_MAX`].
+    #[error("a number would exceed the most that a stock row can have")]
+    TooLarge,
+}
+
+impl Level {
+    /// `on_hand − held − committed − safety + backorder`; below 0 where more is promised or kept back than there is.
+    #[must_use]
+    pub fn free(&self) -> i64 {
+        clamp(
+            i128::from(self.on_hand) - i128::from(self.held) - i128::from(self.committed) - i128::from(self.safety)
+                + i128::from(self.backorder),
+        )
+    }
+
+    /// What can be reserved: [`free`](Self::free), never below 0.
+    #[must_use]
+    pub fn available(&self) -> i64 {
+        self.free().max(0)
+    }
+
+    /// What `shortfall` must be: promised units for which neither the count nor the backorder limit has room.
+    #[must_use]
+    pub fn shortfall_due(&self) -> i64 {
+        let over =
+            i128::from(self.held) + i128::from(self.committed) - i128::from(self.on_hand) - i128::from(self.backorder);
+        clamp(over).max(0)
+    }
+
+    /// Changes the row, sets the shortfall anew and moves to the next version.
+    ///
+    /// # Errors
+    /// [`LevelProblem`], the row then being as it was.
+    pub fn apply(&mut self, delta: &Delta) -> Result<(), LevelProblem> {
+        let on_hand = moved(self.on_hand, delta.on_hand)?;
+        let held = moved(self.held, delta.held)?;
+        let committed = moved(self.committed, delta.committed)?;
+        let safety = moved(self.safety, delta.safety)?;
+        let backorder = moved(self.backorder, delta.backorder)?;
+        let version = self.version.checked_add(1).ok_or(LevelProblem::TooLarge)?;
+        if let Some((condition, change)) = delta.unsellable {
+            let units = moved(self.unsellable.get(&condition).copied().unwrap_or(0), change)?;
+            if units == 0 {
+                self.unsellable.remove(&condition);
+            } else {
+                self.unsellable.insert(condition, units);
+            }
+        }
+        (self.on_hand, self.held, self.committed) = (on_hand, held, committed);
+        (self.safety, self.backorder, self.version) = (safety, backorder, version);
+        self.shortfall = self.shortfall_due();
+        Ok(())
+    }
+}
+
+impl Delta {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        let Self { on_hand, held, committed, safety, backorder, unsellable } = *self;
+        [on_hand, held, committed, safety, backorder].iter().all(|part| *part == 0)
+            && unsellable.is_none_or(|(_, units)| units == 0)
+    }
+}
+
+fn moved(before: i64, change: i64) -> Result<i64, LevelProblem> {
+    let after = i128::from(before) + i128::from(change);
+    if after < 0 {
+        return Err(LevelProblem::Negative);
+    }
+    if after > i128::from(LEVEL_MAX) {
+        return Err(LevelProblem::TooLarge);
+    }
+    Ok(clamp(after))
+}
+
+fn clamp(number: i128) -> i64 {
+    i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX })
+}

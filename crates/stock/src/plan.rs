@@ -1,0 +1,105 @@
+//! What a batch of operations does, decided in the order of arrival over one look at the record.
+//!
+//! Architecture invariant: every change of stock is decided here, one operation after the other; an operation happens wholly or not at all, and one that is refused
+//! leaves its neighbours as they would be without it.
+
+mod draft;
+mod reservations;
+mod stock;
+
+use crate::answer::{Answer, Refusal, StoredOperation};
+use crate::ids::{RequestId, ReservationId, RowKey, UnixMicros};
+use crate::ledger::Entry;
+use crate::level::Level;
+use crate::op::Op;
+use crate::record::Record;
+use draft::Draft;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What was read of the record, under the locks of the transaction that will write the plan.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Postgres's clock, read after the locks were got.
+    pub now: UnixMicros,
+    /// Locked stock rows. For Reserve: every row of every SKU of the cart. For operations on a reservation: the rows of its allocations. For counts and adjustments: the
+    /// rows that they name. A row that is missing here does not exist.
+    pub levels: BTreeMap<RowKey, Level>,
+    /// Locked reservations: those that an operation names, as far as they exist, and those in `due`.
+    pub records: BTreeMap<ReservationId, Record>,
+    /// The operations' own keys, as far as they have landed.
+    pub operations: BTreeMap<RequestId, StoredOperation>,
+    /// Which of `records` to expire before anything else, so that their units can be had by this batch. One that is not over, or whose rows are not all in `levels`, is
+    /// left as it is.
+    pub due: BTreeSet<ReservationId>,
+    /// Units in `levels` held by reservations that are over but not in `records`, because another transaction has them locked. They count for nobody (I5), but this
+    /// batch cannot free them: who lacks just these is told to ask again, not that there is too little.
+    pub overdue: BTreeMap<RowKey, i64>,
+}
+
+/// Bounds from the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest that a hold may last from when it was made, extensions included, in microseconds.
+    pub longest_hold_micros: i64,
+}
+
+/// What to answer, and what to write in the same transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// One answer for each operation, in their order. They hold only once everything below is committed.
+    pub answers: Vec<Result<Answer, Refusal>>,
+    /// Reservations that are new, as they stand after the batch; ids ascending.
+    pub records_inserted: Vec<Record>,
+    /// Reservations that were there and changed, as they stand after the batch; ids ascending.
+    pub records_changed: Vec<Record>,
+    /// Stock rows that changed or are new, as they stand after the batch. One whose version is the same as before has only a newer `count`.
+    pub levels: BTreeMap<RowKey, Level>,
+    /// The changes, in the order in which they happened; per row the versions follow on the row's last one without a gap.
+    pub ledger: Vec<Entry>,
+    /// The operations' own keys that landed, in the order in which they did.
+    pub operations: Vec<(RequestId, StoredOperation)>,
+}
+
+/// Decides a batch. Two operations may name the same key; the later one then finds what the earlier one did.
+#[must_use]
+pub fn plan(snapshot: Snapshot, ops: &[Op], limits: &Limits) -> Plan {
+    let mut draft = Draft::new(snapshot);
+    let answers = ops.iter().enumerate().map(|(index, op)| draft.decide(index, op, limits)).collect();
+    draft.into_plan(answers)
+}
+
+impl Draft {
+    fn decide(&mut self, index: usize, op: &Op, limits: &Limits) -> Result<Answer, Refusal> {
+        if let Some((request, payload)) = op.request()
+            && let Some(answer) = self.replay(request, payload, op)
+        {
+            return answer;
+        }
+        match op {
+            Op::Reserve { id, owner, payload, cart, hold, retry } => {
+                let claim = reservations::Claim { id: *id, owner, payload: *payload, cart };
+                self.reserve(index, &claim, *hold, *retry, limits)
+            }
+            Op::Refuse { id, owner, payload, cart, shortages } => {
+                self.refuse(&reservations::Claim { id: *id, owner, payload: *payload, cart }, shortages)
+            }
+            Op::Confirm { request, payload, id } => {
+                let done = self.confirm(index, *id);
+                self.keep(*request, *payload, *id, done)
+            }
+            Op::Release { request, payload, id } => {
+                let done = self.release(index, *id);
+                self.keep(*request, *payload, *id, done)
+            }
+            Op::Extend { request, payload, id, hold } => {
+                let done = self.extend(*id, *hold, limits);
+                self.keep(*request, *payload, *id, done)
+            }
+            Op::Expire { id } => self.expire(index, *id),
+            Op::Count { request, payload, as_of, sequence, counts, .. } => {
+                self.count(index, (*request, *payload), (*as_of, *sequence), counts)
+            }
+            Op::Adjust { request, payload, adjustments, .. } => self.adjust(index, (*request, *payload), adjustments),
+        }
+    }
+}
