@@ -1,0 +1,540 @@
+//! Errors that say what to do next, built from the details that every Holdfast error carries.
+
+use std::time::Duration;
+
+use holdfast_api::error::v1::ErrorReason;
+use tonic::transport::Error as TransportError;
+use tonic::{Code, ConnectError, Status, TimeoutExpired};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// Whether a failed call may have had its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The call changed nothing, and nothing of it can happen later.
+    Certain,
+    /// The effect may have happened or may still happen. Call again with the same key, or release the reservation.
+    Unknown,
+}
+
+/// Why a call failed, named by what the caller does next. Retries that are safe have been made already.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// There are fewer units than asked for: offer less, or something else. Certain. After an attempt whose outcome was unknown, the retry that was
+    /// told this has closed the key, so that the first attempt cannot land later.
+    #[error("not enough stock: {message}")]
+    Insufficient {
+        /// The lines that are short.
+        lines: Vec<ShortLine>,
+        /// What the server said.
+        message: String,
+    },
+    /// Holdfast does not know these SKUs (or not at these locations). Certain.
+    #[error("unknown SKU: {message}")]
+    UnknownSku {
+        /// Which, at most 20.
+        violations: Vec<Violation>,
+        /// How many in all.
+        total: u64,
+        /// What the server said.
+        message: String,
+    },
+    /// The request is malformed: correct it. Certain.
+    #[error("invalid request: {message}")]
+    Invalid {
+        /// What is wrong, field by field, at most 20.
+        violations: Vec<Violation>,
+        /// How many in all.
+        total: u64,
+        /// What the server said.
+        message: String,
+    },
+    /// The key's time lies outside the retry window: make a new key, but only if no earlier attempt with this one is open. Certain for this attempt.
+    #[error("the key is too old or from the future: {message}")]
+    KeyOutOfWindow {
+        /// What the server said.
+        message: String,
+    },
+    /// The page token is malformed or belongs to other filters: begin again at the first page. Certain.
+    #[error("the page token cannot be used: {message}")]
+    InvalidPageToken {
+        /// What the server said.
+        message: String,
+    },
+    /// The hold's time is over and its units are free: reserve again with a new key. Certain.
+    #[error("the reservation has expired: {message}")]
+    Expired {
+        /// What the server said.
+        message: String,
+    },
+    /// The reservation was released, or its key was closed by a Release: reserve again with a new key. Certain.
+    #[error("the reservation was released: {message}")]
+    Released {
+        /// What the server said.
+        message: String,
+    },
+    /// The reservation is confirmed already, so it can be neither released nor extended. Certain.
+    #[error("the reservation is confirmed: {message}")]
+    Confirmed {
+        /// What the server said.
+        message: String,
+    },
+    /// The reservation was cancelled after it was confirmed. Certain.
+    #[error("the reservation was cancelled: {message}")]
+    Cancelled {
+        /// What the server said.
+        message: String,
+    },
+    /// The change would take more units than there are. Certain.
+    #[error("stock would fall below zero: {message}")]
+    StockWouldBeNegative {
+        /// Where, and by how much.
+        lines: Vec<ShortLine>,
+        /// What the server said.
+        message: String,
+    },
+    /// The hold would last longer than is allowed: confirm it, or release it. Certain.
+    #[error("the hold cannot last that long: {message}")]
+    HoldTooLong {
+        /// What the server said.
+        message: String,
+    },
+    /// Nothing is known under this id or code. Certain.
+    #[error("not found: {message}")]
+    NotFound {
+        /// What the server said.
+        message: String,
+    },
+    /// Another resource has this code. Certain.
+    #[error("exists already: {message}")]
+    AlreadyExists {
+        /// What the server said.
+        message: String,
+    },
+    /// The key was used before with another payload: a defect of the caller's, who must make a key per intent. Certain.
+    #[error("the key was used for another request: {message}")]
+    KeyReused {
+        /// What the server said.
+        message: String,
+    },
+    /// A code that the request refers to (a vendor, a location, a SKU, a connection) does not exist: create it first. Certain.
+    #[error("unknown reference: {message}")]
+    UnknownReference {
+        /// Which, at most 20.
+        lines: Vec<ShortLine>,
+        /// What the server said.
+        message: String,
+    },
+    /// The file does not have the header, encoding or shape that was agreed. Certain.
+    #[error("the file was refused: {message}")]
+    FileRefused {
+        /// What the server said.
+        message: String,
+    },
+    /// A queue or a limit is full: come back later. Certain.
+    #[error("overloaded: {message}")]
+    Overloaded {
+        /// How long to wait at least, if the server said.
+        retry_after: Option<Duration>,
+        /// What the server said.
+        message: String,
+    },
+    /// The message is larger than the server takes: send less at once. Certain.
+    #[error("the message is too large: {message}")]
+    TooLarge {
+        /// What the server said.
+        message: String,
+    },
+    /// The call has no valid credentials. Certain.
+    #[error("not authenticated: {message}")]
+    Unauthenticated {
+        /// What the server said.
+        message: String,
+    },
+    /// This caller may not call this method. Certain.
+    #[error("not allowed: {message}")]
+    NotAllowed {
+        /// What the server said.
+        message: String,
+    },
+    /// The server does not have this method: it is older than the client, or another service. Certain.
+    #[error("not supported by this server: {message}")]
+    Unsupported {
+        /// What the server said.
+        message: String,
+    },
+    /// No connection could be made, so nothing was sent. Certain.
+    #[error("no connection: {message}")]
+    Unreachable {
+        /// What the network said.
+        message: String,
+    },
+    /// Nobody knows whether the effect happened: the answer did not come in time or was lost, a store did not answer, or the server failed. Unknown:
+    /// call again with the same key, or release.
+    #[error("outcome unknown after {attempts} attempt(s): {message}")]
+    Unknown {
+        /// Attempts made.
+        attempts: u32,
+        /// What the last attempt said.
+        message: String,
+    },
+}
+
+impl Error {
+    /// Whether the effect may have happened.
+    pub fn outcome(&self) -> Outcome {
+        if matches!(self, Self::Unknown { .. }) { Outcome::Unknown } else { Outcome::Certain }
+    }
+
+    /// The reason as the server names it (`INSUFFICIENT_STOCK`, …), for logs and people; `None` where it came from the network or the clock.
+    pub fn reason(&self) -> Option<&'static str> {
+        let reason = match self {
+            Self::Insufficient { .. } => ErrorReason::InsufficientStock,
+            Self::UnknownSku { .. } => ErrorReason::UnknownSku,
+            Self::Invalid { .. } => ErrorReason::InvalidField,
+            Self::KeyOutOfWindow { .. } => ErrorReason::KeyOutOfWindow,
+            Self::InvalidPageToken { .. } => ErrorReason::InvalidPageToken,
+            Self::Expired { .. } => ErrorReason::ReservationExpired,
+            Self::Released { .. } => ErrorReason::ReservationReleased,
+            Self::Confirmed { .. } => ErrorReason::ReservationConfirmed,
+            Self::Cancelled { .. } => ErrorReason::ReservationCancelled,
+            Self::StockWouldBeNegative { .. } => ErrorReason::StockWouldBeNegative,
+            Self::HoldTooLong { .. } => ErrorReason::HoldTooLong,
+            Self::NotFound { .. } => ErrorReason::NotFound,
+            Self::AlreadyExists { .. } => ErrorReason::AlreadyExists,
+            Self::KeyReused { .. } => ErrorReason::KeyReused,
+            Self::UnknownReference { .. } => ErrorReason::UnknownReference,
+            Self::FileRefused { .. } => ErrorReason::FileRefused,
+            Self::Overloaded { .. } => ErrorReason::Overloaded,
+            Self::TooLarge { .. } => ErrorReason::MessageTooLarge,
+            Self::Unauthenticated { .. } => ErrorReason::Unauthenticated,
+            Self::NotAllowed { .. } => ErrorReason::MethodNotAllowed,
+            Self::Unsupported { .. } => ErrorReason::UnknownMethod,
+            Self::Unreachable { .. } | Self::Unknown { .. } => return None,
+        };
+        reason.as_str_name().strip_prefix(REASON_PREFIX)
+    }
+
+    /// True if this answer also settles what earlier attempts with the same key did: they did nothing and never will.
+    fn settles_earlier_attempts(&self) -> bool {
+        match self {
+            // Told to a marked retry, so the key is closed; or a final state of the reservation; or the key belongs to another payload.
+            Self::Insufficient { .. }
+            | Self::Expired { .. }
+            | Self::Released { .. }
+            | Self::Confirmed { .. }
+            | Self::Cancelled { .. }
+            | Self::KeyReused { .. }
+            // The same payload was as wrong the first time.
+            | Self::Invalid { .. } => true,
+            Self::UnknownSku { .. }
+            | Self::KeyOutOfWindow { .. }
+            | Self::InvalidPageToken { .. }
+            | Self::StockWouldBeNegative { .. }
+            | Self::HoldTooLong { .. }
+            | Self::NotFound { .. }
+            | Self::AlreadyExists { .. }
+            | Self::UnknownReference { .. }
+            | Self::FileRefused { .. }
+            | Self::Overloaded { .. }
+            | Self::TooLarge { .. }
+            | Self::Unauthenticated { .. }
+            | Self::NotAllowed { .. }
+            | Self::Unsupported { .. }
+            | Self::Unreachable { .. }
+            | Self::Unknown { .. } => false,
+        }
+    }
+}
+
+/// A line that is short, or a thing that is not as the request needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShortLine {
+    /// What it is about: a SKU, a SKU and its location, or a code.
+    pub subject: String,
+    /// Units asked for, where the server said.
+    pub requested: Option<i64>,
+    /// Units there, where the server said.
+    pub available: Option<i64>,
+    /// The server's words.
+    pub description: String,
+}
+
+/// A field that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The field's path, for example `lines[2].quantity`.
+    pub field: String,
+    /// What is wrong with it.
+    pub description: String,
+}
+
+/// How one attempt failed: the error that it would be, and what a retry has to know.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// True where the same request may be sent again.
+    pub(crate) retryable: bool,
+    /// The server's wish: not before this.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// No answer came within the time that the attempt had.
+    pub(crate) fn no_answer(waited: Duration) -> Self {
+        let message = format!("no answer within {} ms", waited.as_millis());
+        Self { error: Error::Unknown { attempts: 1, message }, retryable: true, retry_after: None }
+    }
+
+    /// What the server or the network said.
+    pub(crate) fn from_status(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let retry_after = details.retry_info().and_then(|info| info.retry_delay);
+        let error = match reason(&details) {
+            Some(reason) => from_reason(reason, status, &details, retry_after),
+            None => from_code(status, retry_after),
+        };
+        let retryable = match &error {
+            Error::Overloaded { retry_after, .. } => retry_after.is_some(),
+            Error::Unreachable { .. } => true,
+            // Of the unknown ones, only those that another attempt may settle: not a defect of the server's.
+            Error::Unknown { .. } => {
+                came_from_network(status) || matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
+            }
+            _ => false,
+        };
+        Self { error, retryable, retry_after }
+    }
+
+    /// The error to hand out when no further attempt is made. `unknown_before` says that an earlier attempt's outcome is open.
+    pub(crate) fn into_error(self, attempts: u32, unknown_before: bool) -> Error {
+        match self.error {
+            Error::Unknown { message, .. } => Error::Unknown { attempts, message },
+            error if unknown_before && !error.settles_earlier_attempts() => {
+                Error::Unknown { attempts, message: error.to_string() }
+            }
+            error => error,
+        }
+    }
+}
+
+const DOMAIN: &str = "holdfast";
+const REASON_PREFIX: &str = "ERROR_REASON_";
+
+fn reason(details: &ErrorDetails) -> Option<ErrorReason> {
+    let info = details.error_info().filter(|info| info.domain == DOMAIN)?;
+    ErrorReason::from_str_name(&format!("{REASON_PREFIX}{}", info.reason))
+}
+
+fn from_reason(reason: ErrorReason, status: &Status, details: &ErrorDetails, retry_after: Option<Duration>) -> Error {
+    let message = status.message().to_owned();
+    match reason {
+        ErrorReason::InvalidField => {
+            let (violations, total) = violations(details);
+            Error::Invalid { violations, total, message }
+        }
+        ErrorReason::UnknownSku => {
+            let (violations, total) = violations(details);
+            Error::UnknownSku { violations, total, message }
+        }
+        ErrorReason::KeyOutOfWindow => Error::KeyOutOfWindow { message },
+        ErrorReason::InvalidPageToken => Error::InvalidPageToken { message },
+        ErrorReason::InsufficientStock => Error::Insufficient { lines: short_lines(details), message },
+        ErrorReason::ReservationExpired => Error::Expired { message },
+        ErrorReason::ReservationReleased => Error::Released { message },
+        ErrorReason::ReservationConfirmed => Error::Confirmed { message },
+        ErrorReason::ReservationCancelled => Error::Cancelled { message },
+        ErrorReason::StockWouldBeNegative => Error::StockWouldBeNegative { lines: short_lines(details), message },
+        ErrorReason::HoldTooLong => Error::HoldTooLong { message },
+        ErrorReason::NotFound => Error::NotFound { message },
+        ErrorReason::AlreadyExists => Error::AlreadyExists { message },
+        ErrorReason::KeyReused => Error::KeyReused { message },
+        ErrorReason::UnknownReference => Error::UnknownReference { lines: short_lines(details), message },
+        ErrorReason::FileRefused => Error::FileRefused { message },
+        ErrorReason::Overloaded => Error::Overloaded { retry_after, message },
+        ErrorReason::MessageTooLarge => Error::TooLarge { message },
+        ErrorReason::Unauthenticated => Error::Unauthenticated { message },
+        ErrorReason::MethodNotAllowed => Error::NotAllowed { message },
+        ErrorReason::UnknownMethod => Error::Unsupported { message },
+        ErrorReason::Unspecified
+        | ErrorReason::StoreUnavailable
+        | ErrorReason::ShuttingDown
+        | ErrorReason::DeadlineExceeded
+        | ErrorReason::Internal => Error::Unknown { attempts: 1, message },
+    }
+}
+
+/// Errors that are not Holdfast's own: from a proxy, from tonic, from the network. Whatever is not surely without effect is unknown.
+fn from_code(status: &Status, retry_after: Option<Duration>) -> Error {
+    let message = words(status);
+    if never_sent(status) {
+        return Error::Unreachable { message };
+    }
+    if came_from_network(status) {
+        return Error::Unknown { attempts: 1, message };
+    }
+    match status.code() {
+        Code::ResourceExhausted => Error::Overloaded { retry_after, message },
+        Code::OutOfRange => Error::TooLarge { message },
+        Code::Unauthenticated => Error::Unauthenticated { message },
+        Code::PermissionDenied => Error::NotAllowed { message },
+        Code::Unimplemented => Error::Unsupported { message },
+        Code::InvalidArgument => Error::Invalid { violations: Vec::new(), total: 0, message },
+        Code::NotFound => Error::NotFound { message },
+        Code::AlreadyExists => Error::AlreadyExists { message },
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => Error::Unknown { attempts: 1, message },
+    }
+}
+
+/// The status and what is behind it, so that "transport error" becomes "transport error: connection refused".
+fn words(status: &Status) -> String {
+    let mut words = status.message().to_owned();
+    let mut source = std::error::Error::source(status);
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !words.contains(&text) {
+            words = if words.is_empty() { text } else { format!("{words}: {text}") };
+        }
+        source = cause.source();
+    }
+    if words.is_empty() { format!("{:?}", status.code()) } else { words }
+}
+
+/// True if no connection could be made, so that the request never left.
+fn never_sent(status: &Status) -> bool {
+    causes(status).any(|cause| cause.is::<ConnectError>())
+}
+
+/// True if the status was made on this side, from an error of the connection, and not sent by a server.
+fn came_from_network(status: &Status) -> bool {
+    causes(status).any(|cause| cause.is::<TransportError>() || cause.is::<TimeoutExpired>())
+        || std::error::Error::source(status).is_some()
+}
+
+fn causes(status: &Status) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(status), |cause| cause.source())
+}
+
+fn violations(details: &ErrorDetails) -> (Vec<Violation>, u64) {
+    let violations: Vec<_> = details
+        .bad_request()
+        .map(|bad| bad.field_violations.as_slice())
+        .unwrap_or_default()
+        .iter()
+        .map(|violation| Violation { field: violation.field.clone(), description: violation.description.clone() })
+        .collect();
+    let said = details.error_info().and_then(|info| info.metadata.get("violations")?.parse().ok());
+    let total = said.unwrap_or(violations.len() as u64);
+    (violations, total)
+}
+
+fn short_lines(details: &ErrorDetails) -> Vec<ShortLine> {
+    details
+        .precondition_failure()
+        .map(|failure| failure.violations.as_slice())
+        .unwrap_or_default()
+        .iter()
+        .map(|violation| ShortLine {
+            subject: violation.subject.clone(),
+            requested: number_after(&violation.description, "requested"),
+            available: number_after(&violation.description, "available"),
+            description: violation.description.clone(),
+        })
+        .collect()
+}
+
+/// The number that follows `word` in `text`: the details of a short line are "requested 3, available 1".
+fn number_after(text: &str, word: &str) -> Option<i64> {
+    let rest = text.split_once(word)?.1.trim_start_matches([' ', ':', '=']);
+    let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '-').map_or(rest, |end| &rest[..end]);
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(reason: ErrorReason, code: Code) -> Status {
+        let reason = reason.as_str_name().strip_prefix(REASON_PREFIX).unwrap();
+        let details = ErrorDetails::with_error_info(reason, DOMAIN, []);
+        Status::with_error_details(code, "words", details)
+    }
+
+    fn all_reasons() -> impl Iterator<Item = ErrorReason> {
+        (1..100).map_while(|number| ErrorReason::try_from(number).ok())
+    }
+
+    #[test]
+    fn every_reason_becomes_an_error_that_keeps_its_name() {
+        assert_eq!(all_reasons().count(), 25);
+        for reason in all_reasons() {
+            let error = Failure::from_status(&status(reason, Code::Internal)).error;
+            match error.reason() {
+                Some(name) => assert_eq!(format!("{REASON_PREFIX}{name}"), reason.as_str_name()),
+                None => assert_eq!(error.outcome(), Outcome::Unknown, "{reason:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_store_the_clock_and_defects_leave_the_outcome_unknown() {
+        for reason in all_reasons() {
+            let unknown = matches!(
+                reason,
+                ErrorReason::StoreUnavailable
+                    | ErrorReason::ShuttingDown
+                    | ErrorReason::DeadlineExceeded
+                    | ErrorReason::Internal
+            );
+            let error = Failure::from_status(&status(reason, Code::Unavailable)).error;
+            assert_eq!(error.outcome() == Outcome::Unknown, unknown, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_short_line_has_its_numbers() {
+        let mut details = ErrorDetails::with_error_info("INSUFFICIENT_STOCK", DOMAIN, []);
+        details.add_precondition_failure_violation("INSUFFICIENT_STOCK", "CHAIR", "requested 3, available 1");
+        let status = Status::with_error_details(Code::FailedPrecondition, "short", details);
+        let Error::Insufficient { lines, .. } = Failure::from_status(&status).error else { panic!("not insufficient") };
+        assert_eq!(lines[0].subject, "CHAIR");
+        assert_eq!((lines[0].requested, lines[0].available), (Some(3), Some(1)));
+    }
+
+    #[test]
+    fn violations_come_with_their_total() {
+        let metadata = [("violations".to_owned(), "101".to_owned())];
+        let mut details = ErrorDetails::with_error_info("INVALID_FIELD", DOMAIN, metadata);
+        details.add_bad_request_violation("lines[0].quantity", "must be at least 1");
+        let status = Status::with_error_details(Code::InvalidArgument, "bad", details);
+        let Error::Invalid { violations, total, .. } = Failure::from_status(&status).error else {
+            panic!("not invalid")
+        };
+        assert_eq!(total, 101);
+        assert_eq!(violations[0].field, "lines[0].quantity");
+    }
+
+    #[test]
+    fn a_no_after_an_open_attempt_is_only_certain_if_it_settles_that_attempt() {
+        let after = |reason| Failure::from_status(&status(reason, Code::FailedPrecondition)).into_error(2, true);
+        assert_eq!(after(ErrorReason::InsufficientStock).outcome(), Outcome::Certain);
+        assert_eq!(after(ErrorReason::ReservationReleased).outcome(), Outcome::Certain);
+        assert_eq!(after(ErrorReason::Overloaded).outcome(), Outcome::Unknown);
+        assert_eq!(after(ErrorReason::KeyOutOfWindow).outcome(), Outcome::Unknown);
+        assert_eq!(after(ErrorReason::StockWouldBeNegative).outcome(), Outcome::Unknown);
+    }
+
+    #[test]
+    fn another_domains_error_is_not_taken_for_holdfasts() {
+        let details = ErrorDetails::with_error_info("INSUFFICIENT_STOCK", "example.com", []);
+        let status = Status::with_error_details(Code::Aborted, "proxy", details);
+        assert_eq!(Failure::from_status(&status).error.outcome(), Outcome::Unknown);
+    }
+}

@@ -1,0 +1,123 @@
+//! Stock itself: availability, levels, counts, adjustments and the ledger.
+
+use std::time::Duration;
+
+use holdfast_api::reservation::v1::stock_service_client::StockServiceClient;
+use holdfast_api::reservation::v1::{
+    AdjustStockRequest, AdjustStockResponse, Adjustment, ApplyCountsRequest, ApplyCountsResponse,
+    BatchGetAvailabilityRequest, BatchGetAvailabilityResponse, GetStockRequest, GetStockResponse,
+    ListLedgerEntriesRequest, ListLedgerEntriesResponse, ListStockRequest, ListStockResponse, ReadSource,
+};
+use tonic::transport::Channel;
+
+use crate::connection::{ANSWER_BYTES_MAX, Connection, unary};
+use crate::error::Error;
+use crate::keys::RequestKey;
+use crate::retry::RetryPolicy;
+
+/// Reads stock and changes it. The connection is the same as the reservations'.
+#[derive(Debug, Clone)]
+pub struct StockClient {
+    connection: Connection,
+    grpc: StockServiceClient<Channel>,
+}
+
+impl StockClient {
+    /// A handle on the service that `connection` reaches.
+    pub fn new(connection: &Connection) -> Self {
+        let grpc = StockServiceClient::new(connection.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        Self { connection: connection.clone(), grpc }
+    }
+
+    /// The same handle, with calls that may take `deadline` in all.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { connection: self.connection.with_deadline(deadline), grpc: self.grpc.clone() }
+    }
+
+    /// The same handle, with another retry policy.
+    #[must_use]
+    pub fn with_retry(&self, retry: RetryPolicy) -> Self {
+        Self { connection: self.connection.with_retry(retry), grpc: self.grpc.clone() }
+    }
+
+    /// Says what could be reserved now, for 1 to 1,000 SKUs, in their order. Only a Reserve decides.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]. As any call: [`Error::Overloaded`], [`Error::Unreachable`], [`Error::Unknown`], and those of who may call. Reading
+    /// changes nothing.
+    pub async fn batch_get_availability(
+        &self,
+        skus: Vec<String>,
+        source: ReadSource,
+    ) -> Result<BatchGetAvailabilityResponse, Error> {
+        unary!(self, batch_get_availability, BatchGetAvailabilityRequest { skus: skus.clone(), source: source.into() })
+    }
+
+    /// Reads a SKU's stock at every location from Postgres.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NotFound`]. As any call: [`Error::Overloaded`], [`Error::Unreachable`], [`Error::Unknown`], and those of who
+    /// may call. Reading changes nothing.
+    pub async fn get_stock(&self, sku: &str) -> Result<GetStockResponse, Error> {
+        unary!(self, get_stock, GetStockRequest { sku: sku.to_owned() })
+    }
+
+    /// Reads a page of stock rows, in the order of SKU and location.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::InvalidPageToken`]. As any call: [`Error::Overloaded`], [`Error::Unreachable`], [`Error::Unknown`], and
+    /// those of who may call. Reading changes nothing.
+    pub async fn list_stock(&self, request: ListStockRequest) -> Result<ListStockResponse, Error> {
+        unary!(self, list_stock, request.clone())
+    }
+
+    /// Sets what a vendor counted. `request.request_id` is replaced by `key`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::KeyReused`], [`Error::Overloaded`]: nothing was applied. As any call, [`Error::Unknown`] among them: then
+    /// the effect may have happened, call again with the same key.
+    pub async fn apply_counts(
+        &self,
+        key: RequestKey,
+        request: ApplyCountsRequest,
+    ) -> Result<ApplyCountsResponse, Error> {
+        unary!(self, apply_counts, ApplyCountsRequest { request_id: key.to_string(), ..request.clone() })
+    }
+
+    /// Adds or removes units for a stated reason; all adjustments, or none.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::UnknownSku`], [`Error::StockWouldBeNegative`], [`Error::KeyReused`]: nothing was changed. As any call,
+    /// [`Error::Unknown`] among them: then the effect may have happened, call again with the same key.
+    pub async fn adjust_stock(
+        &self,
+        key: RequestKey,
+        adjustments: Vec<Adjustment>,
+        actor: &str,
+        note: &str,
+    ) -> Result<AdjustStockResponse, Error> {
+        unary!(
+            self,
+            adjust_stock,
+            AdjustStockRequest {
+                request_id: key.to_string(),
+                adjustments: adjustments.clone(),
+                actor: actor.to_owned(),
+                note: note.to_owned(),
+            }
+        )
+    }
+
+    /// Reads a page of a SKU's ledger, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::InvalidPageToken`]. As any call: [`Error::Overloaded`], [`Error::Unreachable`], [`Error::Unknown`], and
+    /// those of who may call. Reading changes nothing.
+    pub async fn list_ledger_entries(
+        &self,
+        request: ListLedgerEntriesRequest,
+    ) -> Result<ListLedgerEntriesResponse, Error> {
+        unary!(self, list_ledger_entries, request.clone())
+    }
+}
