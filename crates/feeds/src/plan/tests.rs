@@ -1,0 +1,160 @@
+//! What a file's rows come to, mode by mode.
+
+use super::*;
+use crate::formats::csv::CsvSchema;
+
+/// A file of `code quantity` rows.
+fn file(rows: &str) -> ParsedFile {
+    let header = ["code".to_owned(), "stock".to_owned()];
+    let schema = CsvSchema::new("|", &header, "code", "stock").unwrap();
+    let text = format!("code|stock\n{}", rows.split_whitespace().collect::<Vec<_>>().join("\n").replace('=', "|"));
+    schema.parse(text.as_bytes(), 1000).unwrap()
+}
+
+/// Offers as `code:SKU` or `code:SKU*pack`.
+fn offers(text: &str) -> HashMap<String, Offer> {
+    text.split_whitespace()
+        .map(|offer| {
+            let (code, sku) = offer.split_once(':').unwrap();
+            let (sku, pack) = sku.split_once('*').unwrap_or((sku, "1"));
+            (code.to_owned(), Offer { sku: sku.to_owned(), pack_size: pack.parse().unwrap() })
+        })
+        .collect()
+}
+
+/// Known codes as `code:SKU=units`, `code:SKU` (never readable) or `code` (never mapped).
+fn known(text: &str) -> Vec<KnownKey> {
+    text.split_whitespace()
+        .map(|known| {
+            let (code, rest) = known.split_once(':').map_or((known, None), |(code, rest)| (code, Some(rest)));
+            let (sku, units) = rest.map_or((None, None), |rest| match rest.split_once('=') {
+                Some((sku, units)) => (Some(sku), Some(units.parse().unwrap())),
+                None => (Some(rest), None),
+            });
+            KnownKey { vendor_sku: code.to_owned(), sku: sku.map(str::to_owned), units }
+        })
+        .collect()
+}
+
+fn counts(plan: &Plan) -> String {
+    plan.counts.iter().map(|count| format!("{}={}", count.sku, count.units)).collect::<Vec<_>>().join(" ")
+}
+
+/// Rows as `line:code:fate`.
+fn rows(plan: &Plan) -> String {
+    let show = |row: &PlannedRow| format!("{}:{}:{:?}", row.line, row.vendor_sku, row.fate);
+    plan.rows.iter().map(show).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_row_counts_for_the_sku_of_its_offer_in_the_skus_units() {
+    let plan = plan(Mode::Partial, &file("a=3 b=2 c=1"), &offers("a:CHAIR b:CUP*12"), &[]);
+    assert_eq!(counts(&plan), "CHAIR=3 CUP=24");
+    assert_eq!(rows(&plan), "2:a:Counted 3:b:Counted 4:c:Unmapped");
+    assert_eq!(plan.rows[1].units, Some(24));
+}
+
+#[test]
+fn different_codes_of_one_sku_add_up_and_say_so() {
+    let plan = plan(Mode::Partial, &file("single=5 dozen=2"), &offers("single:CUP dozen:CUP*12"), &[]);
+    assert_eq!(counts(&plan), "CUP=29");
+    for row in &plan.rows {
+        assert_eq!(row.note, "2 codes are this SKU, 29 units together");
+    }
+    assert_eq!((plan.rows[0].units, plan.rows[1].units), (Some(5), Some(24)));
+}
+
+#[test]
+fn the_same_code_twice_never_adds_up() {
+    let plan = plan(Mode::Partial, &file("a=5 a=7 b=3 b=3"), &offers("a:CHAIR b:CUP"), &[]);
+    assert_eq!(counts(&plan), "CHAIR=5 CUP=3");
+    assert!(plan.rows[1].note.contains("R7"), "{}", plan.rows[1].note);
+    assert_eq!(plan.rows[1].units, Some(5), "the report says what was taken");
+}
+
+#[test]
+fn absent_from_a_full_file_is_gone_and_reported_on_line_0() {
+    let plan = plan(Mode::Full, &file("a=3"), &offers("a:CHAIR"), &known("a:CHAIR=4 b:CUP=9 c"));
+    assert_eq!(counts(&plan), "CHAIR=3 CUP=0");
+    assert_eq!(rows(&plan), "2:a:Counted 0:b:Counted");
+    assert_eq!(plan.rows[1].units, Some(0));
+    assert_eq!(plan.rows[1].note, "absent from a FULL file: gone");
+}
+
+#[test]
+fn absent_from_a_partial_file_changes_nothing() {
+    let plan = plan(Mode::Partial, &file("a=3"), &offers("a:CHAIR"), &known("a:CHAIR=4 b:CUP=9"));
+    assert_eq!(counts(&plan), "CHAIR=3");
+    assert_eq!(rows(&plan), "2:a:Counted");
+}
+
+#[test]
+fn a_partial_file_with_one_code_of_a_sku_keeps_what_the_other_said() {
+    let plan = plan(Mode::Partial, &file("single=5"), &offers("single:CUP"), &known("single:CUP=7 dozen:CUP=24"));
+    assert_eq!(counts(&plan), "CUP=29");
+    assert_eq!(plan.rows[0].note, "2 codes are this SKU, 29 units together, 1 of them as it said in an earlier file");
+}
+
+#[test]
+fn a_full_file_without_one_code_of_a_sku_counts_only_the_other() {
+    let plan = plan(Mode::Full, &file("single=5"), &offers("single:CUP"), &known("single:CUP=7 dozen:CUP=24"));
+    assert_eq!(counts(&plan), "CUP=5");
+    assert_eq!(rows(&plan), "2:single:Counted 0:dozen:Counted");
+}
+
+#[test]
+fn a_row_that_cannot_be_read_leaves_its_sku_as_it_is() {
+    for mode in [Mode::Full, Mode::Partial] {
+        let plan = plan(mode, &file("a=1.5 b=>50 c=2"), &offers("a:CHAIR b:CUP c:LAMP"), &known("a:CHAIR=4"));
+        assert_eq!(counts(&plan), "LAMP=2", "{mode:?}");
+        assert_eq!(rows(&plan), "2:a:Rejected 3:b:Rejected 4:c:Counted", "{mode:?}");
+    }
+}
+
+#[test]
+fn an_unreadable_code_counts_on_beside_a_readable_one_of_its_sku() {
+    let plan =
+        plan(Mode::Full, &file("single=5 dozen=2.0"), &offers("single:CUP dozen:CUP*12"), &known("dozen:CUP=24"));
+    assert_eq!(counts(&plan), "CUP=29");
+    assert_eq!(rows(&plan), "2:single:Counted 3:dozen:Rejected");
+}
+
+#[test]
+fn a_code_that_became_another_skus_takes_its_units_with_it() {
+    let plan = plan(Mode::Partial, &file("a=3"), &offers("a:NEW"), &known("a:OLD=4"));
+    assert_eq!(counts(&plan), "NEW=3 OLD=0");
+    assert_eq!(plan.rows[1].note, "the code became SKU NEW");
+}
+
+#[test]
+fn a_known_code_whose_offer_is_missing_does_not_zero_its_sku() {
+    let plan = plan(Mode::Full, &file("a=3"), &offers(""), &known("a:CHAIR=4"));
+    assert_eq!(counts(&plan), "");
+    assert_eq!(rows(&plan), "2:a:Unmapped");
+}
+
+#[test]
+fn more_than_a_billion_units_are_rejected_not_wrapped() {
+    let one = plan(Mode::Partial, &file("a=1000000000"), &offers("a:CHAIR*2"), &[]);
+    assert_eq!((counts(&one).as_str(), rows(&one).as_str()), ("", "2:a:Rejected"));
+    let huge = plan(Mode::Partial, &file("a=1000000000"), &offers("a:CHAIR*18446744073709551615"), &[]);
+    assert_eq!(counts(&huge), "");
+    let both = plan(Mode::Partial, &file("a=600000000 b=600000000"), &offers("a:CHAIR b:CHAIR"), &[]);
+    assert_eq!((counts(&both).as_str(), rows(&both).as_str()), ("", "2:a:Rejected 3:b:Rejected"));
+    let most = plan(Mode::Partial, &file("a=600000000 b=400000000"), &offers("a:CHAIR b:CHAIR"), &[]);
+    assert_eq!(counts(&most), "CHAIR=1000000000");
+}
+
+#[test]
+fn a_spreadsheets_code_is_not_guessed() {
+    let plan = plan(Mode::Partial, &file("9831287423305.0=3"), &offers("9831287423305:CHAIR"), &[]);
+    assert_eq!((counts(&plan).as_str(), rows(&plan).as_str()), ("", "2:9831287423305.0:Unmapped"));
+    assert!(plan.rows[0].note.contains("spreadsheet"), "{}", plan.rows[0].note);
+}
+
+#[test]
+fn the_gate_is_told_which_known_codes_are_gone() {
+    let facts = facts(Mode::Full, &file("a=3 b=x d=1"), &known("a:CHAIR=1 b:CUP=2 c:LAMP=3 e"));
+    assert_eq!((facts.rows, facts.rows_unreadable), (3, 1));
+    assert_eq!((facts.keys_known, facts.keys_gone), (4, 2), "an unreadable row is not an absent one");
+}

@@ -1,0 +1,115 @@
+//! Real vendors' CSV files, where they are at hand: they are not part of the project.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+use std::{collections::HashMap, fs, path::PathBuf};
+
+use holdfast_feeds::{
+    formats::{ParsedFile, csv::CsvSchema},
+    guards::file::{self, FileLimits},
+    observation::Mode,
+    plan::{Fate, KnownKey, Offer, facts, plan},
+};
+
+/// The folder beside the project in which real files may lie.
+fn folder(name: &str) -> Option<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name);
+    if !folder.is_dir() {
+        eprintln!("skipped: ../shared/data/{name} is not at hand");
+        return None;
+    }
+    Some(folder)
+}
+
+fn files(name: &str) -> Vec<(String, Vec<u8>)> {
+    let Some(folder) = folder(name) else { return Vec::new() };
+    let mut files: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+fn schema(delimiter: &str, header: &str, key: &str, quantity: &str) -> CsvSchema {
+    let columns: Vec<String> = header.split(',').map(str::to_owned).collect();
+    CsvSchema::new(delimiter, &columns, key, quantity).unwrap()
+}
+
+const MARKETPLACE: &str = "product_code,price_gross,vat,currency,stock,name";
+
+#[test]
+fn five_marketplace_imports_pass_until_the_delimiter_changes_overnight() {
+    let registered = schema(",", MARKETPLACE, "product_code", "stock");
+    let changed = schema(";", MARKETPLACE, "product_code", "stock");
+    let mut known: Vec<KnownKey> = Vec::new();
+    for (at, (name, bytes)) in files("csv_marketplace").into_iter().enumerate() {
+        let file = match registered.parse(&bytes, 10_000) {
+            Ok(file) => file,
+            Err(refusal) => {
+                assert!(at >= 3, "{name}: {refusal}");
+                assert!(refusal.to_string().contains("the delimiter is `;` instead of `,`"), "{name}: {refusal}");
+                changed.parse(&bytes, 10_000).unwrap()
+            }
+        };
+        let facts = facts(Mode::Full, &file, &known);
+        assert_eq!(file::check(&FileLimits::default(), &facts), [], "{name}");
+        let offers = every_code(&file);
+        let plan = plan(Mode::Full, &file, &offers, &known);
+        assert!(plan.rows.iter().all(|row| row.fate == Fate::Counted), "{name}");
+        assert_eq!(plan.counts.len() as u64, facts.rows + facts.keys_gone, "{name}");
+        known = offers
+            .into_iter()
+            .map(|(vendor_sku, offer)| KnownKey { vendor_sku, sku: Some(offer.sku), units: Some(1) })
+            .collect();
+    }
+}
+
+#[test]
+fn a_marketplace_import_cut_off_in_the_middle_is_held() {
+    let registered = schema(",", MARKETPLACE, "product_code", "stock");
+    let Some((_, bytes)) = files("csv_marketplace").into_iter().next() else { return };
+    let whole = registered.parse(&bytes, 10_000).unwrap();
+    let known: Vec<KnownKey> = every_code(&whole)
+        .into_iter()
+        .map(|(vendor_sku, offer)| KnownKey { vendor_sku, sku: Some(offer.sku), units: Some(1) })
+        .collect();
+    let cut = registered.parse(&bytes[..bytes.len() / 2], 10_000).unwrap();
+    assert_eq!(file::check(&FileLimits::default(), &facts(Mode::Full, &cut, &known)).len(), 1);
+}
+
+#[test]
+fn a_shops_product_export_is_read_row_by_row() {
+    for (name, bytes) in files("csv_shopify") {
+        let first = String::from_utf8(bytes.clone()).unwrap();
+        let header = first.lines().next().unwrap().to_owned();
+        let schema = schema(",", &header, "Variant SKU", "Variant Inventory Qty");
+        let file = schema.parse(&bytes, 10_000).unwrap();
+        let records = csv::Reader::from_reader(bytes.as_slice()).records().count() as u64;
+        assert_eq!(file.rows(), records, "{name}: as many rows as another reader finds");
+    }
+}
+
+#[test]
+fn an_export_with_blank_and_negative_quantities_says_row_by_row_what_it_is() {
+    let Some(folder) = folder("misc") else { return };
+    let bytes = fs::read(folder.join("merchant_sku_inventory_restock_valid_invalid_combos.tsv")).unwrap();
+    let schema = schema("\t", "Merchant SKU,Inventory,Restock Date,note", "Merchant SKU", "Inventory");
+    let file = schema.parse(&bytes, 100).unwrap();
+    let plan = plan(Mode::Partial, &file, &every_code(&file), &[]);
+    for row in &plan.rows {
+        let (fate, units) = match row.raw_quantity.as_str() {
+            "" => (Fate::Rejected, None),
+            "-999" => (Fate::Counted, Some(0)),
+            number => (Fate::Counted, Some(number.parse().unwrap())),
+        };
+        assert_eq!((row.fate, row.units), (fate, units), "{row:?}");
+    }
+}
+
+/// An offer for each code, the SKU called by the code.
+fn every_code(file: &ParsedFile) -> HashMap<String, Offer> {
+    let codes = file.observations.iter().map(|row| row.key.value().to_owned());
+    codes.map(|code| (code.clone(), Offer { sku: format!("SKU-{code}"), pack_size: 1 })).collect()
+}
