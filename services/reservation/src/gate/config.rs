@@ -1,0 +1,210 @@
+//! What can be set about the gate.
+
+use redis::{ConnectionAddr, IntoConnectionInfo as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// How to reach Redis and how long to wait for it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateConfig {
+    /// Where Redis listens and as whom: `redis://user:password@host:port` or `redis+unix:///path?user=…&pass=…`. Secret,
+    /// for the password in it. Database 0 only.
+    pub url: SecretString,
+    /// How long a call waits for its answer, in milliseconds, 1 to 10,000. Too low: a busy Redis counts as dead, and
+    /// requests queue at Postgres. Too high: they wait here.
+    #[serde(default = "defaults::response_timeout_ms")]
+    pub response_timeout_ms: u64,
+    /// How long opening a connection may take, in milliseconds, 1 to 60,000.
+    #[serde(default = "defaults::connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    /// How long a take holds its units back in the gate when nobody gives it back, in milliseconds, 10 to 60,000. Longer
+    /// than the committer's worst wait, else the gate lets more requests in than there are units; much longer, and the
+    /// units of a replica that died stay out of the fast path.
+    #[serde(default = "defaults::take_lapse_ms")]
+    pub take_lapse_ms: u64,
+    /// Calls in a row that may fail before Redis is no longer asked, 1 or more.
+    #[serde(default = "defaults::breaker_failures_max")]
+    pub breaker_failures_max: u32,
+    /// How often Redis is tried while it is not asked, in milliseconds, 10 to 60,000.
+    #[serde(default = "defaults::probe_interval_ms")]
+    pub probe_interval_ms: u64,
+    /// How often a connection is tried that seems to be well, in milliseconds, 10 to 60,000.
+    #[serde(default = "defaults::heartbeat_interval_ms")]
+    pub heartbeat_interval_ms: u64,
+    /// SKUs published, read or reconciled in one round trip, 1 to 1,000. Each such batch must end within the response
+    /// timeout.
+    #[serde(default = "defaults::batch_skus_max")]
+    pub batch_skus_max: usize,
+    /// Calls that may wait to be written to the connection, 1 to 100,000; more wait for room, within their timeout.
+    #[serde(default = "defaults::queue_calls_max")]
+    pub queue_calls_max: usize,
+    /// How a cart over several SKUs is asked for.
+    #[serde(default)]
+    pub carts: Carts,
+}
+
+/// How a cart over several SKUs is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Carts {
+    /// All SKUs in one call, all or nothing in one step. Needs one Redis that has all keys.
+    #[default]
+    OneCall,
+    /// One call per SKU, ascending; what was taken is given back when a later SKU is refused. No call spans two hash
+    /// slots, as Redis Cluster demands.
+    SkuBySku,
+}
+
+impl GateConfig {
+    /// A configuration with this URL and defaults for all else.
+    #[must_use]
+    pub fn new(url: SecretString) -> Self {
+        Self {
+            url,
+            response_timeout_ms: defaults::response_timeout_ms(),
+            connect_timeout_ms: defaults::connect_timeout_ms(),
+            take_lapse_ms: defaults::take_lapse_ms(),
+            breaker_failures_max: defaults::breaker_failures_max(),
+            probe_interval_ms: defaults::probe_interval_ms(),
+            heartbeat_interval_ms: defaults::heartbeat_interval_ms(),
+            batch_skus_max: defaults::batch_skus_max(),
+            queue_calls_max: defaults::queue_calls_max(),
+            carts: Carts::default(),
+        }
+    }
+
+    /// What is wrong with these values, each problem naming its key; empty when the gate can start with them.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        match self.url.expose_secret().into_connection_info() {
+            // The error is left out: it may quote the password.
+            Err(_) => problems.push("url: not a Redis URL".to_owned()),
+            Ok(info) if info.redis_settings().db() != 0 => problems.push("url: only database 0 can be used".to_owned()),
+            Ok(info) => match info.addr() {
+                ConnectionAddr::TcpTls { .. } => problems.push("url: TLS is not built in; use redis://".to_owned()),
+                _ => {}
+            },
+        }
+        let mut within = |name: &str, value: u64, min: u64, max: u64| {
+            if !(min..=max).contains(&value) {
+                problems.push(format!("{name}: {value} is not between {min} and {max}"));
+            }
+        };
+        within("response_timeout_ms", self.response_timeout_ms, 1, 10_000);
+        within("connect_timeout_ms", self.connect_timeout_ms, 1, 60_000);
+        within("take_lapse_ms", self.take_lapse_ms, 10, TAKE_LAPSE_MS_MAX);
+        within("breaker_failures_max", self.breaker_failures_max.into(), 1, 1_000_000);
+        within("probe_interval_ms", self.probe_interval_ms, 10, 60_000);
+        within("heartbeat_interval_ms", self.heartbeat_interval_ms, 10, 60_000);
+        within("batch_skus_max", self.batch_skus_max as u64, 1, 1_000);
+        within("queue_calls_max", self.queue_calls_max as u64, 1, 100_000);
+        if self.take_lapse_ms <= self.response_timeout_ms {
+            problems.push(format!(
+                "take_lapse_ms: {} must be more than response_timeout_ms ({}), else takes lapse before they are answered",
+                self.take_lapse_ms, self.response_timeout_ms
+            ));
+        }
+        problems
+    }
+
+    pub(super) fn response_timeout(&self) -> Duration {
+        Duration::from_millis(self.response_timeout_ms)
+    }
+
+    pub(super) fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    pub(super) fn probe_interval(&self) -> Duration {
+        Duration::from_millis(self.probe_interval_ms)
+    }
+
+    pub(super) fn heartbeat_interval(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_interval_ms)
+    }
+}
+
+/// The scripts take a later lapse for the trace of a clock that was set back.
+const TAKE_LAPSE_MS_MAX: u64 = 60_000;
+
+mod defaults {
+    pub(super) const fn response_timeout_ms() -> u64 {
+        50
+    }
+
+    pub(super) const fn connect_timeout_ms() -> u64 {
+        500
+    }
+
+    pub(super) const fn take_lapse_ms() -> u64 {
+        1_000
+    }
+
+    pub(super) const fn breaker_failures_max() -> u32 {
+        5
+    }
+
+    pub(super) const fn probe_interval_ms() -> u64 {
+        100
+    }
+
+    pub(super) const fn heartbeat_interval_ms() -> u64 {
+        1_000
+    }
+
+    pub(super) const fn batch_skus_max() -> usize {
+        128
+    }
+
+    pub(super) const fn queue_calls_max() -> usize {
+        1_024
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems_of(url: &str) -> Vec<String> {
+        GateConfig::new(SecretString::from(url)).problems()
+    }
+
+    #[test]
+    fn the_defaults_are_fit_to_start_with() {
+        assert_eq!(problems_of("redis://user:password@127.0.0.1:6379"), Vec::<String>::new());
+        assert_eq!(problems_of("redis+unix:///run/redis.sock?user=u&pass=p"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_used_is_named_without_its_password() {
+        for url in ["", "hunter2", "http://u:hunter2@localhost", "redis://u:hunter2@localhost/3"] {
+            let problems = problems_of(url);
+            assert_eq!(problems.len(), 1, "{url}: {problems:?}");
+            assert!(problems[0].starts_with("url: ") && !problems[0].contains("hunter2"), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn every_number_out_of_range_is_reported_at_once() {
+        let mut config = GateConfig::new(SecretString::from("redis://127.0.0.1"));
+        config.response_timeout_ms = 0;
+        config.connect_timeout_ms = 0;
+        config.take_lapse_ms = 60_001;
+        config.breaker_failures_max = 0;
+        config.probe_interval_ms = 0;
+        config.heartbeat_interval_ms = 0;
+        config.batch_skus_max = 0;
+        config.queue_calls_max = 0;
+        assert_eq!(config.problems().len(), 8, "{:?}", config.problems());
+    }
+
+    #[test]
+    fn a_take_must_outlive_the_wait_for_its_answer() {
+        let mut config = GateConfig::new(SecretString::from("redis://127.0.0.1"));
+        config.take_lapse_ms = config.response_timeout_ms;
+        assert_eq!(config.problems().len(), 1);
+    }
+}
