@@ -1,0 +1,105 @@
+//! Configuration: commented defaults embedded in the binary, overlaid by a file and by the environment.
+//!
+//! A key that no default names is an error, so the default text is the complete documentation, and a typing mistake never silently means the default.
+//! A service's text is read after [`COMMON_DEFAULTS`] and may override keys of the common sections, with a comment of its own.
+
+mod layers;
+mod render;
+mod sections;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+pub use sections::{Common, LogFormat, PostgresConfig, ServerConfig, TelemetryConfig};
+
+/// The commented defaults of the sections that every service has.
+pub const COMMON_DEFAULTS: &str = include_str!("common.default.toml");
+
+/// A service's configuration.
+pub trait ServiceConfig: DeserializeOwned + AsRef<Common> {
+    /// The service's own commented defaults: `include_str!("../config.default.toml")`. Keys of common sections may be overridden there.
+    const DEFAULTS: &'static str;
+    /// What its environment variables begin with: `HOLDFAST_RESERVATION`. `…__SECTION__KEY` sets a key, `…_CONFIG` names the file.
+    const ENV_PREFIX: &'static str;
+
+    /// What is wrong with the service's own sections, relations between numbers included, a sentence each. The process refuses to start with any, and
+    /// says all of them. The common sections are checked by kit.
+    fn problems(&self) -> Vec<String>;
+}
+
+/// A configuration that cannot be used. Nothing has been started.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not TOML.
+    #[error("the configuration file {} is not TOML: {message}", path.display())]
+    NotToml {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        message: String,
+    },
+    /// Keys or values are wrong: all of them.
+    #[error("the configuration cannot be used:\n  - {}", .0.join("\n  - "))]
+    Refused(Vec<String>),
+    /// The embedded defaults themselves are wrong; tests notice.
+    #[error("the embedded defaults are wrong: {0}")]
+    Defaults(String),
+}
+
+/// Reads the configuration: defaults, then `file`, then the environment.
+///
+/// # Errors
+/// When a file cannot be read or is not TOML; when keys are unknown or values have the wrong type, all at once; when [`ServiceConfig::problems`] or
+/// [`Common::problems`] has something to say.
+pub fn load<C: ServiceConfig>(file: Option<&Path>) -> Result<C, ConfigError> {
+    load_with(file, std::env::vars_os())
+}
+
+/// [`load`] with a given environment, for tests.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with<C: ServiceConfig>(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<C, ConfigError> {
+    let mut table = layers::merged::<C>(file, environment)?.effective;
+    layers::read_secret_files(&mut table).map_err(ConfigError::Refused)?;
+    let config: C = toml::Value::Table(table)
+        .try_into()
+        .map_err(|error: toml::de::Error| ConfigError::Refused(vec![error.to_string()]))?;
+    let mut problems = config.as_ref().problems();
+    problems.extend(config.problems());
+    if problems.is_empty() { Ok(config) } else { Err(ConfigError::Refused(problems)) }
+}
+
+/// The effective configuration as TOML with the defaults' comments, secrets masked. What [`ServiceConfig::problems`] says is not looked at, so that an
+/// operator can see the numbers that are complained of.
+///
+/// # Errors
+/// When a file cannot be read or is not TOML, keys are unknown or values have the wrong type.
+pub fn render<C: ServiceConfig>(file: Option<&Path>) -> Result<String, ConfigError> {
+    render_with::<C>(file, std::env::vars_os())
+}
+
+/// [`render`] with a given environment, for tests.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_with<C: ServiceConfig>(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<String, ConfigError> {
+    let merged = layers::merged::<C>(file, environment)?;
+    Ok(render::text(C::DEFAULTS, &merged.effective))
+}

@@ -1,0 +1,228 @@
+//! The entry of every service: its commands, its exit codes, its start and its end.
+
+use std::fmt::Write as _;
+use std::future::Future;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+use sqlx::migrate::Migrator;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Common, ConfigError, ServiceConfig};
+use crate::listeners::{BindError, Listeners};
+use crate::methods::MethodTable;
+use crate::pg;
+use crate::telemetry;
+
+/// It failed while it ran.
+const EXIT_FAILED: u8 = 1;
+/// The command line or the configuration cannot be used.
+const EXIT_CONFIG: u8 = 2;
+/// It could not start: a port in use, a store that cannot be reached, a schema that does not fit.
+const EXIT_START: u8 = 3;
+
+/// A service, as [`main`] needs it.
+pub trait Service {
+    /// Its name and its binary's: `holdfast-reservation`.
+    const NAME: &'static str;
+    /// Its configuration.
+    type Config: ServiceConfig + AsRef<Common> + Send;
+
+    /// Who may call what.
+    fn methods() -> &'static MethodTable;
+
+    /// Its migrations.
+    fn migrator() -> &'static Migrator;
+
+    /// Serves until `shutdown` is cancelled and everything has ended in order. Tests call it with ports of their own.
+    ///
+    /// # Errors
+    /// When it cannot start or fails while it runs; the message says what to do next.
+    fn run(
+        config: Self::Config,
+        listeners: Listeners,
+        shutdown: CancellationToken,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+/// Runs a service's command line: `serve` (the default), `migrate`, `config`, `methods`.
+///
+/// Exit codes: 0 done, 1 failed while running, 2 command line or configuration, 3 could not start.
+#[must_use]
+pub fn main<S: Service>() -> ExitCode {
+    let matches = match command::<S>().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            drop(error.print());
+            return if error.use_stderr() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS };
+        }
+    };
+    let file = matches.get_one::<PathBuf>("config").cloned().or_else(|| variable::<S>("CONFIG"));
+    let done = match matches.subcommand() {
+        Some(("config", _)) => print_config::<S>(file.as_deref()),
+        Some(("methods", _)) => print(&methods_text(S::methods())),
+        Some(("migrate", _)) => config::load::<S::Config>(file.as_deref()).map_err(Into::into).and_then(migrate::<S>),
+        Some(("serve", matches)) => serve_command::<S>(file.as_deref(), matches),
+        _ => serve_command::<S>(file.as_deref(), &matches),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "{}: {}", S::NAME, explain(&error)));
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn command<S: Service>() -> Command {
+    let prefix = S::Config::ENV_PREFIX;
+    let announce = || {
+        Arg::new("announce")
+            .long("announce")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help(format!("Write the addresses to this file as JSON once they are bound [env: {prefix}_ANNOUNCE]"))
+    };
+    Command::new(S::NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .global(true)
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help(format!(
+                    "Configuration to lay over the defaults [env: {prefix}_CONFIG]; {prefix}__SECTION__KEY sets a key"
+                )),
+        )
+        .arg(announce())
+        .subcommand(Command::new("serve").about("Serve until SIGTERM or SIGINT (the default)").arg(announce()))
+        .subcommand(Command::new("migrate").about("Bring the database's schema to this version"))
+        .subcommand(Command::new("config").about("Print the effective configuration, secrets masked"))
+        .subcommand(Command::new("methods").about("Print who may call what"))
+}
+
+fn variable<S: Service>(name: &str) -> Option<PathBuf> {
+    std::env::var_os(format!("{}_{name}", S::Config::ENV_PREFIX)).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+/// Prints first and complains after: an operator wants to see the numbers that are complained of.
+fn print_config<S: Service>(file: Option<&std::path::Path>) -> anyhow::Result<()> {
+    print(&config::render::<S::Config>(file)?)?;
+    config::load::<S::Config>(file)?;
+    Ok(())
+}
+
+fn methods_text(table: &MethodTable) -> String {
+    table.rows().iter().fold(String::new(), |mut text, row| {
+        let roles: Vec<_> = row.roles.iter().map(|role| role.name()).collect();
+        writeln!(text, "{} {:?} {}", row.path, row.priority, roles.join(","))
+            .expect("writing into a String does not fail");
+        text
+    })
+}
+
+fn migrate<S: Service>(config: S::Config) -> anyhow::Result<()> {
+    let common = config.as_ref().clone();
+    with_runtime(async move {
+        let guard = telemetry::init(&common.telemetry, S::NAME)?;
+        let migrated = pg::migrate(&common.postgres, S::migrator()).await;
+        guard.shutdown().await;
+        let pg::Migrated { applied, version } = migrated?;
+        print(&format!("{}: applied {applied} migrations, the schema is at version {version}\n", S::NAME))
+    })
+}
+
+fn serve_command<S: Service>(file: Option<&std::path::Path>, matches: &ArgMatches) -> anyhow::Result<()> {
+    let config = config::load::<S::Config>(file)?;
+    let announce = matches.get_one::<PathBuf>("announce").cloned().or_else(|| variable::<S>("ANNOUNCE"));
+    with_runtime(async move {
+        let common = config.as_ref();
+        let guard = telemetry::init(&common.telemetry, S::NAME)?;
+        let served = serve::<S>(config, announce).await;
+        if let Err(error) = &served {
+            tracing::error!(error = explain(error), "the service ends with an error");
+        }
+        guard.shutdown().await;
+        served
+    })
+}
+
+async fn serve<S: Service>(config: S::Config, announce: Option<PathBuf>) -> anyhow::Result<()> {
+    let listeners = Listeners::bind(&config.as_ref().server).await?;
+    tracing::info!(
+        grpc = %listeners.grpc_address()?,
+        admin = %listeners.admin_address()?,
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+    if let Some(file) = announce {
+        listeners
+            .announce(S::NAME, &file)
+            .map_err(|error| anyhow::anyhow!("cannot announce the addresses in {}: {error}", file.display()))?;
+    }
+    let shutdown = CancellationToken::new();
+    on_signals(shutdown.clone())?;
+    S::run(config, listeners, shutdown).await?;
+    tracing::info!("ended in order");
+    Ok(())
+}
+
+/// The first SIGTERM or SIGINT asks for an orderly end, the second one ends at once.
+fn on_signals(shutdown: CancellationToken) -> std::io::Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        loop {
+            let name = tokio::select! {
+                _ = term.recv() => "SIGTERM",
+                _ = int.recv() => "SIGINT",
+            };
+            if shutdown.is_cancelled() {
+                tracing::warn!(signal = name, "a second signal: ending at once");
+                std::process::exit(i32::from(EXIT_FAILED));
+            }
+            tracing::info!(signal = name, "ending in order");
+            shutdown.cancel();
+        }
+    });
+    Ok(())
+}
+
+fn with_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = Runtime::new()?;
+    let done = runtime.block_on(work);
+    // What did not end by itself until now is not waited for any longer.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    done
+}
+
+/// The error with its causes, leaving out causes that the text above has already.
+fn explain(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigError>() {
+        return EXIT_CONFIG;
+    }
+    let start = error.chain().any(|cause| {
+        cause.is::<BindError>()
+            || cause.is::<pg::ConnectError>()
+            || cause.is::<pg::SchemaError>()
+            || cause.is::<pg::MigrateError>()
+    });
+    if start { EXIT_START } else { EXIT_FAILED }
+}

@@ -1,0 +1,173 @@
+//! Collects everything that is wrong with a request, so that a caller hears of all of it at once.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use holdfast_api::error::v1::ErrorReason;
+use uuid::Uuid;
+
+use crate::Problem;
+
+/// How many violations an answer lists: trailers are limited, the total stands in metadata `violations`.
+const LISTED_MAX: usize = 20;
+/// How much of a value that the caller sent is repeated to him, in characters.
+const ECHO_CHARS_MAX: usize = 40;
+
+/// The violations found in a request so far.
+///
+/// Fields are named as in the proto, with indices: `lines[3].sku`. Pass `format_args!("lines[{i}].sku")`: it is formatted only if something is wrong.
+#[derive(Debug, Default, Clone)]
+pub struct Violations {
+    listed: Vec<(String, String)>,
+    total: usize,
+}
+
+impl Violations {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one. From the 21st on they are only counted.
+    pub fn add(&mut self, field: impl Display, description: impl Display) {
+        self.total += 1;
+        if self.listed.len() < LISTED_MAX {
+            self.listed.push((field.to_string(), description.to_string()));
+        }
+    }
+
+    /// True if nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// How many there are, the unlisted ones too.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.total
+    }
+
+    /// The problem INVALID_FIELD with what was found.
+    #[must_use]
+    pub fn into_problem(self) -> Problem {
+        self.into_problem_as(ErrorReason::InvalidField)
+    }
+
+    /// The same for another reason of INVALID_ARGUMENT, for example UNKNOWN_SKU when only that is wrong.
+    #[must_use]
+    pub fn into_problem_as(self, reason: ErrorReason) -> Problem {
+        let message = match (self.total, self.listed.first()) {
+            (1, Some((field, description))) => format!("{field}: {description}"),
+            (total, Some((field, description))) => {
+                format!("{total} fields are wrong; the first is {field}: {description}")
+            }
+            (_, None) => String::from("the request is not valid"),
+        };
+        let problem = Problem::new(reason, message).metadata("violations", self.total);
+        self.listed.into_iter().fold(problem, |problem, (field, description)| problem.field(field, description))
+    }
+
+    /// Nothing wrong, or the problem INVALID_FIELD.
+    ///
+    /// # Errors
+    /// When there is at least one violation; nothing has happened then.
+    pub fn into_result(self) -> Result<(), Problem> {
+        if self.is_empty() { Ok(()) } else { Err(self.into_problem()) }
+    }
+
+    /// A SKU: 1 to 128 bytes, no control characters, no white space at its ends.
+    pub fn check_sku(&mut self, field: impl Display, value: &str) -> bool {
+        self.check_line_of_text(field, value, 1..=128, true)
+    }
+
+    /// A code of a vendor, location or connection: 1 to 64 bytes of letters, digits, '.', '_', '-'.
+    pub fn check_code(&mut self, field: impl Display, value: &str) -> bool {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if value.is_empty() || value.len() > 64 {
+            self.add(field, format_args!("must have 1 to 64 bytes, has {}", value.len()));
+        } else if !value.bytes().all(allowed) {
+            self.add(field, format_args!("may have letters, digits, '.', '_' and '-' only: {}", echo(value)));
+        } else {
+            return true;
+        }
+        false
+    }
+
+    /// An owner: 1 to 128 bytes, no control characters.
+    pub fn check_owner(&mut self, field: impl Display, value: &str) -> bool {
+        self.check_line_of_text(field, value, 1..=128, false)
+    }
+
+    /// Text of so many bytes, without control characters.
+    pub fn check_text(&mut self, field: impl Display, value: &str, bytes: RangeInclusive<usize>) -> bool {
+        self.check_line_of_text(field, value, bytes, false)
+    }
+
+    /// A number within bounds.
+    pub fn check_range(&mut self, field: impl Display, value: i64, range: RangeInclusive<i64>) -> bool {
+        let fits = range.contains(&value);
+        if !fits {
+            self.add(field, format_args!("must be {} to {}, is {value}", range.start(), range.end()));
+        }
+        fits
+    }
+
+    /// A UUID of any version, in any of its usual spellings; `None` adds a violation. The nil UUID is refused: it is what a forgotten field looks like.
+    pub fn check_uuid(&mut self, field: impl Display, value: &str) -> Option<Uuid> {
+        match Uuid::try_parse(value) {
+            Ok(uuid) if !uuid.is_nil() => Some(uuid),
+            Ok(_) => {
+                self.add(field, "must not be the nil UUID");
+                None
+            }
+            Err(_) if value.is_empty() => {
+                self.add(field, "is required: a UUID");
+                None
+            }
+            Err(_) => {
+                self.add(field, format_args!("is not a UUID: {}", echo(value)));
+                None
+            }
+        }
+    }
+
+    /// A UUIDv7; `None` adds a violation. Whether its time is within the window is not looked at here.
+    pub fn check_uuid_v7(&mut self, field: impl Display, value: &str) -> Option<Uuid> {
+        let uuid = self.check_uuid(format_args!("{field}"), value)?;
+        if uuid.get_version_num() == 7 {
+            return Some(uuid);
+        }
+        self.add(field, format_args!("must be a UUID of version 7, is of version {}", uuid.get_version_num()));
+        None
+    }
+
+    fn check_line_of_text(
+        &mut self,
+        field: impl Display,
+        value: &str,
+        bytes: RangeInclusive<usize>,
+        trimmed: bool,
+    ) -> bool {
+        if !bytes.contains(&value.len()) {
+            self.add(field, format_args!("must have {} to {} bytes, has {}", bytes.start(), bytes.end(), value.len()));
+        } else if value.chars().any(char::is_control) {
+            self.add(field, format_args!("may not have control characters: {}", echo(value)));
+        } else if trimmed && value.trim() != value {
+            self.add(field, format_args!("may not begin or end with white space: {}", echo(value)));
+        } else {
+            return true;
+        }
+        false
+    }
+}
+
+/// A value as it may be repeated to its sender: escaped, and cut when it is long.
+fn echo(value: &str) -> String {
+    let mut cut: String = value.chars().take(ECHO_CHARS_MAX).collect();
+    if cut.len() < value.len() {
+        cut.push('…');
+    }
+    format!("{cut:?}")
+}
