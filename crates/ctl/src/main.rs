@@ -1,0 +1,3 @@
+//! holdctl.
+
+fn main() {}
