@@ -1,11 +1,11 @@
 -- take: ask for all units of one cart at once; routes the request, promises nothing (PROTOCOL.md, Reserve 1).
 --
--- KEYS[2i-1]  availability of the cart's SKU number i: hash, see gate/keys.rs
--- KEYS[2i]    takes of the cart's SKU number i: sorted set, see gate/keys.rs
+-- KEYS[2*i-1] availability of the cart's SKU number i: hash, see gate/keys.rs
+-- KEYS[2*i]   takes of the cart's SKU number i: sorted set, see gate/keys.rs
 -- ARGV[1]     id of the reservation: 32 hexadecimal digits
 -- ARGV[2]     lapse of a take: milliseconds, by this server's clock
 -- ARGV[2+i]   units of SKU number i: above 0, all lines of the cart that name the SKU summed
--- Commands    TIME HGETALL ZRANGEBYSCORE ZREMRANGEBYRANK ZSCORE ZCARD ZRANGE ZADD PEXPIRE HSET HDEL
+-- Commands    TIME HGETALL ZRANGEBYSCORE ZREM ZSCORE ZCARD ZRANGE ZADD PEXPIRE HSET HDEL
 -- Returns     {0}           REFUSED: every SKU is known, at least one has fewer free units; nothing was taken
 --             {1, a1, a2…}  GRANTED: all SKUs are taken; ai is the availability hash of SKU number i as HGETALL says it
 --             {2}           UNKNOWN: a SKU's hash is missing or unreadable; nothing was taken
@@ -66,7 +66,7 @@ local function look(availability_key, takes_key, member, now)
     return nil
   end
   if #lapsed > 0 then
-    redis.call('ZREMRANGEBYRANK', takes_key, 0, #lapsed - 1)
+    redis.call('ZREM', takes_key, unpack(lapsed))
     dropped_left = dropped_left - #lapsed
     seen.changed = true
   end
