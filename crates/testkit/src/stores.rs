@@ -1,0 +1,153 @@
+//! Stores for tests: the run's shared Postgres, and servers of a test's own for tests that stop, wipe or freeze them.
+
+use std::fmt::Write as _;
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use holdfast_stack::ports::Port;
+use holdfast_stack::postgres::{Postgres, PostgresOptions};
+use holdfast_stack::programs::{PostgresPrograms, RedisProgram};
+use holdfast_stack::project::Project;
+use holdfast_stack::redis::{Redis, RedisOptions};
+use holdfast_stack::secrets::random_secret;
+use holdfast_stack::teststores::{TestStoresInfo, copy_data};
+
+/// How to reach the run's shared Postgres.
+///
+/// # Panics
+///
+/// When no stores run; the message says how to start them.
+pub fn stores() -> TestStoresInfo {
+    TestStoresInfo::find(&Project::locate()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A Redis of the test's own, with the users of [`holdfast_stack::redis`]. It is killed when it is dropped.
+#[derive(Debug)]
+pub struct PrivateRedis {
+    redis: Redis,
+    folder: Folder,
+}
+
+/// A Postgres of the test's own, with the services' roles and no databases. It is killed when it is dropped.
+#[derive(Debug)]
+pub struct PrivatePostgres {
+    postgres: Postgres,
+    info: TestStoresInfo,
+    folder: Folder,
+}
+
+/// Starts a Redis for this test alone; about 20 ms.
+///
+/// # Panics
+///
+/// When there is no Redis to run, or it does not start.
+pub async fn redis() -> PrivateRedis {
+    let folder = Folder::make("redis");
+    let program = RedisProgram::find(&Project::locate()).await.unwrap_or_else(|error| panic!("{error}"));
+    let program = program.expect("no redis-server found: ./dev test gets one");
+    let options = RedisOptions {
+        folder: folder.path.clone(),
+        log: folder.path.join("redis.log"),
+        admin_password: random_secret(),
+        gate_password: random_secret(),
+        port: Port::Free,
+    };
+    let redis = Redis::start(&program, options).await.unwrap_or_else(|error| panic!("{error}"));
+    PrivateRedis { redis, folder }
+}
+
+/// Starts a Postgres for this test alone, for tests that stop or kill it. `durable` is for tests in which what was
+/// committed must survive a kill of the machine; a kill of the process loses nothing without it.
+///
+/// # Panics
+///
+/// When no test stores run, or it does not start.
+pub async fn private_postgres(durable: bool) -> PrivatePostgres {
+    let folder = Folder::make("postgres");
+    let shared = stores();
+    let project = Project::locate();
+    let programs = PostgresPrograms::find(&project).await.unwrap_or_else(|error| panic!("{error}"));
+    let programs = programs.expect("no PostgreSQL found: ./dev test gets one");
+    let data = folder.path.join("data");
+    copy_data(&shared.template, &data).await.unwrap_or_else(|error| panic!("{error}"));
+    let options = PostgresOptions {
+        data,
+        log: folder.path.join("postgres.log"),
+        password: shared.password.clone(),
+        port: Port::Free,
+        durable,
+    };
+    let postgres = Postgres::start(&programs, options).await.unwrap_or_else(|error| panic!("{error}"));
+    let info = TestStoresInfo { admin_url: postgres.admin_url(), ..shared };
+    PrivatePostgres { postgres, info, folder }
+}
+
+impl PrivatePostgres {
+    /// How to reach it, in the form that [`crate::database::database_on`] takes.
+    pub fn info(&self) -> &TestStoresInfo {
+        &self.info
+    }
+
+    /// Its log.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path.join("postgres.log")
+    }
+}
+
+impl Deref for PrivatePostgres {
+    type Target = Postgres;
+    fn deref(&self) -> &Postgres {
+        &self.postgres
+    }
+}
+
+impl DerefMut for PrivatePostgres {
+    fn deref_mut(&mut self) -> &mut Postgres {
+        &mut self.postgres
+    }
+}
+
+impl PrivateRedis {
+    /// Its log.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path.join("redis.log")
+    }
+}
+
+impl Deref for PrivateRedis {
+    type Target = Redis;
+    fn deref(&self) -> &Redis {
+        &self.redis
+    }
+}
+
+impl DerefMut for PrivateRedis {
+    fn deref_mut(&mut self) -> &mut Redis {
+        &mut self.redis
+    }
+}
+
+/// A folder for one store of one test, removed when the test ends.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    fn make(kind: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let mut name = format!("{kind}-{}", std::process::id());
+        let _infallible = write!(name, "-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join("holdfast-tests").join(name);
+        std::fs::create_dir_all(&path).unwrap_or_else(|error| panic!("making {}: {error}", path.display()));
+        Self { path }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A killed server may still write for a moment; what is left lies in the temporary folder.
+        let _left = std::fs::remove_dir_all(&self.path);
+    }
+}
