@@ -49,6 +49,12 @@ impl Problem {
         Self::new(ErrorReason::Internal, INTERNAL_MESSAGE).because(cause)
     }
 
+    /// A defect that is in the log already.
+    #[must_use]
+    pub(crate) fn defect_known() -> Self {
+        Self::new(ErrorReason::Internal, INTERNAL_MESSAGE)
+    }
+
     /// What the log should know and the caller must not: the error beneath. Logged once, when the problem becomes a status.
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {

@@ -138,6 +138,13 @@ pub(crate) fn trace_id(span: &tracing::Span) -> Option<String> {
     (id != opentelemetry::TraceId::INVALID).then(|| id.to_string())
 }
 
+/// The same, if the trace is recorded.
+pub(crate) fn sampled_trace_id(span: &tracing::Span) -> Option<String> {
+    let context = span.context();
+    let context = context.span().span_context().clone();
+    context.is_sampled().then(|| context.trace_id().to_string())
+}
+
 struct Metadata<'a>(&'a mut MetadataMap);
 
 impl Injector for Metadata<'_> {
