@@ -1,8 +1,18 @@
-//! Gets PostgreSQL and Redis where they are missing: from Debian's packages, and in no other way.
+//! Gets PostgreSQL and Redis where they are missing, from Debian's packages: root installs them, anybody else unpacks
+//! them into the project's cache.
+//!
+//! Architecture invariant: installing starts nothing and enables nothing; the machine's own servers are its owner's
+//! affair.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Result, StackError};
-use crate::programs::{POSTGRES_MAJOR, PostgresPrograms, REDIS_MAJOR, RedisProgram};
+use crate::process::{Process, Spec};
+use crate::programs::{POSTGRES_MAJOR, PostgresPrograms, REDIS_MAJOR, RedisProgram, on_path, unpacked};
 use crate::project::Project;
+use crate::say::say;
 
 /// The servers that the stack runs.
 #[derive(Debug, Clone)]
@@ -13,19 +23,176 @@ pub struct Programs {
     pub redis: RedisProgram,
 }
 
-/// Finds the servers.
+/// Finds the servers, getting those that are missing.
 ///
 /// # Errors
 ///
-/// [`StackError::Unavailable`] with what to install.
+/// [`StackError::Unavailable`] with what to install when a server cannot be had, [`StackError::Usage`] when an override
+/// names no usable one, [`StackError::NotWritable`] when the cache cannot be written.
 pub async fn programs(project: &Project) -> Result<Programs> {
-    let missing = |what: String| StackError::Unavailable { what, detail: "not found".into(), install: advice() };
-    let postgres = PostgresPrograms::find(project).await?;
-    let postgres = postgres.ok_or_else(|| missing(format!("PostgreSQL {POSTGRES_MAJOR}")))?;
-    let redis = RedisProgram::find(project).await?.ok_or_else(|| missing(format!("Redis {REDIS_MAJOR}")))?;
-    Ok(Programs { postgres, redis })
+    let (postgres, redis) = (PostgresPrograms::find(project).await?, RedisProgram::find(project).await?);
+    let mut missing = Vec::new();
+    if postgres.is_none() {
+        missing.push(Missing { what: format!("PostgreSQL {POSTGRES_MAJOR}"), package: "postgresql-15" });
+    }
+    if redis.is_none() {
+        missing.push(Missing { what: format!("Redis {REDIS_MAJOR}"), package: "redis-server" });
+    }
+    if let (Some(postgres), Some(redis)) = (postgres, redis) {
+        return Ok(Programs { postgres, redis });
+    }
+    let detail = get(project, &missing)
+        .await
+        .err()
+        .map_or("it was installed, and still cannot be run".into(), |error| error.to_string());
+    let (postgres, redis) = (PostgresPrograms::find(project).await?, RedisProgram::find(project).await?);
+    match (postgres, redis) {
+        (Some(postgres), Some(redis)) => Ok(Programs { postgres, redis }),
+        (postgres, _) => {
+            let what = missing[usize::from(postgres.is_some()).min(missing.len() - 1)].what.clone();
+            Err(StackError::Unavailable { what, detail, install: advice() })
+        }
+    }
 }
 
+struct Missing {
+    what: String,
+    package: &'static str,
+}
+
+async fn get(project: &Project, missing: &[Missing]) -> Result<()> {
+    let whats: Vec<&str> = missing.iter().map(|missing| missing.what.as_str()).collect();
+    let whats = whats.join(" and ");
+    let packages: Vec<&str> = missing.iter().map(|missing| missing.package).collect();
+    if on_path("apt-get").is_none() || on_path("dpkg").is_none() {
+        return Err(StackError::Usage(format!("{whats} is missing, and this is no Debian to install it on")));
+    }
+    if rustix::process::geteuid().is_root() {
+        say(format!("{whats} is missing: installing Debian's {} …", packages.join(" and ")));
+        match install(project, &packages).await {
+            Ok(()) => return Ok(()),
+            Err(error) => say(format!("  that did not work ({error}); unpacking into the project's cache instead")),
+        }
+    } else {
+        say(format!("{whats} is missing: unpacking Debian's {} into the project's cache …", packages.join(" and ")));
+    }
+    unpack(project, &packages, Path::new("/var/lib/dpkg/status")).await
+}
+
+/// Installs packages as root.
+async fn install(project: &Project, packages: &[&str]) -> Result<()> {
+    let shims = shims(project)?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(std::iter::once(shims).chain(std::env::split_paths(&path))).unwrap_or(path);
+    let apt = |name: &str| {
+        Spec::new(name, "apt-get")
+            .args(["-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0", "-qq"])
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("PATH", &path)
+    };
+    let install = apt("apt-get install").args(["install", "-y", "--no-install-recommends"]).args(packages);
+    if Process::output(&install).await.is_ok() {
+        return Ok(());
+    }
+    // A fresh machine has no package lists yet, an old one outdated lists.
+    Process::output(&apt("apt-get update").arg("update")).await?;
+    Process::output(&install).await.map(|_output| ())
+}
+
+/// Makes a folder of programs that stand before Debian's while packages are installed, so that their scripts neither
+/// start nor enable a server, nor make PostgreSQL's default cluster.
+fn shims(project: &Project) -> Result<PathBuf> {
+    const NOTHING: &str = "#!/bin/sh\nexit 0\n";
+    const NO_ENABLE: &str = "#!/bin/sh\n\
+         for word in \"$@\"; do case $word in enable | defaults | was-enabled) exit 0 ;; esac; done\n\
+         exec \"/usr/bin/${0##*/}\" \"$@\"\n";
+    let folder = project.cache().join("debian/shims");
+    project.make(&folder)?;
+    for (name, text) in [
+        ("invoke-rc.d", NOTHING),
+        ("deb-systemd-invoke", NOTHING),
+        ("pg_createcluster", NOTHING),
+        ("deb-systemd-helper", NO_ENABLE),
+        ("update-rc.d", &NO_ENABLE.replace("/usr/bin", "/usr/sbin")),
+    ] {
+        let path = folder.join(name);
+        let written = std::fs::write(&path, text)
+            .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)));
+        written.map_err(|error| StackError::unwritable(&path, error))?;
+    }
+    Ok(folder)
+}
+
+/// Downloads packages with all that they need and this machine lacks, by the packages that `status` lists as installed,
+/// and unpacks them into the cache.
+async fn unpack(project: &Project, packages: &[&str], status: &Path) -> Result<()> {
+    let home = project.cache().join("debian");
+    let (state, archives, draft) = (home.join("apt"), home.join("packages"), home.join("root.new"));
+    for folder in [&state.join("lists/partial"), &state.join("archives/partial"), &archives] {
+        project.make(folder)?;
+    }
+    let option = |key: &str, value: &Path| {
+        let mut option = OsString::from(format!("{key}="));
+        option.push(value);
+        [OsString::from("-o"), option]
+    };
+    let apt = |name: &str| {
+        Spec::new(name, "apt-get")
+            .args(option("Dir::State", &state))
+            .args(option("Dir::State::status", status))
+            .args(option("Dir::Cache", &state))
+            .args(["-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=true", "-qq"])
+            .cwd(&archives)
+            .env("LC_ALL", "C")
+    };
+    Process::output(&apt("apt-get update").arg("update")).await?;
+    let plan = apt("apt-get install").args(["--simulate", "install", "--no-install-recommends"]).args(packages);
+    let plan = Process::output(&plan).await?;
+    let needed = plan.lines().filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next());
+    Process::output(&apt("apt-get download").arg("download").args(needed)).await?;
+    if draft.exists() {
+        std::fs::remove_dir_all(&draft).map_err(|error| StackError::unwritable(&draft, error))?;
+    }
+    let unreadable = |error| StackError::io("reading the downloaded packages", error);
+    for entry in std::fs::read_dir(&archives).map_err(unreadable)? {
+        let deb = entry.map_err(unreadable)?.path();
+        if deb.extension().is_some_and(|extension| extension == "deb") {
+            Process::output(&Spec::new("dpkg --extract", "dpkg").arg("--extract").arg(&deb).arg(&draft)).await?;
+        }
+    }
+    let root = unpacked(project);
+    if root.exists() {
+        std::fs::remove_dir_all(&root).map_err(|error| StackError::unwritable(&root, error))?;
+    }
+    std::fs::rename(&draft, &root).map_err(|error| StackError::unwritable(&root, error))
+}
+
+/// What a person types on this machine to install the servers.
 fn advice() -> String {
-    "Install PostgreSQL 15 and Redis 7.".into()
+    let system = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let is = |name: &str| system.lines().any(|line| line.starts_with("ID") && line.contains(name));
+    let command = if is("debian") && !is("ubuntu") {
+        "apt-get install --no-install-recommends postgresql-15 redis-server"
+    } else if is("ubuntu") {
+        "apt-get install --no-install-recommends postgresql redis-server"
+    } else if is("fedora") || is("rhel") {
+        "dnf install postgresql-server redis"
+    } else if is("arch") {
+        "pacman -S postgresql redis"
+    } else if is("alpine") {
+        "apk add postgresql15 redis"
+    } else if is("suse") {
+        "zypper install postgresql15-server redis"
+    } else {
+        return format!(
+            "Install PostgreSQL {POSTGRES_MAJOR} and Redis {REDIS_MAJOR} (or newer), so that initdb and redis-server \
+             are on the PATH, or say where they are: HOLDFAST_POSTGRES_BIN=/folder/with/initdb \
+             HOLDFAST_REDIS_SERVER=/path/of/redis-server. Or use stores that run: HOLDFAST_POSTGRES_ADMIN_URL, \
+             HOLDFAST_REDIS_URL."
+        );
+    };
+    format!(
+        "As root: {command}. Or say where they are: HOLDFAST_POSTGRES_BIN=/folder/with/initdb \
+         HOLDFAST_REDIS_SERVER=/path/of/redis-server."
+    )
 }

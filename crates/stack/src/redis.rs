@@ -17,12 +17,8 @@ pub const ADMIN: &str = "holdfast_admin";
 pub const GATE: &str = "holdfast_reservation";
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
-/// Commands that the gate sends or its scripts call. Whatever is not here is refused, `KEYS`, `SCAN`, `FLUSHALL` and
-/// `CONFIG` among it.
-const GATE_COMMANDS: &str = "+auth +hello +ping +client|setname +client|id +eval +evalsha +script|load \
-     +script|exists +time +exists +del +type +pexpire +expire \
-     +hget +hset +hdel +hgetall +hmget +hexists +hincrby +hlen \
-     +zadd +zrem +zcard +zscore +zrange +zrangebyscore +zremrangebyscore";
+/// What the gate's user may do: the same file that the gate's own tests compare with its scripts.
+const GATE_RULES: &str = include_str!("../../../services/reservation/redis.acl");
 
 /// How a private Redis runs.
 #[derive(Debug, Clone)]
@@ -160,7 +156,8 @@ impl Redis {
              maxmemory 512mb\nmaxmemory-policy noeviction\nenable-debug-command yes\n\
              user default off\n\
              user {ADMIN} on >{admin_password} ~* &* +@all\n\
-             user {GATE} on >{gate_password} resetchannels ~hf:* -@all {GATE_COMMANDS}\n",
+             user {GATE} on >{gate_password} {gate_rules}\n",
+            gate_rules = gate_rules(),
             port = self.port,
             folder = folder.display(),
         )
@@ -177,6 +174,12 @@ impl Redis {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// The rules on one line, as the configuration file wants them.
+fn gate_rules() -> String {
+    let rules = GATE_RULES.lines().filter(|line| !line.starts_with('#'));
+    rules.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
 }
 
 /// Removes everything that the Redis at `url` holds, scripts included: the fault "FLUSHALL under load".

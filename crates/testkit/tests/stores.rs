@@ -79,10 +79,17 @@ async fn the_gates_user_reads_and_writes_its_own_keys_and_nothing_else() {
         command.query_async::<redis::Value>(&mut gate).await
     };
     ask(&["HSET", "hf:{CHAIR}:available", "MAIN", "5"]).await.expect("its own key");
-    ask(&["EVAL", "return redis.call('HGETALL', KEYS[1])", "1", "hf:{CHAIR}:available"]).await.expect("a script");
-    let foreign: [&[&str]; 7] = [
+    let script = |key: &str| format!("return redis.call('HGETALL', '{key}')");
+    let mut load = async |text: &str| {
+        let loaded = ask(&["SCRIPT", "LOAD", text]).await.expect("a script");
+        redis::from_redis_value::<String>(loaded).expect("its digest")
+    };
+    let (own, other) = (load(&script("hf:{CHAIR}:available")).await, load(&script("other")).await);
+    ask(&["EVALSHA", &own, "0"]).await.expect("a script that reads its own keys");
+    let foreign: [&[&str]; 8] = [
         &["HSET", "other", "MAIN", "5"],
-        &["EVAL", "return redis.call('HGETALL', 'other')", "0"],
+        &["EVALSHA", &other, "0"],
+        &["EVAL", "return 1", "0"],
         &["KEYS", "*"],
         &["SCAN", "0"],
         &["FLUSHALL"],
