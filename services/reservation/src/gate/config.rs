@@ -5,52 +5,37 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// How to reach Redis and how long to wait for it.
+/// The section `[gate]`: how to reach Redis and how long to wait for it. Its documentation for operators is [`GateConfig::DEFAULTS`].
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateConfig {
-    /// Where Redis listens and as whom: `redis://user:password@host:port` or `redis+unix:///path?user=…&pass=…`. Secret,
-    /// for the password in it. Database 0 only.
+    /// Where Redis listens and as whom; secret, for the password in it.
     pub url: SecretString,
-    /// How long a call waits for its answer, in milliseconds, 1 to 10,000. Too low: a busy Redis counts as dead, and
-    /// requests queue at Postgres. Too high: they wait here.
-    #[serde(default = "defaults::response_timeout_ms")]
+    /// How long a call waits for its answer, in milliseconds, 1 to 10,000.
     pub response_timeout_ms: u64,
     /// How long opening a connection may take, in milliseconds, 1 to 60,000.
-    #[serde(default = "defaults::connect_timeout_ms")]
     pub connect_timeout_ms: u64,
-    /// How long a take holds its units back in the gate when nobody gives it back, in milliseconds, 10 to 60,000. Longer
-    /// than the committer's worst wait, else the gate lets more requests in than there are units; much longer, and the
-    /// units of a replica that died stay out of the fast path.
-    #[serde(default = "defaults::take_lapse_ms")]
+    /// How long a take holds its units back when nobody gives it back, in milliseconds, 10 to 60,000.
     pub take_lapse_ms: u64,
     /// Calls in a row that may fail before Redis is no longer asked, 1 or more.
-    #[serde(default = "defaults::breaker_failures_max")]
     pub breaker_failures_max: u32,
     /// How often Redis is tried while it is not asked, in milliseconds, 10 to 60,000.
-    #[serde(default = "defaults::probe_interval_ms")]
     pub probe_interval_ms: u64,
     /// How often a connection is tried that seems to be well, in milliseconds, 10 to 60,000.
-    #[serde(default = "defaults::heartbeat_interval_ms")]
     pub heartbeat_interval_ms: u64,
-    /// SKUs published, read or reconciled in one round trip, 1 to 1,000. Each such batch must end within the response
-    /// timeout.
-    #[serde(default = "defaults::batch_skus_max")]
+    /// SKUs published, read or reconciled in one round trip, 1 to 1,000.
     pub batch_skus_max: usize,
-    /// Calls that may wait to be written to the connection, 1 to 100,000; more wait for room, within their timeout.
-    #[serde(default = "defaults::queue_calls_max")]
+    /// Calls that may wait to be written to the connection, 1 to 100,000.
     pub queue_calls_max: usize,
     /// How a cart over several SKUs is asked for.
-    #[serde(default)]
     pub carts: Carts,
 }
 
 /// How a cart over several SKUs is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Carts {
     /// All SKUs in one call, all or nothing in one step. Needs one Redis that has all keys.
-    #[default]
     OneCall,
     /// One call per SKU, ascending; what was taken is given back when a later SKU is refused. No call spans two hash
     /// slots, as Redis Cluster demands.
@@ -58,20 +43,23 @@ pub enum Carts {
 }
 
 impl GateConfig {
-    /// A configuration with this URL and defaults for all else.
+    /// The commented defaults, as TOML: a part of the service's.
+    pub const DEFAULTS: &str = include_str!("gate.default.toml");
+
+    /// The defaults with this URL.
     #[must_use]
-    pub fn new(url: SecretString) -> Self {
+    pub const fn new(url: SecretString) -> Self {
         Self {
             url,
-            response_timeout_ms: defaults::response_timeout_ms(),
-            connect_timeout_ms: defaults::connect_timeout_ms(),
-            take_lapse_ms: defaults::take_lapse_ms(),
-            breaker_failures_max: defaults::breaker_failures_max(),
-            probe_interval_ms: defaults::probe_interval_ms(),
-            heartbeat_interval_ms: defaults::heartbeat_interval_ms(),
-            batch_skus_max: defaults::batch_skus_max(),
-            queue_calls_max: defaults::queue_calls_max(),
-            carts: Carts::default(),
+            response_timeout_ms: 50,
+            connect_timeout_ms: 500,
+            take_lapse_ms: 1_000,
+            breaker_failures_max: 5,
+            probe_interval_ms: 100,
+            heartbeat_interval_ms: 1_000,
+            batch_skus_max: 128,
+            queue_calls_max: 1_024,
+            carts: Carts::OneCall,
         }
     }
 
@@ -81,16 +69,20 @@ impl GateConfig {
         let mut problems = Vec::new();
         match self.url.expose_secret().into_connection_info() {
             // The error is left out: it may quote the password.
-            Err(_) => problems.push("url: not a Redis URL".to_owned()),
-            Ok(info) if info.redis_settings().db() != 0 => problems.push("url: only database 0 can be used".to_owned()),
+            Err(_) => problems.push("gate.url: not a Redis URL".to_owned()),
+            Ok(info) if info.redis_settings().db() != 0 => {
+                problems.push("gate.url: only database 0 can be used".to_owned())
+            }
             Ok(info) => match info.addr() {
-                ConnectionAddr::TcpTls { .. } => problems.push("url: TLS is not built in; use redis://".to_owned()),
+                ConnectionAddr::TcpTls { .. } => {
+                    problems.push("gate.url: TLS is not built in; use redis://".to_owned())
+                }
                 _ => {}
             },
         }
         let mut within = |name: &str, value: u64, min: u64, max: u64| {
             if !(min..=max).contains(&value) {
-                problems.push(format!("{name}: {value} is not between {min} and {max}"));
+                problems.push(format!("gate.{name} must be {min} to {max}, is {value}"));
             }
         };
         within("response_timeout_ms", self.response_timeout_ms, 1, 10_000);
@@ -103,7 +95,7 @@ impl GateConfig {
         within("queue_calls_max", self.queue_calls_max as u64, 1, 100_000);
         if self.take_lapse_ms <= self.response_timeout_ms {
             problems.push(format!(
-                "take_lapse_ms: {} must be more than response_timeout_ms ({}), else takes lapse before they are answered",
+                "gate.take_lapse_ms ({}) must be more than gate.response_timeout_ms ({}), else takes lapse before they are answered",
                 self.take_lapse_ms, self.response_timeout_ms
             ));
         }
@@ -130,43 +122,41 @@ impl GateConfig {
 /// The scripts take a later lapse for the trace of a clock that was set back.
 const TAKE_LAPSE_MS_MAX: u64 = 60_000;
 
-mod defaults {
-    pub(super) const fn response_timeout_ms() -> u64 {
-        50
-    }
-
-    pub(super) const fn connect_timeout_ms() -> u64 {
-        500
-    }
-
-    pub(super) const fn take_lapse_ms() -> u64 {
-        1_000
-    }
-
-    pub(super) const fn breaker_failures_max() -> u32 {
-        5
-    }
-
-    pub(super) const fn probe_interval_ms() -> u64 {
-        100
-    }
-
-    pub(super) const fn heartbeat_interval_ms() -> u64 {
-        1_000
-    }
-
-    pub(super) const fn batch_skus_max() -> usize {
-        128
-    }
-
-    pub(super) const fn queue_calls_max() -> usize {
-        1_024
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdfast_kit::config::{Common, ServiceConfig, load_with};
+
+    #[derive(Debug, Clone, Deserialize)]
+    struct Whole {
+        #[serde(flatten)]
+        common: Common,
+        gate: GateConfig,
+    }
+
+    impl AsRef<Common> for Whole {
+        fn as_ref(&self) -> &Common {
+            &self.common
+        }
+    }
+
+    impl ServiceConfig for Whole {
+        const DEFAULTS: &'static str = GateConfig::DEFAULTS;
+        const ENV_PREFIX: &'static str = "X";
+
+        fn problems(&self) -> Vec<String> {
+            self.gate.problems()
+        }
+    }
+
+    #[test]
+    fn the_documented_defaults_are_those_of_the_code() {
+        let given = [("X__GATE__URL", "redis://127.0.0.1"), ("X__POSTGRES__URL", "postgres://127.0.0.1/x")];
+        let environment = given.map(|(key, value)| (key.into(), value.into()));
+        let read = load_with::<Whole>(None, environment).unwrap().gate;
+        let coded = GateConfig::new(SecretString::from("redis://127.0.0.1"));
+        assert_eq!(format!("{read:?}"), format!("{coded:?}"));
+    }
 
     fn problems_of(url: &str) -> Vec<String> {
         GateConfig::new(SecretString::from(url)).problems()
@@ -183,7 +173,7 @@ mod tests {
         for url in ["", "hunter2", "http://u:hunter2@localhost", "redis://u:hunter2@localhost/3"] {
             let problems = problems_of(url);
             assert_eq!(problems.len(), 1, "{url}: {problems:?}");
-            assert!(problems[0].starts_with("url: ") && !problems[0].contains("hunter2"), "{problems:?}");
+            assert!(problems[0].starts_with("gate.url: ") && !problems[0].contains("hunter2"), "{problems:?}");
         }
     }
 

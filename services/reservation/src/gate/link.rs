@@ -10,7 +10,9 @@ use super::metrics::{GateMetrics, Outcome};
 use super::scripts::{self, Call};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, Pipeline, ProtocolVersion, RedisError, Value};
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo as _, Pipeline, ProtocolVersion, RedisError, Value,
+};
 use secrecy::ExposeSecret as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -180,7 +182,12 @@ async fn exchange(connection: &mut MultiplexedConnection, commands: &Pipeline) -
 }
 
 async fn send(connection: &mut MultiplexedConnection, commands: &Pipeline) -> Result<Vec<Value>, RedisError> {
-    connection.send_packed_commands(commands, 0, commands.len()).await
+    let answers = connection.send_packed_commands(commands, 0, commands.len()).await?;
+    if answers.len() == commands.len() {
+        Ok(answers)
+    } else {
+        Err(RedisError::from((ErrorKind::UnexpectedReturnType, "not one answer per command")))
+    }
 }
 
 /// An answer that says that the server as a whole cannot do the gate's work now, so that another connection might.

@@ -220,7 +220,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`GateError`]; each variant says what may have been done. All of it may be done again.
-    pub async fn publish(&self, updates: &[Publish]) -> Result<(), GateError> {
+    pub async fn publish(&self, updates: Vec<Publish>) -> Result<(), GateError> {
         self.in_batches(Call::Publish, updates, scripts::publish, |_, answer| scripts::is_publish_reply(answer)).await
     }
 
@@ -229,7 +229,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`GateError`]; each variant says what may have been done. All of it may be done again. What was found until then is lost.
-    pub async fn reconcile(&self, records: &[Published]) -> Result<ReconcileReport, GateError> {
+    pub async fn reconcile(&self, records: Vec<Published>) -> Result<ReconcileReport, GateError> {
         let mut report = ReconcileReport::default();
         self.in_batches(Call::Reconcile, records, scripts::reconcile, |record, answer| {
             let Some(reply) = scripts::decode_reconcile(answer) else { return false };
@@ -240,18 +240,24 @@ impl Gate {
         Ok(report)
     }
 
-    /// Reads what is published about these SKUs, in their order; none where nothing readable is.
+    /// Reads what is published about these SKUs, in their order; none where nothing readable is, or Redis answered with an
+    /// error for it.
     ///
     /// # Errors
     /// [`GateError`]; nothing is ever changed.
     pub async fn read(&self, skus: &[Sku]) -> Result<Vec<Option<Published>>, GateError> {
         let mut read = Vec::with_capacity(skus.len());
-        self.in_batches(Call::Read, skus, scripts::read, |sku, answer| {
-            let published = scripts::decode_hash(answer);
-            read.push(published.map(|(locations, at)| Published { sku: sku.clone(), locations, at }));
-            // A hash of a wrong type is as unreadable as one of junk: nothing readable, and no failure of this call.
-            true
-        })
+        self.in_batches(
+            Call::Read,
+            skus,
+            |sku| scripts::read(sku),
+            |sku, answer| {
+                let published = scripts::decode_hash(answer);
+                read.push(published.map(|(locations, at)| Published { sku: sku.clone(), locations, at }));
+                // A hash of a wrong type is as unreadable as one of junk: nothing readable, and no failure of this call.
+                true
+            },
+        )
         .await?;
         Ok(read)
     }
@@ -292,7 +298,7 @@ impl Gate {
                 taken_back: vec![(id, units)],
             })
             .collect();
-        if let Err(error) = self.publish(&updates).await {
+        if let Err(error) = self.publish(updates).await {
             tracing::debug!(%error, "takes were left to lapse");
         }
     }
@@ -301,14 +307,19 @@ impl Gate {
     async fn in_batches<T>(
         &self,
         call: Call,
-        items: &[T],
+        items: impl IntoIterator<Item = T>,
         command: impl Fn(&T) -> Cmd,
-        mut accept: impl FnMut(&T, &Value) -> bool,
+        mut accept: impl FnMut(T, &Value) -> bool,
     ) -> Result<(), GateError> {
         let mut rejected = None;
-        for batch in items.chunks(self.config.batch_skus_max.max(1)) {
+        let mut items = items.into_iter();
+        loop {
+            let batch: Vec<T> = items.by_ref().take(self.config.batch_skus_max.max(1)).collect();
+            if batch.is_empty() {
+                return rejected.map_or(Ok(()), |what| Err(GateError::Rejected(what)));
+            }
             let mut commands = Pipeline::with_capacity(batch.len());
-            for item in batch {
+            for item in &batch {
                 commands.add_command(command(item));
             }
             let deadline = Instant::now() + self.config.response_timeout();
@@ -317,7 +328,7 @@ impl Gate {
                 Failure::TimedOut | Failure::Lost => GateError::Unanswered,
             })?;
             let mut outcome = link::outcome(&answers);
-            for (item, answer) in batch.iter().zip(&answers) {
+            for (item, answer) in batch.into_iter().zip(&answers) {
                 if !accept(item, answer) && outcome == Outcome::Done {
                     outcome = Outcome::Garbage;
                 }
@@ -327,12 +338,11 @@ impl Gate {
                 rejected = rejected.or(Some(outcome.name()));
             }
         }
-        rejected.map_or(Ok(()), |what| Err(GateError::Rejected(what)))
     }
 }
 
 impl ReconcileReport {
-    fn add(&mut self, record: &Published, reply: &scripts::ReconcileReply) {
+    fn add(&mut self, record: Published, reply: &scripts::ReconcileReply) {
         self.checked += 1;
         let recorded = record.locations.iter().fold(0_i64, |sum, (_, units)| sum.saturating_add((*units).max(0)));
         let drifted = match reply.found {
@@ -345,7 +355,7 @@ impl ReconcileReport {
         };
         if drifted {
             self.drifts.push(Drift {
-                sku: record.sku.clone(),
+                sku: record.sku,
                 found: reply.found,
                 published: reply.published,
                 recorded,
