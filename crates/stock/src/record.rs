@@ -197,7 +197,9 @@ impl Record {
                 .map(|allocation| (allocation.location.clone(), line.quantity.get()))
                 .collect(),
             None => here
-                .map(|allocation| (allocation.location.clone(), allocation.quantity - self.named(allocation)))
+                .map(|allocation| {
+                    (allocation.location.clone(), allocation.quantity.saturating_sub(self.named(allocation)))
+                })
                 .filter(|(_, units)| *units > 0)
                 .collect(),
         };

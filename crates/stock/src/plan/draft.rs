@@ -112,9 +112,7 @@ impl Draft {
                 (None, None) if cause.may_raise_shortfall() => Level::default(),
                 (None, None) => return Err(Refusal::Inconsistent("a stock row of the reservation was not read")),
             };
-            if level.shortfall != level.shortfall_due() {
-                return Err(Refusal::Inconsistent("a stock row's shortfall is not what it must be"));
-            }
+            check_sound(&level)?;
             let shortfall = level.shortfall;
             level.apply(&delta).map_err(|problem| match problem {
                 LevelProblem::Negative => Refusal::Inconsistent("a stock row has fewer units than its reservations"),
@@ -150,7 +148,7 @@ impl Draft {
     pub(super) fn change_record(&mut self, id: ReservationId, change: impl FnOnce(&mut Record)) {
         if let Some(record) = self.records.get_mut(&id) {
             change(record);
-            record.version += 1;
+            record.version = record.version.saturating_add(1);
             self.changed_records.entry(id).or_insert(false);
         }
     }
@@ -169,7 +167,7 @@ impl Draft {
         let cause = if end == State::Expired { Cause::Expire(id) } else { Cause::Release(id) };
         let freed = allocations.iter().map(|allocation| Change {
             row: allocation.row(),
-            delta: Delta { held: -allocation.quantity, ..Delta::default() },
+            delta: Delta { held: allocation.quantity.saturating_neg(), ..Delta::default() },
             cause,
         });
         self.write(op, freed.collect())?;
@@ -177,7 +175,7 @@ impl Draft {
         if was_due {
             for allocation in allocations {
                 if let Some(units) = self.overdue.get_mut(&allocation.row()) {
-                    *units -= allocation.quantity;
+                    *units = units.saturating_sub(allocation.quantity);
                 }
             }
             self.overdue.retain(|_, units| *units > 0);
@@ -241,5 +239,14 @@ impl Draft {
         let stored = StoredOperation { payload, answer };
         self.operations.insert(request, stored.clone());
         self.landed.push((request, stored));
+    }
+}
+
+/// A row that contradicts itself is not written to: the database would refuse the whole batch.
+pub(super) fn check_sound(level: &Level) -> Result<(), Refusal> {
+    if level.shortfall == level.shortfall_due() {
+        Ok(())
+    } else {
+        Err(Refusal::Inconsistent("a stock row's shortfall is not what it must be"))
     }
 }

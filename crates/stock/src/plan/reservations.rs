@@ -94,7 +94,11 @@ impl Draft {
         }
         let sold = record.allocations.iter().map(|allocation| Change {
             row: allocation.row(),
-            delta: Delta { held: -allocation.quantity, committed: allocation.quantity, ..Delta::default() },
+            delta: Delta {
+                held: allocation.quantity.saturating_neg(),
+                committed: allocation.quantity,
+                ..Delta::default()
+            },
             cause: Cause::Confirm(id),
         });
         let sold = sold.collect();

@@ -1,12 +1,12 @@
 //! Counts and adjustments.
 
-use super::draft::{Change, Draft};
+use super::draft::{Change, Draft, check_sound};
 use crate::answer::{Answer, CountOutcome, CountResult, NegativeAdjustment, Refusal, StockRow, StoredAnswer};
 use crate::ids::{Location, PayloadHash, RequestId, RowKey, Sku, UnixMicros};
 use crate::ledger::Cause;
 use crate::level::{Condition, Delta, LEVEL_MAX, Level, LevelProblem};
 use crate::op::Adjustment;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Draft {
     pub(super) fn count(
@@ -21,29 +21,28 @@ impl Draft {
         if !odd.is_empty() {
             return Err(Refusal::OutOfRange(odd));
         }
-        // Rows decide independently, but a row that contradicts itself must not leave the others counted and the request refused: look at all, then write all.
-        let mut latest: BTreeMap<RowKey, Option<(UnixMicros, i64)>> = BTreeMap::new();
+        // Rows decide independently, but one that contradicts itself must not leave the others counted and the request refused: look at all, then write all.
+        let mut taken: BTreeSet<RowKey> = BTreeSet::new();
         let mut changes = Vec::new();
         let mut results = Vec::with_capacity(counts.len());
         for (sku, location, units) in counts {
             let row = (sku.clone(), location.clone());
             let known = self.level(&row);
-            let seen = latest.entry(row.clone()).or_insert_with(|| known.and_then(|level| level.count));
-            let result = judge(&row, known, *seen, counted_at, *units);
-            if result.outcome != CountOutcome::Stale {
-                *seen = Some(counted_at);
-            }
+            known.map_or(Ok(()), check_sound)?;
+            let seen = if taken.contains(&row) { Some(counted_at) } else { known.and_then(|level| level.count) };
+            let result = judge(&row, known, seen, counted_at, *units);
             if result.outcome == CountOutcome::Applied {
-                let delta = Delta { on_hand: units - result.previous_on_hand, ..Delta::default() };
-                changes.push(Change { row, delta, cause: Cause::Count(request) });
+                let delta = Delta { on_hand: units.saturating_sub(result.previous_on_hand), ..Delta::default() };
+                changes.push(Change { row: row.clone(), delta, cause: Cause::Count(request) });
+            }
+            if result.outcome != CountOutcome::Stale {
+                taken.insert(row);
             }
             results.push(result);
         }
         self.write(Some(op), changes)?;
-        for (row, count) in latest {
-            if count == Some(counted_at) {
-                self.set_count(&row, counted_at);
-            }
+        for row in taken {
+            self.set_count(&row, counted_at);
         }
         for result in &mut results {
             if let Some(level) = self.level(&(result.sku.clone(), result.location.clone())) {

@@ -1,0 +1,203 @@
+//! Random batches against the naive reference, with the auditor after each.
+
+use crate::reference::{Reference, Row};
+use crate::world::*;
+use holdfast_stock::{
+    Adjustment, AdjustmentReason, Cart, Condition, CountMeaning, HoldMicros, Level, Line, Name, Note, Op, Owner,
+    PayloadHash, Plan, Quantity, ReservationId, Shortage, Snapshot, UnixMicros, plan,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+const SKUS: [&str; 3] = ["A", "B", "C"];
+const LOCATIONS: [&str; 3] = ["W1", "W2", "W3"];
+
+/// One batch: how much time passes before it, what is asked, and which of the due holds somebody else has locked.
+#[derive(Clone, Debug)]
+struct Batch {
+    wait: i64,
+    ops: Vec<Op>,
+    locked: BTreeSet<ReservationId>,
+}
+
+fn a_row() -> impl Strategy<Value = (&'static str, &'static str)> {
+    (prop::sample::select(&SKUS[..]), prop::sample::select(&LOCATIONS[..]))
+}
+
+fn a_cart() -> impl Strategy<Value = Cart> {
+    let line = (a_row(), prop::bool::weighted(0.4), 1_i64..6).prop_map(|((code, at), named, units)| Line {
+        sku: sku(code),
+        location: named.then(|| location(at)),
+        quantity: Quantity::new(units).unwrap(),
+    });
+    vec(line, 1..5).prop_map(|lines| Cart::new(lines).unwrap())
+}
+
+fn a_reserve() -> impl Strategy<Value = Op> {
+    let hold = prop_oneof![9 => 1..3 * HOLD, 1 => Just(LIMITS.longest_hold_micros + 1)];
+    (0..8_u8, 0..2_u8, a_cart(), hold, any::<bool>(), prop::bool::weighted(0.1)).prop_map(
+        |(n, say, cart, hold, retry, refuse)| {
+            // Usually one key asks for one thing: then the payload follows from the key.
+            let (id, owner, payload) = (key(n), Owner::new("anna").unwrap(), payload(say));
+            if refuse {
+                let shortages = vec![Shortage { sku: sku("A"), location: None, requested: 9, available: 8 }];
+                Op::Refuse { id, owner, payload, cart, shortages }
+            } else {
+                Op::Reserve { id, owner, payload, cart, hold: HoldMicros::new(hold).unwrap(), retry }
+            }
+        },
+    )
+}
+
+fn a_move() -> impl Strategy<Value = Op> {
+    (0..12_u8, 0..8_u8, 0..8_u8, 1..12 * HOLD).prop_map(|(r, n, verb, hold)| {
+        // The payload tells the verbs and reservations apart, as a request's hash does.
+        let (request, id) = (request(r), key(n));
+        let payload = |verb: u8| PayloadHash([n + 16 * verb; 32]);
+        match verb {
+            0..=2 => Op::Confirm { request, payload: payload(1), id },
+            3..=4 => Op::Release { request, payload: payload(2), id },
+            5..=6 => Op::Extend { request, payload: payload(3), id, hold: HoldMicros::new(hold).unwrap() },
+            _ => Op::Expire { id },
+        }
+    })
+}
+
+fn a_count() -> impl Strategy<Value = Op> {
+    (12..16_u8, 0..4_u8, 0..6_i64, 0..2_i64, vec((a_row(), 0..12_i64), 1..5)).prop_map(
+        |(r, say, as_of, sequence, counts)| Op::Count {
+            request: request(r),
+            payload: payload(64 + say),
+            connection: Name::new("acme").unwrap(),
+            run: Name::new("run").unwrap(),
+            as_of: UnixMicros(as_of),
+            sequence,
+            meaning: CountMeaning::Available,
+            counts: counts.into_iter().map(|((code, at), units)| (sku(code), location(at), units)).collect(),
+        },
+    )
+}
+
+fn an_adjust() -> impl Strategy<Value = Op> {
+    let change =
+        (a_row(), prop::sample::select(&Condition::ALL[..]), -4..6_i64).prop_map(|((code, at), condition, delta)| {
+            let (sku, location, reason) = (sku(code), location(at), AdjustmentReason::Correction);
+            Adjustment { sku, location, condition, delta: if delta == 0 { 5 } else { delta }, reason }
+        });
+    (16..20_u8, 0..4_u8, vec(change, 1..4)).prop_map(|(r, say, adjustments)| Op::Adjust {
+        request: request(r),
+        payload: payload(96 + say),
+        actor: Name::new("bert").unwrap(),
+        note: Note::new("").unwrap(),
+        adjustments,
+    })
+}
+
+fn a_batch() -> impl Strategy<Value = Batch> {
+    let op = prop_oneof![5 => a_reserve(), 5 => a_move(), 1 => a_count(), 1 => an_adjust()];
+    let wait = prop_oneof![2 => Just(0), 2 => 1..HOLD, 1 => HOLD..4 * HOLD];
+    (wait, vec(op, 1..12), vec(0..8_u8, 0..3)).prop_map(|(wait, ops, locked)| {
+        // Whom the batch itself names, it has locked itself.
+        let named: BTreeSet<ReservationId> = ops.iter().filter_map(Op::reservation).collect();
+        let locked = locked.into_iter().map(key).filter(|id| !named.contains(id)).collect();
+        Batch { wait, ops, locked }
+    })
+}
+
+fn a_world() -> impl Strategy<Value = (World, Reference)> {
+    vec((a_row(), 0..10_i64, 0..3_i64, 0..3_i64), 1..7).prop_map(|rows| {
+        let mut world = World::with(&[]);
+        let mut reference = Reference::default();
+        for ((code, at), on_hand, safety, backorder) in rows {
+            world.set(code, at, Level { on_hand, safety, backorder, ..Level::default() });
+            reference.rows.insert(row(code, at), Row { on_hand, safety, backorder, ..Row::default() });
+        }
+        (world, reference)
+    })
+}
+
+fn agree(world: &World, reference: &Reference) {
+    assert_eq!(world.levels.len(), reference.rows.len());
+    for (row, level) in &world.levels {
+        let paper = &reference.rows[row];
+        assert_eq!((level.on_hand, level.safety, level.backorder), (paper.on_hand, paper.safety, paper.backorder));
+        assert_eq!((level.held, level.committed), (reference.held(row), reference.committed(row)), "{row:?}");
+        assert_eq!(level.shortfall, reference.shortfall(row));
+        assert_eq!(level.count, paper.count.map(|(as_of, sequence)| (UnixMicros(as_of), sequence)));
+        let mut unsellable = paper.unsellable.clone();
+        unsellable.retain(|_, units| *units > 0);
+        assert_eq!(level.unsellable, unsellable);
+    }
+    assert_eq!(world.records.len(), reference.reservations.len());
+    for (id, record) in &world.records {
+        assert_eq!(record.state, reference.reservations[id].state, "{id}");
+        let units = record.allocations.iter().map(|allocation| (allocation.row(), allocation.quantity)).collect();
+        assert_eq!(reference.reservations[id].units, units);
+    }
+}
+
+/// The plan of a batch, made operation by operation, each on what the ones before it left.
+fn one_by_one(world: &World, snapshot: &Snapshot, ops: &[Op]) -> (World, Vec<Outcome>) {
+    let mut world = world.clone();
+    let mut answers = Vec::new();
+    for (index, op) in ops.iter().enumerate() {
+        // Everything that the batch had, as it stands now.
+        let read = Snapshot {
+            levels: world.levels.clone(),
+            records: world
+                .records
+                .iter()
+                .filter(|(id, _)| {
+                    snapshot.records.contains_key(id) || ops.iter().any(|op| op.reservation() == Some(**id))
+                })
+                .map(|(id, record)| (*id, record.clone()))
+                .collect(),
+            operations: world.operations.clone(),
+            ..snapshot.clone()
+        };
+        let mut step: Plan = plan(read, std::slice::from_ref(op), &LIMITS);
+        step.ledger.iter_mut().for_each(|entry| entry.op = entry.op.map(|_| index));
+        answers.append(&mut step.answers);
+        world.write(step);
+    }
+    (world, answers)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_batch_does_what_the_rules_say_one_operation_at_a_time(
+        (mut world, mut reference) in a_world(),
+        batches in vec(a_batch(), 1..12),
+    ) {
+        for Batch { wait, ops, locked } in batches {
+            world.wait(wait);
+            (reference.now, reference.locked) = (world.now, locked.clone());
+            reference.sweep();
+            let answers = world.batch_beside(&ops, &locked);
+            for (op, answer) in ops.iter().zip(&answers) {
+                reference.check(op, answer, &LIMITS);
+            }
+            agree(&world, &reference);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_planned_as_its_operations_one_by_one(
+        (mut world, _) in a_world(),
+        batches in vec(a_batch(), 1..8),
+    ) {
+        for Batch { wait, ops, locked } in batches {
+            world.wait(wait);
+            let snapshot = world.snapshot(&ops, &locked);
+            let (stepped, answers) = one_by_one(&world, &snapshot, &ops);
+            prop_assert_eq!(world.batch_beside(&ops, &locked), answers);
+            prop_assert_eq!(&world.levels, &stepped.levels);
+            prop_assert_eq!(&world.records, &stepped.records);
+            prop_assert_eq!(&world.operations, &stepped.operations);
+            prop_assert_eq!(&world.ledger, &stepped.ledger);
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! A record in memory that writes plans as a database would, and its auditor.
+
+use holdfast_stock::{
+    Adjustment, AdjustmentReason, Answer, Cart, Condition, CountMeaning, Entry, HoldMicros, Level, Limits, Line,
+    Location, Name, Note, Op, Owner, PayloadHash, Plan, Quantity, Record, Refusal, RequestId, ReservationAnswer,
+    ReservationId, RowKey, Sku, Snapshot, State, StoredOperation, UnixMicros, plan,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) const HOLD: i64 = 1_000;
+pub(crate) const LIMITS: Limits = Limits { longest_hold_micros: 10 * HOLD };
+
+pub(crate) type Outcome = Result<Answer, Refusal>;
+
+/// What the database would hold.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct World {
+    pub(crate) now: i64,
+    pub(crate) levels: BTreeMap<RowKey, Level>,
+    pub(crate) records: BTreeMap<ReservationId, Record>,
+    pub(crate) operations: BTreeMap<RequestId, StoredOperation>,
+    /// The rows as they were before their first ledger entry.
+    base: BTreeMap<RowKey, Level>,
+    pub(crate) ledger: BTreeMap<RowKey, Vec<Entry>>,
+}
+
+impl World {
+    /// A world with these rows: SKU, location, units on hand.
+    pub(crate) fn with(rows: &[(&str, &str, i64)]) -> Self {
+        let mut world = Self { now: 1_000_000, ..Self::default() };
+        for (sku, location, on_hand) in rows {
+            world.set(sku, location, Level { on_hand: *on_hand, ..Level::default() });
+        }
+        world
+    }
+
+    /// Puts a row there as if it had always been so.
+    pub(crate) fn set(&mut self, sku: &str, location: &str, level: Level) {
+        self.base.insert(row(sku, location), level.clone());
+        self.levels.insert(row(sku, location), level);
+    }
+
+    pub(crate) fn level(&self, sku: &str, location: &str) -> &Level {
+        &self.levels[&row(sku, location)]
+    }
+
+    pub(crate) fn state(&self, n: u8) -> State {
+        self.records[&key(n)].state
+    }
+
+    /// Lets time pass.
+    pub(crate) fn wait(&mut self, micros: i64) {
+        self.now += micros;
+    }
+
+    /// Runs one operation as a batch of its own.
+    pub(crate) fn one(&mut self, op: Op) -> Outcome {
+        self.batch(&[op]).remove(0)
+    }
+
+    /// Runs a batch; holds that are over are expired first.
+    pub(crate) fn batch(&mut self, ops: &[Op]) -> Vec<Outcome> {
+        self.batch_beside(ops, &BTreeSet::new())
+    }
+
+    /// Runs a batch while somebody else has these reservations locked.
+    pub(crate) fn batch_beside(&mut self, ops: &[Op], locked: &BTreeSet<ReservationId>) -> Vec<Outcome> {
+        let plan = plan(self.snapshot(ops, locked), ops, &LIMITS);
+        let answers = plan.answers.clone();
+        self.write(plan);
+        self.audit();
+        answers
+    }
+
+    /// Just what the planner says that it needs for these operations.
+    pub(crate) fn snapshot(&self, ops: &[Op], locked: &BTreeSet<ReservationId>) -> Snapshot {
+        let now = UnixMicros(self.now);
+        let named: BTreeSet<ReservationId> = ops.iter().filter_map(Op::reservation).collect();
+        let is_due = |record: &&Record| record.is_due(now);
+        let due: BTreeSet<ReservationId> =
+            self.records.values().filter(is_due).map(|record| record.id).filter(|id| !locked.contains(id)).collect();
+        let read = |id: &ReservationId| named.contains(id) || due.contains(id);
+        let records: BTreeMap<_, _> =
+            self.records.iter().filter(|(id, _)| read(id)).map(|(id, record)| (*id, record.clone())).collect();
+
+        let mut overdue: BTreeMap<RowKey, i64> = BTreeMap::new();
+        for record in self.records.values().filter(is_due).filter(|record| !read(&record.id)) {
+            for allocation in &record.allocations {
+                *overdue.entry(allocation.row()).or_default() += allocation.quantity;
+            }
+        }
+        let (skus, mut rows) = touched(ops);
+        rows.extend(records.values().flat_map(|record| record.allocations.iter().map(holdfast_stock::Allocation::row)));
+        let levels = self.levels.iter().filter(|(row, _)| skus.contains(&row.0) || rows.contains(*row));
+        let requests: BTreeSet<RequestId> = ops.iter().filter_map(Op::request).map(|(request, _)| request).collect();
+        let operations = self.operations.iter().filter(|(request, _)| requests.contains(request));
+        Snapshot {
+            now,
+            levels: levels.map(|(row, level)| (row.clone(), level.clone())).collect(),
+            operations: operations.map(|(request, stored)| (*request, stored.clone())).collect(),
+            records,
+            due,
+            overdue,
+        }
+    }
+
+    /// Writes a plan, and refuses what a database with the right constraints would refuse.
+    pub(crate) fn write(&mut self, plan: Plan) {
+        for entry in plan.ledger {
+            let row = (entry.sku.clone(), entry.location.clone());
+            let mut before = self.replayed(&row);
+            let shortfall = before.shortfall;
+            before.apply(&entry.delta).unwrap();
+            assert_eq!(before.version, entry.version, "versions have no gap");
+            assert!(before.shortfall <= shortfall || entry.cause.may_raise_shortfall(), "I2: {entry:?}");
+            assert_eq!(entry.at, UnixMicros(self.now));
+            self.ledger.entry(row).or_default().push(entry);
+        }
+        for (row, level) in plan.levels {
+            assert_ne!(self.levels.get(&row), Some(&level), "only rows that changed are written");
+            self.levels.insert(row, level);
+        }
+        for record in plan.records_inserted {
+            assert!(self.records.insert(record.id, record).is_none(), "an inserted key is new");
+        }
+        for record in plan.records_changed {
+            let before = &self.records[&record.id];
+            assert!(!before.state.is_final(), "I6: {before:?} became {record:?}");
+            assert!(record.version > before.version);
+            assert_eq!(
+                record.as_first_made(),
+                before.as_first_made(),
+                "what a reservation was first answered never changes"
+            );
+            self.records.insert(record.id, record);
+        }
+        for (request, stored) in plan.operations {
+            assert!(self.operations.insert(request, stored).is_none(), "a request lands once");
+        }
+    }
+
+    /// A row, as its ledger tells it.
+    fn replayed(&self, row: &RowKey) -> Level {
+        let mut level = self.base.get(row).cloned().unwrap_or_default();
+        for entry in self.ledger.get(row).into_iter().flatten() {
+            level.apply(&entry.delta).unwrap();
+        }
+        level
+    }
+
+    /// Checks the invariants of the design that a database can show: I2, I3, and what a record must look like.
+    pub(crate) fn audit(&self) {
+        let mut held: BTreeMap<RowKey, i64> = BTreeMap::new();
+        let mut committed: BTreeMap<RowKey, i64> = BTreeMap::new();
+        for record in self.records.values() {
+            audit_record(record);
+            let sums = match record.state {
+                State::Held => &mut held,
+                State::Confirmed | State::Fulfilled => &mut committed,
+                State::Released | State::Expired | State::Cancelled | State::Refused => continue,
+            };
+            for allocation in &record.allocations {
+                *sums.entry(allocation.row()).or_default() += allocation.quantity;
+            }
+        }
+        for (row, level) in &self.levels {
+            assert_eq!(Level { count: None, ..level.clone() }, self.replayed(row), "I3: {row:?} is its ledger");
+            assert_eq!(level.held, held.remove(row).unwrap_or(0), "I3: held of {row:?}");
+            assert_eq!(level.committed, committed.remove(row).unwrap_or(0), "I3: committed of {row:?}");
+            let promised = level.held + level.committed;
+            assert!(promised <= level.on_hand + level.backorder + level.shortfall, "I2: {row:?} {level:?}");
+            assert_eq!(level.shortfall, (promised - level.on_hand - level.backorder).max(0));
+            assert!(level.unsellable.values().all(|units| *units > 0));
+            assert!(level.version >= 1 || self.base.contains_key(row), "a row has an entry that made it");
+        }
+        assert!(held.is_empty() && committed.is_empty(), "units lie on rows that exist");
+    }
+}
+
+fn audit_record(record: &Record) {
+    let never_held = record.state == State::Refused || record.payload.is_none();
+    assert_eq!(record.allocations.is_empty(), never_held);
+    assert_eq!(record.first_expires_at.is_none(), never_held);
+    assert_eq!(record.state == State::Refused, !record.shortages.is_empty());
+    assert!(record.allocations.is_sorted_by(|a, b| a.row() < b.row()), "one allocation a row, in order");
+    if !never_held {
+        let mut parts: BTreeMap<RowKey, i64> = BTreeMap::new();
+        for line in record.allocated_lines() {
+            let units: i64 = line.allocations.iter().map(|(_, units)| units).sum();
+            assert_eq!(units, line.quantity.get(), "a line is allocated wholly");
+            for (location, units) in line.allocations {
+                assert!(units > 0 && line.location.as_ref().is_none_or(|named| *named == location));
+                *parts.entry((line.sku.clone(), location)).or_default() += units;
+            }
+        }
+        let taken: BTreeMap<_, _> = record.allocations.iter().map(|a| (a.row(), a.quantity)).collect();
+        assert_eq!(parts, taken, "the lines' parts are the allocations");
+    }
+}
+
+/// The SKUs of which operations need every row, and the further rows that they name.
+fn touched(ops: &[Op]) -> (BTreeSet<Sku>, BTreeSet<RowKey>) {
+    let (mut skus, mut rows) = (BTreeSet::new(), BTreeSet::new());
+    for op in ops {
+        match op {
+            Op::Reserve { cart, .. } => skus.extend(cart.skus().cloned()),
+            Op::Count { counts, .. } => rows.extend(counts.iter().map(|(sku, at, _)| (sku.clone(), at.clone()))),
+            Op::Adjust { adjustments, .. } => {
+                rows.extend(adjustments.iter().map(|a| (a.sku.clone(), a.location.clone())));
+            }
+            Op::Refuse { .. } | Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. } | Op::Expire { .. } => {}
+        }
+    }
+    (skus, rows)
+}
+
+pub(crate) fn sku(code: &str) -> Sku {
+    Sku::new(code).unwrap()
+}
+
+pub(crate) fn location(code: &str) -> Location {
+    Location::new(code).unwrap()
+}
+
+pub(crate) fn row(sku_code: &str, location_code: &str) -> RowKey {
+    (sku(sku_code), location(location_code))
+}
+
+pub(crate) fn key(n: u8) -> ReservationId {
+    ReservationId::from_bytes([n; 16])
+}
+
+pub(crate) fn request(n: u8) -> RequestId {
+    RequestId::from_bytes([n; 16])
+}
+
+pub(crate) fn payload(n: u8) -> PayloadHash {
+    PayloadHash([n; 32])
+}
+
+/// A cart from SKU, location (empty: anywhere) and units.
+pub(crate) fn cart(lines: &[(&str, &str, i64)]) -> Cart {
+    let line = |(code, at, units): &(&str, &str, i64)| Line {
+        sku: sku(code),
+        location: (!at.is_empty()).then(|| location(at)),
+        quantity: Quantity::new(*units).unwrap(),
+    };
+    Cart::new(lines.iter().map(line).collect()).unwrap()
+}
+
+/// A Reserve under key `n`, its payload following from the cart.
+pub(crate) fn reserve(n: u8, lines: &[(&str, &str, i64)]) -> Op {
+    let bytes = lines.iter().flat_map(|(sku, at, units)| format!("{sku}/{at}/{units};").into_bytes());
+    let mut hash = [0; 32];
+    for (index, byte) in bytes.enumerate() {
+        hash[index % 32] ^= byte.rotate_left(u32::try_from(index / 32).unwrap());
+    }
+    Op::Reserve {
+        id: key(n),
+        owner: Owner::new("anna").unwrap(),
+        payload: PayloadHash(hash),
+        cart: cart(lines),
+        hold: HoldMicros::new(HOLD).unwrap(),
+        retry: false,
+    }
+}
+
+/// The same operation, marked as a retry.
+pub(crate) fn retried(op: Op) -> Op {
+    match op {
+        Op::Reserve { id, owner, payload, cart, hold, .. } => {
+            Op::Reserve { id, owner, payload, cart, hold, retry: true }
+        }
+        other => other,
+    }
+}
+
+pub(crate) fn confirm(r: u8, n: u8) -> Op {
+    Op::Confirm { request: request(r), payload: payload(n), id: key(n) }
+}
+
+pub(crate) fn release(r: u8, n: u8) -> Op {
+    Op::Release { request: request(r), payload: payload(n), id: key(n) }
+}
+
+pub(crate) fn extend(r: u8, n: u8, micros: i64) -> Op {
+    Op::Extend { request: request(r), payload: payload(n), id: key(n), hold: HoldMicros::new(micros).unwrap() }
+}
+
+pub(crate) fn count(r: u8, as_of: i64, sequence: i64, counts: &[(&str, &str, i64)]) -> Op {
+    Op::Count {
+        request: request(r),
+        payload: payload(r),
+        connection: Name::new("acme").unwrap(),
+        run: Name::new("run 1").unwrap(),
+        as_of: UnixMicros(as_of),
+        sequence,
+        meaning: CountMeaning::OnHand,
+        counts: counts.iter().map(|(code, at, units)| (sku(code), location(at), *units)).collect(),
+    }
+}
+
+pub(crate) fn adjust(r: u8, changes: &[(&str, &str, Condition, i64)]) -> Op {
+    let adjustment = |(code, at, condition, delta): &(&str, &str, Condition, i64)| Adjustment {
+        sku: sku(code),
+        location: location(at),
+        condition: *condition,
+        delta: *delta,
+        reason: AdjustmentReason::Correction,
+    };
+    Op::Adjust {
+        request: request(r),
+        payload: payload(r),
+        actor: Name::new("bert").unwrap(),
+        note: Note::new("").unwrap(),
+        adjustments: changes.iter().map(adjustment).collect(),
+    }
+}
+
+/// The reservation in a yes.
+#[track_caller]
+pub(crate) fn reserved(outcome: Outcome) -> ReservationAnswer {
+    match outcome {
+        Ok(Answer::Reservation(answer)) => *answer,
+        other => panic!("not a reservation: {other:?}"),
+    }
+}
