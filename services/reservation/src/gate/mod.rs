@@ -280,8 +280,11 @@ impl Gate {
             (None, Value::ServerError(error)) => {
                 (Taken::Unknown(UnknownCause::Unreachable), scripts::outcome_of(error))
             }
-            // Published text that is no location, for one: publishing the SKU as a whole replaces it.
-            (None, _) => (Taken::Unknown(UnknownCause::Missing), Outcome::Garbage),
+            (None, _) => {
+                // Published text that is no location, for one: publishing the SKU as a whole replaces it.
+                self.give_back(id, cart.iter().copied()).await;
+                (Taken::Unknown(UnknownCause::Missing), Outcome::Garbage)
+            }
         };
         self.link.count(Call::Take, outcome);
         taken

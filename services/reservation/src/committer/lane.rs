@@ -1,0 +1,151 @@
+//! One lane: takes what queued, sees to it that a batch has one operation a key, commits, answers.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use holdfast_kit::CancellationToken;
+use holdfast_stock::{Limits, Op, RequestId, ReservationId};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::batch::{self, Decided};
+use super::{CommitterConfig, Failure, Queued};
+use crate::metrics::CommitterMetrics;
+use crate::publisher::Publisher;
+use crate::store::Store;
+
+/// Between two tries for units that another transaction is just freeing.
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
+
+pub(super) struct Lane {
+    pub(super) name: &'static str,
+    pub(super) config: CommitterConfig,
+    pub(super) limits: Limits,
+    pub(super) store: Store,
+    pub(super) publisher: Publisher,
+    pub(super) metrics: CommitterMetrics,
+    queue: mpsc::Receiver<Queued>,
+    /// Taken from the queue, but a key or a bound kept it from the last batch; the oldest first.
+    postponed: VecDeque<Queued>,
+}
+
+impl Lane {
+    pub(super) const fn new(
+        name: &'static str,
+        config: CommitterConfig,
+        limits: Limits,
+        store: Store,
+        publisher: Publisher,
+        metrics: CommitterMetrics,
+        queue: mpsc::Receiver<Queued>,
+    ) -> Self {
+        Self { name, config, limits, store, publisher, metrics, queue, postponed: VecDeque::new() }
+    }
+
+    /// Runs until the token is cancelled and everything that was handed over is answered.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            if self.postponed.is_empty() {
+                let next = tokio::select! {
+                    biased;
+                    next = self.queue.recv() => next,
+                    () = stop.cancelled(), if !self.queue.is_closed() => {
+                        // Refuses what comes from now on; what is queued is still answered.
+                        self.queue.close();
+                        continue;
+                    }
+                };
+                match next {
+                    Some(queued) => self.postponed.push_back(queued),
+                    None => return,
+                }
+            }
+            let batch = self.next_batch();
+            self.commit(batch).await;
+        }
+    }
+
+    /// As much of what waits as the bounds allow, in the order of arrival, with one operation a key; the others stay for the next batch.
+    fn next_batch(&mut self) -> Vec<Queued> {
+        let now = Instant::now();
+        let mut keys = Keys::default();
+        let mut batch = Vec::new();
+        let mut rows = 0;
+        let mut kept = VecDeque::new();
+        while batch.len() < self.config.batch_operations_max && rows < self.config.batch_rows_max {
+            let Some(queued) = self.postponed.pop_front().or_else(|| self.queue.try_recv().ok()) else { break };
+            if queued.work.deadline <= now {
+                let _ = queued.reply.send(Err(Failure::TooLate));
+            } else if keys.claim(&queued.work.op) {
+                rows += row_count(&queued.work.op);
+                batch.push(queued);
+            } else {
+                kept.push_back(queued);
+                // Bounds what one batch looks at, however often a key was sent.
+                if kept.len() >= self.config.batch_operations_max {
+                    break;
+                }
+            }
+        }
+        kept.append(&mut self.postponed);
+        self.postponed = kept;
+        batch
+    }
+
+    async fn commit(&mut self, batch: Vec<Queued>) {
+        if batch.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        self.metrics.batch(self.name, batch.len(), batch.iter().map(|queued| started - queued.queued_at));
+        let mut again = false;
+        for (queued, decided) in batch::commit(self, batch).await {
+            match decided {
+                Decided::Answer(outcome) => {
+                    // Nobody may be waiting any more; the operation has run to its end all the same.
+                    let _ = queued.reply.send(outcome);
+                }
+                Decided::Again => {
+                    again = true;
+                    self.postponed.push_back(queued);
+                }
+            }
+        }
+        self.metrics.committed(self.name, started.elapsed());
+        if again && self.queue.is_empty() {
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+}
+
+/// The keys of a batch.
+#[derive(Default)]
+struct Keys {
+    reservations: BTreeSet<ReservationId>,
+    requests: BTreeSet<RequestId>,
+}
+
+impl Keys {
+    /// Whether none of the operation's keys was in the batch; if so, they are now.
+    fn claim(&mut self, op: &Op) -> bool {
+        let request = op.request().map(|(request, _)| request);
+        if request.is_some_and(|request| self.requests.contains(&request)) {
+            return false;
+        }
+        if op.reservation().is_some_and(|id| !self.reservations.insert(id)) {
+            return false;
+        }
+        self.requests.extend(request);
+        true
+    }
+}
+
+/// Rows of stock that an operation names; those of a reservation are not known before it is read.
+fn row_count(op: &Op) -> usize {
+    match op {
+        Op::Reserve { cart, .. } => cart.lines().len(),
+        Op::Count { counts, .. } => counts.len(),
+        Op::Adjust { adjustments, .. } => adjustments.len(),
+        Op::Refuse { .. } | Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. } | Op::Expire { .. } => 1,
+    }
+}

@@ -1,0 +1,136 @@
+//! The only way to change stock: operations queue here and are committed in batches.
+//!
+//! Natural batching: a batch is whatever queued while the previous one was being committed, bounded in operations and rows; there is no timer. There are two lanes,
+//! each with its own queue, task and connection: `checkout` for what buyers wait for, `bulk` for counts, adjustments and expiry, so that a file of 40,000 rows does
+//! not stand in front of a cart. To each other they are like two replicas: Postgres's locks decide.
+//!
+//! Architecture invariant: an operation that was handed over runs to its end in the lane's task, whether or not somebody still waits for the answer.
+
+mod batch;
+mod lane;
+
+use std::time::Duration;
+
+use holdfast_kit::Tasks;
+use holdfast_stock::{Allocation, Answer, Limits, Op, Refusal};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::metrics::CommitterMetrics;
+use crate::publisher::Publisher;
+use crate::store::{Actor, Store, StoreError};
+
+/// Bounds of a lane.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommitterConfig {
+    /// Operations that may wait in a lane; when it is full, callers are told to come back.
+    pub queue_max: usize,
+    /// Operations in one transaction.
+    pub batch_operations_max: usize,
+    /// Rows of stock named by the operations of one transaction.
+    pub batch_rows_max: usize,
+    /// How often a batch is repeated that another transaction was in the way of.
+    pub contended_attempts_max: u32,
+}
+
+/// An operation to commit.
+#[derive(Debug)]
+pub struct Work {
+    /// What to do.
+    pub op: Op,
+    /// For a Reserve that the gate granted or a read found to fit: where to take the units, so that the fast path can be tried.
+    pub chosen: Option<Vec<Allocation>>,
+    /// Who asked.
+    pub actor: Actor,
+    /// Not begun after this.
+    pub deadline: Instant,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// A definite no.
+    Refused(Refusal),
+    /// Come back after a while: the queue is full, or the units asked for are just being freed. Nothing has happened.
+    Overloaded {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The deadline passed while the operation waited. Nothing has happened.
+    TooLate,
+    /// Postgres gave no result; the variant says whether something may have happened.
+    Store(StoreError),
+}
+
+/// What the caller gets once the batch is committed.
+pub type Outcome = Result<Answer, Failure>;
+
+struct Queued {
+    work: Work,
+    reply: oneshot::Sender<Outcome>,
+    queued_at: Instant,
+    span: tracing::Span,
+}
+
+/// A handle to the two lanes. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Committer {
+    checkout: mpsc::Sender<Queued>,
+    bulk: mpsc::Sender<Queued>,
+}
+
+impl Committer {
+    /// Starts both lanes.
+    #[must_use]
+    pub fn start(
+        config: CommitterConfig,
+        limits: Limits,
+        (checkout, bulk): (Store, Store),
+        publisher: &Publisher,
+        metrics: &CommitterMetrics,
+        tasks: &Tasks,
+    ) -> Self {
+        let start = |name: &'static str, store| {
+            let (sender, receiver) = mpsc::channel(config.queue_max);
+            let lane = lane::Lane::new(name, config, limits, store, publisher.clone(), metrics.clone(), receiver);
+            tasks.spawn(name, lane.run(tasks.token().clone()));
+            sender
+        };
+        Self { checkout: start("checkout", checkout), bulk: start("bulk", bulk) }
+    }
+
+    /// Commits an operation and says how it ended. If the caller stops waiting, the operation still runs to its end.
+    ///
+    /// # Errors
+    /// [`Failure`]; only [`StoreError::Unknown`] leaves open whether the effect happened.
+    pub async fn commit(&self, work: Work) -> Outcome {
+        let lane = match work.op {
+            Op::Reserve { .. } | Op::Refuse { .. } | Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. } => {
+                &self.checkout
+            }
+            Op::Expire { .. } | Op::Count { .. } | Op::Adjust { .. } => &self.bulk,
+        };
+        let (reply, answer) = oneshot::channel();
+        let queued = Queued { work, reply, queued_at: Instant::now(), span: tracing::Span::current() };
+        match lane.try_send(queued) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                return Err(Failure::Overloaded { retry_after: Duration::from_millis(100) });
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                return Err(Failure::Store(StoreError::Unreachable("the service is shutting down".to_owned())));
+            }
+        }
+        // The lane drops a reply only if its task died in the middle of a batch.
+        answer.await.unwrap_or_else(|_| Err(Failure::Store(StoreError::Unknown("the committer stopped".to_owned()))))
+    }
+
+    /// Operations waiting in the checkout lane and in the bulk lane.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        let waiting = |lane: &mpsc::Sender<Queued>| lane.max_capacity() - lane.capacity();
+        (waiting(&self.checkout), waiting(&self.bulk))
+    }
+}

@@ -1,0 +1,141 @@
+//! The service's configuration. `config.default.toml` says what each number means, and what too high and too low do.
+
+use holdfast_kit::{Common, ServiceConfig};
+use holdfast_stock::{HoldMicros, KeyWindow, Limits};
+use serde::Deserialize;
+
+use crate::committer::CommitterConfig;
+use crate::gate::GateConfig;
+use crate::limiter::LimiterConfig;
+use crate::looker::LookerConfig;
+use crate::reconciler::ReconcilerConfig;
+use crate::sweeper::SweeperConfig;
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+/// All of it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Config {
+    /// What every service has.
+    #[serde(flatten)]
+    pub common: Common,
+    /// Redis.
+    pub gate: GateConfig,
+    /// The write queue.
+    pub committer: CommitterConfig,
+    /// The read queue.
+    pub looker: LookerConfig,
+    /// The way past the gate.
+    pub limiter: LimiterConfig,
+    /// Expiry.
+    pub sweeper: SweeperConfig,
+    /// Convergence of Redis.
+    pub reconciler: ReconcilerConfig,
+    /// Holds and keys.
+    pub holds: HoldsConfig,
+}
+
+/// How long holds last and keys are good for, in seconds.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldsConfig {
+    default_seconds: u32,
+    longest_seconds: u32,
+    retry_window_seconds: u32,
+    ahead_seconds: u32,
+}
+
+impl HoldsConfig {
+    /// How long a hold lasts if the request does not say.
+    #[must_use]
+    pub fn default_hold(&self) -> HoldMicros {
+        HoldMicros::new(micros(self.default_seconds)).expect("checked at start: at least a second")
+    }
+
+    /// The longest hold.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits { longest_hold_micros: micros(self.longest_seconds) }
+    }
+
+    /// Which keys are taken.
+    #[must_use]
+    pub fn window(&self) -> KeyWindow {
+        KeyWindow { back_micros: micros(self.retry_window_seconds), ahead_micros: micros(self.ahead_seconds) }
+    }
+}
+
+fn micros(seconds: u32) -> i64 {
+    i64::from(seconds) * MICROS_PER_SECOND
+}
+
+impl AsRef<Common> for Config {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+impl ServiceConfig for Config {
+    const DEFAULTS: &'static str = include_str!("../config.default.toml");
+    const ENV_PREFIX: &'static str = "HOLDFAST_RESERVATION";
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = self.gate.problems();
+        let mut positive = |key: &str, value: u64| {
+            if value == 0 {
+                problems.push(format!("{key} must be at least 1"));
+            }
+        };
+        positive("committer.queue_max", self.committer.queue_max as u64);
+        positive("committer.batch_operations_max", self.committer.batch_operations_max as u64);
+        positive("committer.batch_rows_max", self.committer.batch_rows_max as u64);
+        positive("committer.contended_attempts_max", u64::from(self.committer.contended_attempts_max));
+        positive("looker.queue_max", self.looker.queue_max as u64);
+        positive("looker.keys_max", self.looker.keys_max as u64);
+        positive("looker.skus_max", self.looker.skus_max as u64);
+        positive("limiter.requests_max", self.limiter.requests_max as u64);
+        positive("limiter.requests_per_sku_max", self.limiter.requests_per_sku_max as u64);
+        positive("sweeper.period_ms", self.sweeper.period_ms);
+        positive("sweeper.holds_max", u64::from(self.sweeper.holds_max));
+        positive("reconciler.period_ms", self.reconciler.period_ms);
+        positive("reconciler.skus_max", u64::from(self.reconciler.skus_max));
+        positive("reconciler.others_max", u64::from(self.reconciler.others_max));
+        positive("holds.default_seconds", u64::from(self.holds.default_seconds));
+        positive("holds.retry_window_seconds", u64::from(self.holds.retry_window_seconds));
+        if self.holds.default_seconds > self.holds.longest_seconds {
+            problems.push("holds.default_seconds must not exceed holds.longest_seconds".to_owned());
+        }
+        if self.limiter.requests_max > self.committer.queue_max {
+            problems.push("limiter.requests_max must not exceed committer.queue_max: they would be shed there".to_owned());
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_kit::config::load_with;
+
+    fn load(variables: &[(&str, &str)]) -> Result<Config, String> {
+        let given = [("HOLDFAST_RESERVATION__POSTGRES__URL", "postgres://x@127.0.0.1/x"), ("HOLDFAST_RESERVATION__GATE__URL", "redis://127.0.0.1:1")];
+        let all = given.iter().chain(variables).map(|(key, value)| ((*key).into(), (*value).into()));
+        load_with(None, all).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_can_be_used() {
+        let config = load(&[]).expect("the defaults");
+        assert_eq!(config.holds.default_hold().get(), 900 * MICROS_PER_SECOND);
+    }
+
+    #[test]
+    fn contradictions_are_all_named_at_once() {
+        let error = load(&[
+            ("HOLDFAST_RESERVATION__HOLDS__DEFAULT_SECONDS", "90000"),
+            ("HOLDFAST_RESERVATION__SWEEPER__PERIOD_MS", "0"),
+        ])
+        .expect_err("two contradictions");
+        assert!(error.contains("holds.longest_seconds") && error.contains("sweeper.period_ms"), "{error}");
+    }
+}

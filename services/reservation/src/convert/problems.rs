@@ -1,0 +1,134 @@
+//! Problems out: an exhaustive table from failures to reasons.
+
+use std::time::Duration;
+
+use holdfast_kit::{ErrorReason, Problem, Violations};
+use holdfast_stock::{Location, NegativeAdjustment, Refusal, RowKey, Shortage, Sku};
+
+use crate::committer::Failure;
+use crate::store::StoreError;
+
+/// Shortages listed in an answer: trailers are limited, the total stands in metadata.
+const LISTED_MAX: usize = 20;
+
+/// What the caller is told. An unknown outcome is said to be unknown.
+pub(crate) fn problem(failure: Failure) -> Problem {
+    match failure {
+        Failure::Refused(refusal) => refused(refusal),
+        Failure::Overloaded { retry_after } => {
+            Problem::new(ErrorReason::Overloaded, "too many requests; nothing was done").retry_after(retry_after)
+        }
+        Failure::TooLate => {
+            Problem::new(ErrorReason::DeadlineExceeded, "the deadline passed while the request waited; nothing was done")
+        }
+        Failure::Store(error) => store(&error),
+    }
+}
+
+fn store(error: &StoreError) -> Problem {
+    let unavailable = |message: &str| Problem::new(ErrorReason::StoreUnavailable, message).because(error);
+    match error {
+        StoreError::Unknown(_) => {
+            unavailable("the record did not answer; whether the effect happened is unknown: retry with the same key")
+        }
+        StoreError::Unreachable(_) => unavailable("the record cannot be reached; nothing was done"),
+        StoreError::Contended(_) | StoreError::NeedsPlanning => {
+            Problem::new(ErrorReason::Overloaded, "other transactions were in the way; nothing was done")
+                .retry_after(Duration::from_millis(100))
+                .because(error)
+        }
+        StoreError::Defect(_) => Problem::defect(error),
+    }
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Insufficient(shortages) => insufficient(&shortages),
+        Refusal::Contended => Problem::new(ErrorReason::Overloaded, "the units asked for are just being freed; nothing was done"),
+        Refusal::UnknownSku(lines) => unknown_rows(&lines),
+        Refusal::KeyReused => Problem::new(ErrorReason::KeyReused, "the key was used before for another request"),
+        Refusal::NotFound => Problem::new(ErrorReason::NotFound, "there is no such reservation"),
+        Refusal::Expired => Problem::new(ErrorReason::ReservationExpired, "the hold's time is over"),
+        Refusal::Released => Problem::new(ErrorReason::ReservationReleased, "the reservation was released, or its key closed"),
+        Refusal::Confirmed => Problem::new(ErrorReason::ReservationConfirmed, "the reservation is confirmed"),
+        Refusal::Cancelled => Problem::new(ErrorReason::ReservationCancelled, "the reservation was cancelled"),
+        Refusal::HoldTooLong { max_micros } => {
+            let seconds = max_micros.max(0) / 1_000_000;
+            Problem::new(ErrorReason::HoldTooLong, format!("the hold can last at most {seconds} s from now"))
+                .metadata("seconds_max", seconds)
+        }
+        Refusal::WouldBeNegative(adjustments) => negative(&adjustments),
+        Refusal::OutOfRange(rows) => out_of_range(&rows),
+        Refusal::Inconsistent(what) => Problem::defect(what),
+    }
+}
+
+fn insufficient(shortages: &[Shortage]) -> Problem {
+    let message = match shortages.first() {
+        Some(s) if shortages.len() == 1 => format!("{}: {} asked for, {} available", s.sku, s.requested, s.available),
+        _ => format!("{} lines are short", shortages.len()),
+    };
+    let problem = Problem::new(ErrorReason::InsufficientStock, message).metadata("short_lines", shortages.len());
+    shortages.iter().take(LISTED_MAX).enumerate().fold(problem, |problem, (index, short)| {
+        let (sku, at) = (short.sku.as_str(), short.location.as_ref().map_or("", |location| location.as_str()));
+        let (requested, available) = (short.requested, short.available);
+        let place = if at.is_empty() { String::new() } else { format!(" at {at}") };
+        problem
+            .precondition("STOCK", format!("sku/{sku}"), format!("requested {requested}, available {available}{place}"))
+            .metadata(format!("short[{index}].sku"), sku)
+            .metadata(format!("short[{index}].location"), at)
+            .metadata(format!("short[{index}].requested"), requested)
+            .metadata(format!("short[{index}].available"), available)
+    })
+}
+
+/// Rows that nobody knows, where the request's fields are not at hand.
+fn unknown_rows(rows: &[(Sku, Option<Location>)]) -> Problem {
+    let mut violations = Violations::new();
+    for (sku, location) in rows {
+        violations.add("sku", unknown(sku, location.as_ref()));
+    }
+    violations.into_problem_as(ErrorReason::UnknownSku)
+}
+
+/// UNKNOWN_SKU, naming the fields: `lines` are those of the request with their index, `unknown_rows` what the record does not have.
+pub(crate) fn unknown_sku_problem(
+    lines: &[(usize, Sku, Option<Location>)],
+    unknown_rows: &[(Sku, Option<Location>)],
+    mut violations: Violations,
+    reason: ErrorReason,
+) -> Problem {
+    let alone = violations.is_empty();
+    for (index, sku, location) in lines {
+        if unknown_rows.iter().any(|(unknown, at)| unknown == sku && at == location) {
+            violations.add(format_args!("lines[{index}].sku"), unknown(sku, location.as_ref()));
+        }
+    }
+    let reason = match (alone, violations.is_empty()) {
+        (true, false) => ErrorReason::UnknownSku,
+        _ => reason,
+    };
+    violations.into_problem_as(reason)
+}
+
+fn unknown(sku: &Sku, location: Option<&Location>) -> String {
+    location.map_or_else(|| format!("{sku} is not known"), |at| format!("{sku} is not stocked at {at}"))
+}
+
+fn negative(adjustments: &[NegativeAdjustment]) -> Problem {
+    let problem = Problem::new(ErrorReason::StockWouldBeNegative, "more units would be removed than there are");
+    adjustments.iter().take(LISTED_MAX).fold(problem, |problem, a| {
+        let subject = format!("sku/{}", a.sku);
+        let description =
+            format!("adjustments[{}]: {} {} at {}, cannot change by {}", a.index, a.present, a.condition, a.location, a.delta);
+        problem.precondition("STOCK", subject, description)
+    })
+}
+
+fn out_of_range(rows: &[RowKey]) -> Problem {
+    let mut violations = Violations::new();
+    for (sku, location) in rows {
+        violations.add("quantity", format_args!("{sku} at {location} would have more units than a row can have"));
+    }
+    violations.into_problem()
+}

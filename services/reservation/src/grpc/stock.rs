@@ -1,0 +1,209 @@
+//! Stock itself: availability, counts, adjustments, the ledger.
+
+use std::collections::BTreeMap;
+
+use holdfast_api::reservation::v1 as pb;
+use holdfast_api::reservation::v1::stock_service_server::StockService;
+use holdfast_kit::page::{self, Token};
+use holdfast_kit::{ErrorReason, Problem, Violations};
+use holdfast_stock::{Answer, Level, Op, RowKey, Sku};
+use tonic::{Request, Response, Status};
+
+use super::Asker;
+use crate::clock::PostgresClock;
+use crate::committer::{Committer, Failure};
+use crate::convert;
+use crate::gate::{Gate, Published};
+use crate::looker::Looker;
+use crate::reconciler::{AskedFor, published};
+use crate::store::{LedgerCursor, Store, StoreError};
+
+const PAGE_DEFAULT: i32 = 100;
+const PAGE_MAX: i32 = 1_000;
+
+/// The service's handlers.
+#[derive(Debug)]
+pub struct Stock {
+    /// Every change.
+    pub(crate) committer: Committer,
+    /// Lists.
+    pub(crate) store: Store,
+    /// What the gate does not have.
+    pub(crate) looker: Looker,
+    /// Published availability.
+    pub(crate) gate: Gate,
+    /// Tells the reconciler which SKUs to look after.
+    pub(crate) asked_for: AskedFor,
+    /// Postgres's clock.
+    pub(crate) clock: PostgresClock,
+    /// How long a change that was not published at once takes to be, in microseconds, while Redis can be reached.
+    pub(crate) publish_micros_max: i64,
+}
+
+impl Stock {
+    async fn from_record(&self, skus: Vec<Sku>) -> Result<(holdfast_stock::UnixMicros, BTreeMap<Sku, Published>), Problem> {
+        let sight = self.looker.look(None, skus).await.map_err(convert::problem)?;
+        let found = published(sight.look()).into_iter().map(|p| (p.sku.clone(), p)).collect();
+        Ok((sight.read_at, found))
+    }
+}
+
+#[tonic::async_trait]
+impl StockService for Stock {
+    async fn batch_get_availability(
+        &self,
+        request: Request<pb::BatchGetAvailabilityRequest>,
+    ) -> Result<Response<pb::BatchGetAvailabilityResponse>, Status> {
+        let request = request.get_ref();
+        let skus = convert::skus(&request.skus)?;
+        self.asked_for.note(skus.iter());
+        let cached: Vec<Option<Published>> = match request.source() {
+            pb::ReadSource::Record => Vec::new(),
+            // A gate that does not answer is no reason to fail: the record does.
+            pb::ReadSource::Unspecified | pb::ReadSource::Cache => self.gate.read(&skus).await.unwrap_or_default(),
+        };
+        let cached: BTreeMap<Sku, Published> = cached.into_iter().flatten().map(|p| (p.sku.clone(), p)).collect();
+        let missing: Vec<Sku> = skus.iter().filter(|sku| !cached.contains_key(*sku)).cloned().collect();
+        let (read_at, record) = if missing.is_empty() {
+            (holdfast_stock::UnixMicros::default(), BTreeMap::new())
+        } else {
+            self.from_record(missing).await?
+        };
+        let now = self.clock.now();
+        let result = |sku: &Sku| match cached.get(sku) {
+            Some(published) => {
+                let age = now.0.saturating_sub(published.at.0).max(0);
+                let staleness = age.saturating_add(self.publish_micros_max);
+                convert::availability(sku.as_str(), Some(published), pb::ReadSource::Cache, published.at, staleness)
+            }
+            None => convert::availability(sku.as_str(), record.get(sku), pb::ReadSource::Record, read_at, 0),
+        };
+        Ok(Response::new(pb::BatchGetAvailabilityResponse { results: skus.iter().map(result).collect() }))
+    }
+
+    async fn get_stock(&self, request: Request<pb::GetStockRequest>) -> Result<Response<pb::GetStockResponse>, Status> {
+        let skus = convert::sku("sku", &request.get_ref().sku)?;
+        let store = self.store.clone();
+        let read = holdfast_kit::tasks::to_the_end(async move { store.levels(&[skus]).await }).await;
+        let levels = read.map_err(failed)?;
+        if levels.is_empty() {
+            let problem = Problem::new(ErrorReason::NotFound, "no stock is recorded for this SKU");
+            return Err(problem.resource("sku", request.get_ref().sku.clone()).into());
+        }
+        Ok(Response::new(pb::GetStockResponse { levels: rows(&levels) }))
+    }
+
+    async fn list_stock(
+        &self,
+        request: Request<pb::ListStockRequest>,
+    ) -> Result<Response<pb::ListStockResponse>, Status> {
+        let request = request.get_ref();
+        let mut violations = Violations::new();
+        let size = page::page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX, &mut violations);
+        let location = convert::named_location(&mut violations, &request.location);
+        violations.into_result()?;
+        let filters = [location.clone()];
+        let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+        let after: (String, String) = Token::decode(&request.page_token, &filters)?.unwrap_or_default();
+        let store = self.store.clone();
+        let page = async move { store.list_stock((&after.0, &after.1), &location, size).await };
+        let levels = holdfast_kit::tasks::to_the_end(page).await.map_err(failed)?;
+        let is_full = levels.len() as u64 == size.unsigned_abs();
+        let next = levels.last().filter(|_| is_full).map(|((sku, at), _)| (sku.to_string(), at.to_string()));
+        Ok(Response::new(pb::ListStockResponse {
+            levels: rows(&levels),
+            next_page_token: next.map(|row| Token::encode(&filters, &row)).unwrap_or_default(),
+        }))
+    }
+
+    async fn apply_counts(
+        &self,
+        request: Request<pb::ApplyCountsRequest>,
+    ) -> Result<Response<pb::ApplyCountsResponse>, Status> {
+        let asker = Asker::of(&request);
+        let ask = convert::count_ask(request.get_ref(), self.clock.now())?;
+        let op = Op::Count {
+            request: ask.request,
+            payload: ask.payload,
+            connection: ask.connection,
+            run: ask.run,
+            as_of: ask.as_of,
+            sequence: ask.sequence,
+            meaning: ask.meaning,
+            counts: ask.counts,
+        };
+        match asker.commit(&self.committer, op).await.map_err(convert::problem)? {
+            Answer::Counted { results, replayed } => Ok(Response::new(pb::ApplyCountsResponse {
+                results: results.iter().map(convert::count_result).collect(),
+                replayed,
+            })),
+            Answer::Reservation(_) | Answer::Expiry { .. } | Answer::Adjusted { .. } => Err(other_answer().into()),
+        }
+    }
+
+    async fn adjust_stock(
+        &self,
+        request: Request<pb::AdjustStockRequest>,
+    ) -> Result<Response<pb::AdjustStockResponse>, Status> {
+        let asker = Asker::of(&request);
+        let ask = convert::adjust_ask(request.get_ref())?;
+        let op = Op::Adjust {
+            request: ask.request,
+            payload: ask.payload,
+            actor: ask.actor,
+            note: ask.note,
+            adjustments: ask.adjustments,
+        };
+        match asker.commit(&self.committer, op).await.map_err(convert::problem)? {
+            Answer::Adjusted { levels, replayed } => {
+                let level = |row: &holdfast_stock::StockRow| {
+                    convert::stock_level(&(row.sku.clone(), row.location.clone()), &row.level)
+                };
+                Ok(Response::new(pb::AdjustStockResponse { levels: levels.iter().map(level).collect(), replayed }))
+            }
+            Answer::Reservation(_) | Answer::Expiry { .. } | Answer::Counted { .. } => Err(other_answer().into()),
+        }
+    }
+
+    async fn list_ledger_entries(
+        &self,
+        request: Request<pb::ListLedgerEntriesRequest>,
+    ) -> Result<Response<pb::ListLedgerEntriesResponse>, Status> {
+        let request = request.get_ref();
+        let mut violations = Violations::new();
+        let size = page::page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX, &mut violations);
+        let location = convert::named_location(&mut violations, &request.location);
+        violations.check_sku("sku", &request.sku);
+        violations.into_result()?;
+        let sku = convert::sku("sku", &request.sku)?;
+        let filters = [request.sku.clone(), location.clone()];
+        let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+        let after: Option<(i64, String, i64)> = Token::decode(&request.page_token, &filters)?;
+        let (at, after_location, version) = after.unwrap_or((AFTER_ALL_MICROS, String::new(), 0));
+        let cursor = LedgerCursor { at, location: after_location, version };
+        let store = self.store.clone();
+        let page = async move { store.list_ledger(&sku, &location, &cursor, size).await };
+        let entries = holdfast_kit::tasks::to_the_end(page).await.map_err(failed)?;
+        let is_full = entries.len() as u64 == size.unsigned_abs();
+        let next = entries.last().filter(|_| is_full).map(|entry| (entry.at, entry.location.clone(), entry.version));
+        Ok(Response::new(pb::ListLedgerEntriesResponse {
+            entries: entries.into_iter().map(convert::ledger_entry).collect(),
+            next_page_token: next.map(|entry| Token::encode(&filters, &entry)).unwrap_or_default(),
+        }))
+    }
+}
+
+/// Later than any entry: the year 9999.
+const AFTER_ALL_MICROS: i64 = 253_402_300_799_000_000;
+
+fn rows(levels: &[(RowKey, Level)]) -> Vec<pb::StockLevel> {
+    levels.iter().map(|(row, level)| convert::stock_level(row, level)).collect()
+}
+
+fn failed(error: StoreError) -> Problem {
+    convert::problem(Failure::Store(error))
+}
+
+fn other_answer() -> Problem {
+    Problem::defect("an operation on stock was answered as another")
+}

@@ -1,0 +1,30 @@
+//! Who may call what. A method of the protos without a row fails the build.
+
+use holdfast_api::reservation::v1::{reservation_service_server, stock_service_server};
+use holdfast_kit::{Method, MethodTable, Priority, Role};
+
+const BUYING: &[Role] = &[Role::Checkout, Role::Operator];
+const LOOKING: &[Role] = &[Role::Checkout, Role::Merchandiser, Role::Operator, Role::VendorSync, Role::Catalog, Role::Monitor];
+const OPERATING: &[Role] = &[Role::Operator];
+const INSPECTING: &[Role] = &[Role::Merchandiser, Role::Operator, Role::Monitor];
+/// Absolute counts come through the guards only.
+const COUNTING: &[Role] = &[Role::VendorSync];
+
+/// The table.
+pub static METHODS: MethodTable = MethodTable::new(
+    &[reservation_service_server::SERVICE_NAME, stock_service_server::SERVICE_NAME],
+    &[
+        Method::new("/holdfast.reservation.v1.ReservationService/Reserve", Priority::Begin, BUYING),
+        Method::new("/holdfast.reservation.v1.ReservationService/Confirm", Priority::Finish, BUYING),
+        Method::new("/holdfast.reservation.v1.ReservationService/Release", Priority::Undo, BUYING),
+        Method::new("/holdfast.reservation.v1.ReservationService/Extend", Priority::Undo, BUYING),
+        Method::new("/holdfast.reservation.v1.ReservationService/GetReservation", Priority::Read, BUYING),
+        Method::new("/holdfast.reservation.v1.ReservationService/ListReservations", Priority::Read, BUYING),
+        Method::new("/holdfast.reservation.v1.StockService/BatchGetAvailability", Priority::Read, LOOKING),
+        Method::new("/holdfast.reservation.v1.StockService/GetStock", Priority::Read, INSPECTING),
+        Method::new("/holdfast.reservation.v1.StockService/ListStock", Priority::Read, INSPECTING),
+        Method::new("/holdfast.reservation.v1.StockService/ApplyCounts", Priority::Begin, COUNTING),
+        Method::new("/holdfast.reservation.v1.StockService/AdjustStock", Priority::Begin, OPERATING),
+        Method::new("/holdfast.reservation.v1.StockService/ListLedgerEntries", Priority::Read, INSPECTING),
+    ],
+);

@@ -1,0 +1,256 @@
+//! The service's metrics: names, units and meanings, declared here (the gate's beside the gate) and nowhere else.
+
+use std::time::Duration;
+
+use holdfast_kit::Metrics;
+use holdfast_kit::metrics::{SECONDS, SIZES};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+use crate::gate::{GateMetrics, ReconcileReport};
+
+/// All metrics of the service.
+#[derive(Debug, Clone)]
+pub struct ReservationMetrics {
+    /// The Redis gate's.
+    pub gate: GateMetrics,
+    /// The reserve use case's.
+    pub reserve: ReserveMetrics,
+    /// The committer's.
+    pub committer: CommitterMetrics,
+    /// The read queue's.
+    pub looker: LookerMetrics,
+    /// The publisher's.
+    pub publisher: PublisherMetrics,
+    /// The sweeper's.
+    pub sweeper: SweeperMetrics,
+    /// The reconciler's.
+    pub reconciler: ReconcilerMetrics,
+}
+
+impl ReservationMetrics {
+    /// Declares them.
+    #[must_use]
+    pub fn register(registry: &Metrics) -> Self {
+        Self {
+            gate: GateMetrics::register(registry),
+            reserve: ReserveMetrics::register(registry),
+            committer: CommitterMetrics::register(registry),
+            looker: LookerMetrics {
+                keys: registry.histogram("holdfast_read_keys", "Requests that shared one read of the record", SIZES),
+            },
+            publisher: PublisherMetrics {
+                dropped: registry.counter(
+                    "holdfast_publish_dropped",
+                    "Changes that Redis was not told of at once, left to the reconciler",
+                ),
+            },
+            sweeper: SweeperMetrics {
+                due: registry.gauge("holdfast_holds_due", "Holds past their time that the last sweep found"),
+                expired: registry.counter("holdfast_holds_expired", "Holds whose units this replica freed"),
+            },
+            reconciler: ReconcilerMetrics::register(registry),
+        }
+    }
+}
+
+/// How a Reserve was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Route {
+    /// The gate let it through to the committer.
+    Gate,
+    /// The read queue answered.
+    Read,
+    /// It went to the committer past the gate.
+    PastGate,
+    /// The limiter turned it away.
+    Shed,
+}
+
+/// The reserve use case's metrics.
+#[derive(Debug, Clone)]
+pub struct ReserveMetrics {
+    routes: Family<RouteLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: Route,
+}
+
+impl ReserveMetrics {
+    fn register(registry: &Metrics) -> Self {
+        let help = "Reserves by the way on which they were decided";
+        Self { routes: registry.register("holdfast_reserve_routes", help, Family::default()) }
+    }
+
+    pub(crate) fn route(&self, route: Route) {
+        self.routes.get_or_create(&RouteLabels { route }).inc();
+    }
+}
+
+/// How a batch was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Path {
+    /// In one round trip.
+    Fast,
+    /// Locked, planned, written.
+    Planned,
+}
+
+/// The committer's metrics.
+#[derive(Debug, Clone)]
+pub struct CommitterMetrics {
+    operations: Family<LaneLabels, Histogram, fn() -> Histogram>,
+    wait_seconds: Family<LaneLabels, Histogram, fn() -> Histogram>,
+    commit_seconds: Family<LaneLabels, Histogram, fn() -> Histogram>,
+    paths: Family<PathLabels, Counter>,
+    contended: Counter,
+    shortfall_units: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LaneLabels {
+    lane: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PathLabels {
+    path: Path,
+}
+
+impl CommitterMetrics {
+    fn register(registry: &Metrics) -> Self {
+        let family = |name, help, of: fn() -> Histogram| registry.register(name, help, Family::new_with_constructor(of));
+        Self {
+            operations: family("holdfast_batch_operations", "Operations committed together, by lane", sizes),
+            wait_seconds: family("holdfast_queue_wait_seconds", "Time from queue to batch, by lane", seconds),
+            commit_seconds: family("holdfast_commit_seconds", "Time that a batch took, by lane", seconds),
+            paths: registry.register(
+                "holdfast_committed_operations",
+                "Operations by the path on which they were committed",
+                Family::default(),
+            ),
+            contended: registry
+                .counter("holdfast_commit_contended", "Batches repeated because another transaction was in the way"),
+            shortfall_units: registry.counter(
+                "holdfast_shortfall_units",
+                "Units promised that a count or an adjustment said are not there, when it said so",
+            ),
+        }
+    }
+
+    pub(crate) fn batch(&self, lane: &'static str, operations: usize, waits: impl Iterator<Item = Duration>) {
+        self.operations.get_or_create(&LaneLabels { lane }).observe(number(operations));
+        let histogram = self.wait_seconds.get_or_create(&LaneLabels { lane });
+        waits.for_each(|wait| histogram.observe(wait.as_secs_f64()));
+    }
+
+    pub(crate) fn committed(&self, lane: &'static str, took: Duration) {
+        self.commit_seconds.get_or_create(&LaneLabels { lane }).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn path(&self, path: Path, operations: usize) {
+        self.paths.get_or_create(&PathLabels { path }).inc_by(operations as u64);
+    }
+
+    pub(crate) fn contended(&self) {
+        self.contended.inc();
+    }
+
+    pub(crate) fn shortfall(&self, units: i64) {
+        self.shortfall_units.inc_by(u64::try_from(units).unwrap_or(0));
+    }
+}
+
+/// The read queue's metrics.
+#[derive(Debug, Clone)]
+pub struct LookerMetrics {
+    keys: Histogram,
+}
+
+impl LookerMetrics {
+    pub(crate) fn read(&self, requests: usize) {
+        self.keys.observe(number(requests));
+    }
+}
+
+/// The publisher's metrics.
+#[derive(Debug, Clone)]
+pub struct PublisherMetrics {
+    dropped: Counter,
+}
+
+impl PublisherMetrics {
+    pub(crate) fn dropped(&self) {
+        self.dropped.inc();
+    }
+}
+
+/// The sweeper's metrics.
+#[derive(Debug, Clone)]
+pub struct SweeperMetrics {
+    due: Gauge,
+    expired: Counter,
+}
+
+impl SweeperMetrics {
+    pub(crate) fn swept(&self, due: usize) {
+        self.due.set(i64::try_from(due).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn expired(&self, expired: bool) {
+        self.expired.inc_by(u64::from(expired));
+    }
+}
+
+/// The reconciler's metrics.
+#[derive(Debug, Clone)]
+pub struct ReconcilerMetrics {
+    passes: Counter,
+    rounds: Counter,
+    above: Counter,
+    below: Counter,
+    missing: Counter,
+}
+
+impl ReconcilerMetrics {
+    fn register(registry: &Metrics) -> Self {
+        Self {
+            passes: registry.counter("holdfast_reconcile_passes", "Passes of the reconciler"),
+            rounds: registry.counter("holdfast_reconcile_rounds", "Rounds of the reconciler through all SKUs"),
+            above: registry.counter("holdfast_counter_above_skus", "SKUs found published above the record"),
+            below: registry.counter("holdfast_counter_below_skus", "SKUs found published below the record"),
+            missing: registry.counter("holdfast_counter_missing_skus", "SKUs found not published"),
+        }
+    }
+
+    pub(crate) fn passed(&self, round_ended: bool) {
+        self.passes.inc();
+        self.rounds.inc_by(u64::from(round_ended));
+    }
+
+    pub(crate) fn reconciled(&self, report: &ReconcileReport) {
+        let above = report.drifts.iter().filter(|drift| drift.units() > 0).count();
+        let below = report.drifts.iter().filter(|drift| drift.units() < 0).count();
+        self.above.inc_by(above as u64);
+        self.below.inc_by(below as u64);
+        self.missing.inc_by(report.missing as u64);
+    }
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS.iter().copied())
+}
+
+fn sizes() -> Histogram {
+    Histogram::new(SIZES.iter().copied())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of requests are far below 2^52")]
+fn number(count: usize) -> f64 {
+    count as f64
+}

@@ -1,0 +1,135 @@
+//! The batch that needs no thinking: one call, one commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_stock::{
+    Allocation, HoldMicros, Line, Location, Owner, PayloadHash, Record, RequestId, ReservationId, Sku, State, UnixMicros,
+};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::rows::{self, AvailableRow, RecordRow};
+use super::{Store, StoreError};
+
+pub(super) const COMMIT_FAST: &str =
+    "SELECT commit_fast($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+
+/// Reserves that are new and fit, confirms and releases of running holds, at most one operation a key. If any of that is not so, nothing of the batch happens.
+#[derive(Debug, Default)]
+pub struct FastBatch {
+    /// The reserves, in the order of arrival.
+    pub reserves: Vec<FastReserve>,
+    /// The confirms and releases, in the order of arrival.
+    pub transitions: Vec<FastTransition>,
+}
+
+/// A reserve whose units have been chosen on published availability.
+#[derive(Debug)]
+pub struct FastReserve {
+    /// The key.
+    pub id: ReservationId,
+    /// Whose it is.
+    pub owner: Owner,
+    /// What the request said.
+    pub payload: PayloadHash,
+    /// What was asked for.
+    pub lines: Vec<Line>,
+    /// Where to take it.
+    pub allocations: Vec<Allocation>,
+    /// How long to hold it.
+    pub hold: HoldMicros,
+    /// Who asked.
+    pub actor: String,
+}
+
+/// A confirm or a release.
+#[derive(Debug)]
+pub struct FastTransition {
+    /// The request's key.
+    pub request: RequestId,
+    /// What the request said.
+    pub payload: PayloadHash,
+    /// Which reservation.
+    pub id: ReservationId,
+    /// Where to.
+    pub target: Target,
+    /// Who asked.
+    pub actor: String,
+}
+
+/// Where a running hold can go on the fast path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Bought.
+    Confirmed,
+    /// Given back.
+    Released,
+}
+
+/// What a committed batch did.
+#[derive(Debug)]
+pub struct FastOutcome {
+    /// When the new holds were made.
+    pub claimed_at: UnixMicros,
+    /// The reserves that landed; the other keys were there before and are to be read.
+    pub landed: BTreeSet<ReservationId>,
+    /// The reservations of the transitions, as they stand now.
+    pub records: BTreeMap<ReservationId, Record>,
+    /// When `available` was true.
+    pub decided_at: UnixMicros,
+    /// Every location of the touched SKUs.
+    pub available: Vec<(Sku, Location, i64)>,
+}
+
+#[derive(Deserialize)]
+struct OutcomeRow {
+    claimed_at: i64,
+    decided_at: i64,
+    landed: Vec<Uuid>,
+    records: Vec<RecordRow>,
+    available: Vec<AvailableRow>,
+}
+
+impl Store {
+    /// Commits a batch in one round trip.
+    ///
+    /// # Errors
+    /// [`StoreError::NeedsPlanning`] if an operation is anything but plain, then and with every other error but [`StoreError::Unknown`] nothing has happened.
+    pub async fn commit_fast(&self, batch: &FastBatch) -> Result<FastOutcome, StoreError> {
+        let mut connection = self.pool.acquire().await.map_err(|error| StoreError::before(&error))?;
+        let reserves = &batch.reserves;
+        let transitions = &batch.transitions;
+        let taken = || reserves.iter().flat_map(|r| r.allocations.iter().map(move |a| (r, a)));
+        let target = |target| match target {
+            Target::Confirmed => State::Confirmed.as_str(),
+            Target::Released => State::Released.as_str(),
+        };
+        let (row,): (sqlx::types::Json<OutcomeRow>,) = sqlx::query_as(COMMIT_FAST)
+            .bind(reserves.iter().map(|r| rows::uuid_of(r.id)).collect::<Vec<_>>())
+            .bind(reserves.iter().map(|r| r.owner.as_str()).collect::<Vec<_>>())
+            .bind(reserves.iter().map(|r| r.payload.0.to_vec()).collect::<Vec<_>>())
+            .bind(reserves.iter().map(|r| sqlx::types::Json(rows::lines_row(&r.lines))).collect::<Vec<_>>())
+            .bind(reserves.iter().map(|r| r.hold.get()).collect::<Vec<_>>())
+            .bind(reserves.iter().map(|r| r.actor.as_str()).collect::<Vec<_>>())
+            .bind(taken().map(|(r, _)| rows::uuid_of(r.id)).collect::<Vec<_>>())
+            .bind(taken().map(|(_, a)| a.sku.as_str()).collect::<Vec<_>>())
+            .bind(taken().map(|(_, a)| a.location.as_str()).collect::<Vec<_>>())
+            .bind(taken().map(|(_, a)| a.quantity).collect::<Vec<_>>())
+            .bind(transitions.iter().map(|t| Uuid::from_bytes(t.request.to_bytes())).collect::<Vec<_>>())
+            .bind(transitions.iter().map(|t| t.payload.0.to_vec()).collect::<Vec<_>>())
+            .bind(transitions.iter().map(|t| rows::uuid_of(t.id)).collect::<Vec<_>>())
+            .bind(transitions.iter().map(|t| target(t.target)).collect::<Vec<_>>())
+            .bind(transitions.iter().map(|t| t.actor.as_str()).collect::<Vec<_>>())
+            .fetch_one(&mut *connection)
+            .await?;
+        let row = row.0;
+        let records = row.records.into_iter().map(RecordRow::into_record);
+        Ok(FastOutcome {
+            claimed_at: UnixMicros(row.claimed_at),
+            decided_at: UnixMicros(row.decided_at),
+            landed: row.landed.into_iter().map(rows::id_of).collect(),
+            records: records.map(|record| record.map(|r| (r.id, r))).collect::<Result<_, _>>()?,
+            available: rows::available(row.available)?,
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! The record: everything that Postgres is asked and told. Nobody else knows SQL.
+//!
+//! Architecture invariant: stock is written by [`Store::commit_fast`] and [`Store::commit_planned`] only, both called by the committer only, and neither decides
+//! anything that `holdfast_stock` would decide otherwise: the first verifies that there is nothing to decide, the second writes a plan.
+
+mod error;
+mod fast;
+mod planned;
+mod reads;
+mod rows;
+
+use sqlx::PgPool;
+
+pub use error::StoreError;
+pub use fast::{FastBatch, FastOutcome, FastReserve, FastTransition, Target};
+pub use planned::{Actor, PlannedOutcome};
+pub use reads::{AuditFinding, LedgerCursor, LedgerRow, Look, ReservationFilter};
+
+/// The schema's migrations.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// A handle to Postgres. Clones share the pool.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// Wraps a pool. The committer's lanes have pools of their own, so that reads cannot keep them from a connection.
+    #[must_use]
+    pub const fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+}
+
+/// Every query and call to a function of the schema, by name: a test prepares them all against the migrated schema, as the running role.
+pub const STATEMENTS: &[(&str, &str)] = &[
+    ("commit_fast", fast::COMMIT_FAST),
+    ("lock_batch", planned::LOCK_BATCH),
+    ("write_batch", planned::WRITE_BATCH),
+    ("look", reads::LOOK),
+    ("due", reads::DUE),
+    ("levels", reads::LEVELS),
+    ("list_stock", reads::LIST_STOCK),
+    ("list_ledger", reads::LIST_LEDGER),
+    ("list_reservations", reads::LIST_RESERVATIONS),
+    ("all_skus", reads::ALL_SKUS),
+    ("audit", reads::AUDIT),
+];

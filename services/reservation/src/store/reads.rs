@@ -1,0 +1,208 @@
+//! What is read without a lock. No decision that could oversell is made on it.
+
+use std::collections::BTreeMap;
+
+use holdfast_stock::{Availability, Level, Location, Record, ReservationId, RowKey, Sku, UnixMicros};
+use serde::Deserialize;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::rows::{self, AvailableRow, LevelRow, RecordRow};
+use super::{Store, StoreError};
+
+pub(super) const LOOK: &str = include_str!("../../queries/look.sql");
+pub(super) const DUE: &str = include_str!("../../queries/due.sql");
+pub(super) const LEVELS: &str = include_str!("../../queries/levels.sql");
+pub(super) const LIST_STOCK: &str = include_str!("../../queries/list_stock.sql");
+pub(super) const LIST_LEDGER: &str = include_str!("../../queries/list_ledger.sql");
+pub(super) const LIST_RESERVATIONS: &str = include_str!("../../queries/list_reservations.sql");
+pub(super) const AUDIT: &str = include_str!("../../queries/audit.sql");
+pub(super) const ALL_SKUS: &str = "SELECT DISTINCT sku FROM stock WHERE sku > $1 ORDER BY sku LIMIT $2";
+
+/// What one shared read found.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// Postgres's clock when the read began.
+    pub read_at: UnixMicros,
+    /// What stands under the keys.
+    pub records: BTreeMap<ReservationId, Record>,
+    /// Every location of every known SKU asked for, holds that are over not counted.
+    pub available: Vec<(Sku, Location, i64)>,
+}
+
+impl Look {
+    /// The availability in the form that the rules read.
+    #[must_use]
+    pub fn availability(&self) -> Availability {
+        self.available.iter().cloned().collect()
+    }
+}
+
+/// Which reservations to list.
+#[derive(Debug, Clone)]
+pub struct ReservationFilter {
+    /// Only this owner's; empty: everybody's.
+    pub owner: String,
+    /// Only in this state, as the database calls it; empty: all.
+    pub state: String,
+}
+
+/// Where a page of the ledger begins: after this entry.
+#[derive(Debug, Clone)]
+pub struct LedgerCursor {
+    /// The entry's time.
+    pub at: i64,
+    /// Its location.
+    pub location: String,
+    /// Its version.
+    pub version: i64,
+}
+
+/// A ledger entry as it is stored.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the columns of the table ledger, each with its comment there")]
+pub struct LedgerRow {
+    pub sku: String,
+    pub location: String,
+    pub version: i64,
+    pub at: i64,
+    pub cause: String,
+    pub cause_id: Uuid,
+    pub on_hand: i64,
+    pub held: i64,
+    pub committed: i64,
+    pub safety: i64,
+    pub backorder: i64,
+    pub unsellable: i64,
+    pub condition: Option<String>,
+    pub reason: Option<String>,
+    pub actor: String,
+    pub note: String,
+}
+
+/// One discrepancy that the audit found.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct AuditFinding {
+    /// The invariant, as DESIGN numbers it: I2, I3, I4, I6 or E.
+    pub invariant: String,
+    /// The row of stock or the reservation.
+    pub subject: String,
+    /// What is wrong.
+    pub detail: String,
+}
+
+#[derive(Deserialize)]
+struct LookRow {
+    read_at: i64,
+    records: Vec<RecordRow>,
+    available: Vec<AvailableRow>,
+}
+
+#[derive(Deserialize)]
+struct DueRow {
+    now: i64,
+    due: Vec<Uuid>,
+}
+
+impl LookRow {
+    fn into_look(self) -> Result<Look, StoreError> {
+        let records = self.records.into_iter().map(RecordRow::into_record);
+        Ok(Look {
+            read_at: UnixMicros(self.read_at),
+            records: records.map(|record| record.map(|r| (r.id, r))).collect::<Result<_, _>>()?,
+            available: rows::available(self.available)?,
+        })
+    }
+}
+
+/// None of these has an effect; they fail with [`StoreError::Unreachable`], [`StoreError::Unknown`] or [`StoreError::Defect`].
+#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+impl Store {
+    /// The read queue's one statement: what stands under these keys, and what these SKUs have.
+    pub async fn look(&self, ids: &[ReservationId], skus: &[Sku]) -> Result<Look, StoreError> {
+        let (Json(row),): (Json<LookRow>,) = sqlx::query_as(LOOK)
+            .bind(ids.iter().map(|id| rows::uuid_of(*id)).collect::<Vec<_>>())
+            .bind(skus.iter().map(Sku::as_str).collect::<Vec<_>>())
+            .fetch_one(&self.pool)
+            .await?;
+        row.into_look()
+    }
+
+    /// What these SKUs have, holds that are over not counted.
+    pub async fn availability(&self, skus: &[Sku]) -> Result<Look, StoreError> {
+        self.look(&[], skus).await
+    }
+
+    /// Postgres's clock, and holds past their time, the oldest first.
+    pub async fn due(&self, max: i64) -> Result<(UnixMicros, Vec<ReservationId>), StoreError> {
+        let (Json(row),): (Json<DueRow>,) = sqlx::query_as(DUE).bind(max).fetch_one(&self.pool).await?;
+        Ok((UnixMicros(row.now), row.due.into_iter().map(rows::id_of).collect()))
+    }
+
+    /// SKUs after one, ascending.
+    pub async fn skus_after(&self, sku: &str, max: i64) -> Result<Vec<Sku>, StoreError> {
+        let found: Vec<(String,)> = sqlx::query_as(ALL_SKUS).bind(sku).bind(max).fetch_all(&self.pool).await?;
+        found.into_iter().map(|(sku,)| rows::sku(&sku)).collect()
+    }
+
+    /// Stock of these SKUs at every location, holds that are over not counted.
+    pub async fn levels(&self, skus: &[Sku]) -> Result<Vec<(RowKey, Level)>, StoreError> {
+        let skus: Vec<&str> = skus.iter().map(Sku::as_str).collect();
+        let found: Vec<(Json<LevelRow>,)> = sqlx::query_as(LEVELS).bind(skus).fetch_all(&self.pool).await?;
+        found.into_iter().map(|(Json(row),)| row.into_row()).collect()
+    }
+
+    /// A page of stock after a row, only of one location unless that is empty.
+    pub async fn list_stock(
+        &self,
+        (sku, at): (&str, &str),
+        location: &str,
+        max: i64,
+    ) -> Result<Vec<(RowKey, Level)>, StoreError> {
+        let query = sqlx::query_as(LIST_STOCK).bind(sku).bind(at).bind(location).bind(max);
+        let found: Vec<(Json<LevelRow>,)> = query.fetch_all(&self.pool).await?;
+        found.into_iter().map(|(Json(row),)| row.into_row()).collect()
+    }
+
+    /// A page of a SKU's ledger after an entry, newest first, only of one location unless that is empty.
+    pub async fn list_ledger(
+        &self,
+        sku: &Sku,
+        location: &str,
+        after: &LedgerCursor,
+        max: i64,
+    ) -> Result<Vec<LedgerRow>, StoreError> {
+        let found: Vec<(Json<LedgerRow>,)> = sqlx::query_as(LIST_LEDGER)
+            .bind(sku.as_str())
+            .bind(location)
+            .bind(after.at)
+            .bind(&after.location)
+            .bind(after.version)
+            .bind(max)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(found.into_iter().map(|(Json(row),)| row).collect())
+    }
+
+    /// A page of reservations before a key, newest first, each with Postgres's clock at the read.
+    pub async fn list_reservations(
+        &self,
+        before: ReservationId,
+        filter: &ReservationFilter,
+        max: i64,
+    ) -> Result<Vec<(Record, UnixMicros)>, StoreError> {
+        let found: Vec<(Json<RecordRow>, i64)> = sqlx::query_as(LIST_RESERVATIONS)
+            .bind(rows::uuid_of(before))
+            .bind(&filter.owner)
+            .bind(&filter.state)
+            .bind(max)
+            .fetch_all(&self.pool)
+            .await?;
+        found.into_iter().map(|(Json(row), now)| Ok((row.into_record()?, UnixMicros(now)))).collect()
+    }
+
+    /// Discrepancies between stock, ledger and reservations, in one snapshot; none is what it should be. Reads everything: for tests, demos and operators.
+    pub async fn audit(&self, max: i64) -> Result<Vec<AuditFinding>, StoreError> {
+        Ok(sqlx::query_as(AUDIT).bind(max).fetch_all(&self.pool).await?)
+    }
+}
