@@ -1,0 +1,220 @@
+//! The RPCs: each decodes, calls, encodes.
+
+mod upload;
+
+use std::sync::Arc;
+
+use holdfast_api::catalog::v1 as wire;
+use holdfast_api::catalog::v1::catalog_service_server::CatalogService;
+use holdfast_api::error::v1::ErrorReason;
+use holdfast_kit::Problem;
+use holdfast_kit::page::Token;
+use prost::Message;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
+
+use crate::config::Config;
+use crate::convert::{self, Keyed};
+use crate::import::Importer;
+use crate::metrics::Metrics;
+use crate::problem::not_found;
+use crate::store::{OfferCursor, OfferFilter, Store};
+
+/// A handler's result.
+type Answer<T> = Result<Response<T>, Status>;
+
+/// Serves the catalog over gRPC.
+#[derive(Debug)]
+pub struct Grpc {
+    store: Store,
+    importer: Importer,
+    config: Config,
+    mutations: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
+    /// Mutations and imports go on here when their callers have gone: a cancelled request is not a rolled-back one.
+    tasks: TaskTracker,
+}
+
+impl Grpc {
+    /// Serves what is in a store. `tasks` has what goes on after an answer.
+    #[must_use]
+    pub fn new(store: Store, config: Config, metrics: &Arc<Metrics>, tasks: TaskTracker) -> Self {
+        Self {
+            importer: Importer::new(store.clone(), config.import.limits(), Arc::clone(metrics), tasks.clone()),
+            mutations: Arc::new(Semaphore::new(config.limits.mutations_in_flight_max)),
+            imports: Arc::new(Semaphore::new(config.import.concurrent_max)),
+            store,
+            config,
+            tasks,
+        }
+    }
+
+    /// Makes a change once, in a task of its own, and decodes its answer, which for a replay is the first one.
+    async fn mutate<T: Message + Default>(&self, keyed: Result<Keyed, Problem>) -> Answer<T> {
+        let (request_id, mutation) = keyed?;
+        let Ok(place) = Arc::clone(&self.mutations).try_acquire_owned() else {
+            return Err(Problem::new(ErrorReason::Overloaded, "too many changes at once; nothing was done").into());
+        };
+        let store = self.store.clone();
+        let change = async move {
+            let _place = place;
+            store.mutate(&mutation.key(request_id), &mutation, convert::answer).await
+        };
+        let answer = self.tasks.spawn(change.in_current_span()).await.map_err(Problem::defect)?;
+        decoded(&answer.map_err(Problem::from)?)
+    }
+}
+
+/// An answer that was kept.
+fn decoded<T: Message + Default>(answer: &[u8]) -> Answer<T> {
+    Ok(Response::new(T::decode(answer).map_err(Problem::defect)?))
+}
+
+#[tonic::async_trait]
+impl CatalogService for Grpc {
+    async fn create_sku(&self, request: Request<wire::CreateSkuRequest>) -> Answer<wire::CreateSkuResponse> {
+        self.mutate(convert::create_sku(request.into_inner())).await
+    }
+
+    async fn get_sku(&self, request: Request<wire::GetSkuRequest>) -> Answer<wire::GetSkuResponse> {
+        let code = convert::sku_code(request.into_inner().code)?;
+        let found = self.store.skus(std::slice::from_ref(&code), usize::MAX).await.map_err(Problem::from)?;
+        let sku = found.into_iter().next().ok_or_else(|| not_found("sku", &code))?;
+        Ok(Response::new(wire::GetSkuResponse { sku: Some(convert::sku(sku)) }))
+    }
+
+    async fn batch_get_skus(&self, request: Request<wire::BatchGetSkusRequest>) -> Answer<wire::BatchGetSkusResponse> {
+        let codes = convert::batch_get_skus(request.into_inner())?;
+        let found = self.store.skus(&codes, self.config.limits.response_bytes_max).await.map_err(Problem::from)?;
+        let missing_codes = missing(codes, found.iter().map(|sku| sku.content.code.as_str()));
+        Ok(Response::new(wire::BatchGetSkusResponse {
+            skus: found.into_iter().map(convert::sku).collect(),
+            missing_codes,
+        }))
+    }
+
+    async fn list_skus(&self, request: Request<wire::ListSkusRequest>) -> Answer<wire::ListSkusResponse> {
+        let wire::ListSkusRequest { page_size, page_token, code_prefix } = request.into_inner();
+        let size = convert::page_size(page_size, |violations| {
+            violations.check_text("code_prefix", &code_prefix, 0..=128);
+        })?;
+        let filters = ["ListSkus", &code_prefix];
+        let after: String = Token::decode(&page_token, &filters)?.unwrap_or_default();
+        let page = self
+            .store
+            .list_skus(&after, &code_prefix, size, self.config.limits.response_bytes_max)
+            .await
+            .map_err(Problem::from)?;
+        let next = page.items.last().filter(|_| page.more).map(|last| Token::encode(&filters, &last.content.code));
+        Ok(Response::new(wire::ListSkusResponse {
+            skus: page.items.into_iter().map(convert::sku).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    async fn import_skus(
+        &self,
+        request: Request<Streaming<wire::ImportSkusRequest>>,
+    ) -> Answer<wire::ImportSkusResponse> {
+        decoded(&self.import(request.into_inner()).await?)
+    }
+
+    async fn create_vendor(&self, request: Request<wire::CreateVendorRequest>) -> Answer<wire::CreateVendorResponse> {
+        self.mutate(convert::create_vendor(request.into_inner())).await
+    }
+
+    async fn get_vendor(&self, request: Request<wire::GetVendorRequest>) -> Answer<wire::GetVendorResponse> {
+        let code = convert::code(request.into_inner().code)?;
+        let found = self.store.vendor(&code).await.map_err(Problem::from)?.ok_or_else(|| not_found("vendor", &code))?;
+        Ok(Response::new(wire::GetVendorResponse { vendor: Some(convert::vendor(found)) }))
+    }
+
+    async fn list_vendors(&self, request: Request<wire::ListVendorsRequest>) -> Answer<wire::ListVendorsResponse> {
+        let wire::ListVendorsRequest { page_size, page_token } = request.into_inner();
+        let size = convert::page_size(page_size, |_| {})?;
+        let after: String = Token::decode(&page_token, &["ListVendors"])?.unwrap_or_default();
+        let page = self.store.list_vendors(&after, size).await.map_err(Problem::from)?;
+        let next =
+            page.items.last().filter(|_| page.more).map(|last| Token::encode(&["ListVendors"], &last.content.code));
+        Ok(Response::new(wire::ListVendorsResponse {
+            vendors: page.items.into_iter().map(convert::vendor).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    async fn create_location(
+        &self,
+        request: Request<wire::CreateLocationRequest>,
+    ) -> Answer<wire::CreateLocationResponse> {
+        self.mutate(convert::create_location(request.into_inner())).await
+    }
+
+    async fn get_location(&self, request: Request<wire::GetLocationRequest>) -> Answer<wire::GetLocationResponse> {
+        let code = convert::code(request.into_inner().code)?;
+        let found =
+            self.store.location(&code).await.map_err(Problem::from)?.ok_or_else(|| not_found("location", &code))?;
+        Ok(Response::new(wire::GetLocationResponse { location: Some(convert::location(found)) }))
+    }
+
+    async fn list_locations(
+        &self,
+        request: Request<wire::ListLocationsRequest>,
+    ) -> Answer<wire::ListLocationsResponse> {
+        let wire::ListLocationsRequest { page_size, page_token } = request.into_inner();
+        let size = convert::page_size(page_size, |_| {})?;
+        let after: String = Token::decode(&page_token, &["ListLocations"])?.unwrap_or_default();
+        let page = self.store.list_locations(&after, size).await.map_err(Problem::from)?;
+        let next =
+            page.items.last().filter(|_| page.more).map(|last| Token::encode(&["ListLocations"], &last.content.code));
+        Ok(Response::new(wire::ListLocationsResponse {
+            locations: page.items.into_iter().map(convert::location).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    async fn batch_create_offers(
+        &self,
+        request: Request<wire::BatchCreateOffersRequest>,
+    ) -> Answer<wire::BatchCreateOffersResponse> {
+        self.mutate(convert::create_offers(request.into_inner())).await
+    }
+
+    async fn batch_get_offers(
+        &self,
+        request: Request<wire::BatchGetOffersRequest>,
+    ) -> Answer<wire::BatchGetOffersResponse> {
+        let (vendor, location, vendor_skus) = convert::batch_get_offers(request.into_inner())?;
+        let found = self.store.offers(&vendor, &location, &vendor_skus).await.map_err(Problem::from)?;
+        let missing_vendor_skus = missing(vendor_skus, found.iter().map(|offer| offer.key.vendor_sku.as_str()));
+        Ok(Response::new(wire::BatchGetOffersResponse {
+            offers: found.into_iter().map(convert::offer).collect(),
+            missing_vendor_skus,
+        }))
+    }
+
+    async fn list_offers(&self, request: Request<wire::ListOffersRequest>) -> Answer<wire::ListOffersResponse> {
+        let wire::ListOffersRequest { page_size, page_token, vendor, sku } = request.into_inner();
+        let size = convert::page_size(page_size, |violations| {
+            convert::check_optional_code(violations, "vendor", &vendor);
+            convert::check_optional_sku(violations, "sku", &sku);
+        })?;
+        let filters = ["ListOffers", &vendor, &sku];
+        let after: OfferCursor = Token::decode(&page_token, &filters)?.unwrap_or_default();
+        let filter = OfferFilter { vendor: convert::non_empty(vendor.clone()), sku: convert::non_empty(sku.clone()) };
+        let page = self.store.list_offers(&after, &filter, size).await.map_err(Problem::from)?;
+        let next =
+            page.items.last().filter(|_| page.more).map(|last| Token::encode(&filters, &OfferCursor::from(&last.key)));
+        Ok(Response::new(wire::ListOffersResponse {
+            offers: page.items.into_iter().map(convert::offer).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+}
+
+/// Those asked for that were not found; both are in the same order.
+fn missing<'a>(asked: Vec<String>, found: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut found = found.peekable();
+    asked.into_iter().filter(|code| found.next_if_eq(&code.as_str()).is_none()).collect()
+}
