@@ -1,3 +1,7 @@
-//! holdctl.
+//! holdctl: the operator's command line of Holdfast.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    holdfast_ctl::main()
+}

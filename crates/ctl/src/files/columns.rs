@@ -91,6 +91,9 @@ const QUANTITIES: &[&str] = &[
     "balance",
 ];
 
+/// Names of a column with a pack size.
+const PACK_SIZES: &[&str] = &["packsize", "pack", "packqty", "packquantity", "unitsperpack"];
+
 /// Names of a column with a GTIN.
 const GTINS: &[&str] = &["gtin", "ean", "ean13", "upc", "barcode", "variantbarcode"];
 
@@ -126,6 +129,28 @@ pub struct StockColumns {
     pub quantity: String,
     /// What the numbers seem to mean.
     pub meaning: Meaning,
+}
+
+/// The columns of a file of offers, as far as they were named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OfferColumns {
+    /// The column with the vendor's code.
+    pub vendor_sku: Option<String>,
+    /// The column with the SKU.
+    pub sku: Option<String>,
+    /// The column with the pack size.
+    pub pack_size: Option<String>,
+}
+
+/// Where the columns of a file of offers stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfferPositions {
+    /// The column with the vendor's code.
+    pub vendor_sku: usize,
+    /// The column with the SKU.
+    pub sku: usize,
+    /// The column with the pack size, if there is one.
+    pub pack_size: Option<usize>,
 }
 
 /// What a vendor's numbers seem to mean, by what the column is called.
@@ -170,6 +195,26 @@ impl CsvFile {
         let meaning =
             if plain(&self.header[quantity]).contains("avail") { Meaning::Available } else { Meaning::OnHand };
         Ok(StockColumns { key: self.header[key].clone(), quantity: self.header[quantity].clone(), meaning })
+    }
+
+    /// Finds the columns of a file of offers, taking those that were named.
+    ///
+    /// # Errors
+    /// [`FileError::NoColumn`] if a named column is not there, or none can be the vendor's code, or none the SKU.
+    pub fn offer_columns(&self, named: &OfferColumns) -> Result<OfferPositions, FileError> {
+        let sample = Sample::of(self);
+        let place = |column: &Option<String>, names: &[&str], wanted, flag| match column {
+            Some(column) => self.position(column).map(Some).ok_or_else(|| self.no_column(wanted, flag)),
+            None => Ok(sample.named(names).next()),
+        };
+        let vendor_sku = place(&named.vendor_sku, VENDOR_CODES, "the vendor's code", "--vendor-sku-column")?;
+        let sku = place(&named.sku, CODES, "the SKU", "--sku-column")?;
+        let pack_size = place(&named.pack_size, PACK_SIZES, "the pack size", "--pack-size-column")?;
+        Ok(OfferPositions {
+            vendor_sku: vendor_sku.ok_or_else(|| self.no_column("the vendor's code", "--vendor-sku-column"))?,
+            sku: sku.ok_or_else(|| self.no_column("the SKU", "--sku-column"))?,
+            pack_size,
+        })
     }
 
     fn no_column(&self, wanted: &'static str, flag: &'static str) -> FileError {

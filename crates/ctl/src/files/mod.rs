@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
-pub use columns::{CatalogColumns, Meaning, StockColumns};
+pub use columns::{CatalogColumns, Meaning, OfferColumns, OfferPositions, StockColumns};
 
 /// The largest file that is read, decompressed, in bytes. A catalog of a million SKUs is a tenth of it; a "zip bomb" ends here.
 pub const FILE_BYTES_MAX: u64 = 1 << 30;

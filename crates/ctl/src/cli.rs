@@ -1,0 +1,98 @@
+//! The command line's grammar at its top: what holds for every command, and the commands.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{availability, connection, feed, location, offer, reservation, sku, stock, vendor};
+use crate::parse;
+
+/// Holdfast by hand: catalog, feeds, stock and reservations.
+#[derive(Debug, Parser)]
+#[command(
+    name = "holdctl",
+    version,
+    after_help = "Exit codes: 0 done; 1 refused, nothing was changed; 2 wrong usage; 3 outcome unknown, repeat the command with the key that is shown.\n\
+                  Endpoints come from the flags, from HOLDFAST_*_ENDPOINT, or from .holdfast/endpoints.json here or in a folder above (./dev up writes it)."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// How to print results.
+    #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// Where the catalog service listens, for example http://127.0.0.1:7001.
+    #[arg(long, global = true, env = "HOLDFAST_CATALOG_ENDPOINT", value_name = "URL", hide_env_values = true)]
+    pub(crate) catalog_endpoint: Option<String>,
+    /// Where the reservation service listens.
+    #[arg(long, global = true, env = "HOLDFAST_RESERVATION_ENDPOINT", value_name = "URL", hide_env_values = true)]
+    pub(crate) reservation_endpoint: Option<String>,
+    /// Where the vendor-sync service listens.
+    #[arg(long, global = true, env = "HOLDFAST_VENDOR_SYNC_ENDPOINT", value_name = "URL", hide_env_values = true)]
+    pub(crate) vendor_sync_endpoint: Option<String>,
+    /// A file with the token that says who calls. Or the token itself in HOLDFAST_TOKEN.
+    #[arg(long, global = true, env = "HOLDFAST_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// How long a call may take in all, retries included, for example 10s or 2m. Default 10s, and 10m for files.
+    #[arg(long, global = true, value_parser = parse::duration, value_name = "DURATION")]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For programs: a JSON object, or an array of them.
+    Json,
+}
+
+/// The commands, in the order in which a shop meets them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// What the shop sells.
+    #[command(subcommand)]
+    Sku(sku::Command),
+    /// Who supplies.
+    #[command(subcommand)]
+    Vendor(vendor::Command),
+    /// Where units lie.
+    #[command(subcommand)]
+    Location(location::Command),
+    /// Which of a vendor's codes is which SKU.
+    #[command(subcommand)]
+    Offer(offer::Command),
+    /// Vendors' feeds.
+    #[command(subcommand)]
+    Connection(connection::Command),
+    /// A vendor's files.
+    #[command(subcommand)]
+    Feed(feed::FeedCommand),
+    /// What became of a vendor's files.
+    #[command(subcommand)]
+    Run(feed::RunCommand),
+    /// Stock as Postgres has it.
+    #[command(subcommand)]
+    Stock(stock::Command),
+    /// What could be reserved now.
+    Availability(availability::Availability),
+    /// Hold all lines of a cart, or none. Prints the reservation's id before it sends anything.
+    Reserve(reservation::ReserveArgs),
+    /// Turn a hold into a sale.
+    Confirm(reservation::ChangeArgs),
+    /// Give a hold's units back, or close a key that no reservation has used.
+    Release(reservation::ChangeArgs),
+    /// Give a hold more time, counted from now.
+    Extend(reservation::ExtendArgs),
+    /// Reservations as Postgres has them.
+    #[command(subcommand)]
+    Reservation(reservation::Command),
+}

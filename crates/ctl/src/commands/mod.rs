@@ -1,0 +1,42 @@
+//! The commands, one file for each kind of thing.
+
+pub(crate) mod availability;
+pub(crate) mod connection;
+pub(crate) mod feed;
+pub(crate) mod location;
+pub(crate) mod offer;
+pub(crate) mod paging;
+pub(crate) mod reservation;
+pub(crate) mod sku;
+pub(crate) mod stock;
+pub(crate) mod vendor;
+
+use crate::cli::{Cli, Command, Format};
+use crate::endpoints::Services;
+use crate::failure::Failure;
+
+/// What a command works with.
+pub(crate) struct Context<'a> {
+    pub(crate) services: Services<'a>,
+    pub(crate) format: Format,
+}
+
+pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
+    let context = Context { services: Services::new(&cli.global), format: cli.global.format };
+    match cli.command {
+        Command::Sku(command) => sku::run(&context, command).await,
+        Command::Vendor(command) => vendor::run(&context, command).await,
+        Command::Location(command) => location::run(&context, command).await,
+        Command::Offer(command) => offer::run(&context, command).await,
+        Command::Connection(command) => connection::run(&context, command).await,
+        Command::Feed(command) => feed::run_feed(&context, command).await,
+        Command::Run(command) => feed::run_run(&context, command).await,
+        Command::Stock(command) => stock::run(&context, command).await,
+        Command::Availability(args) => availability::run(&context, args).await,
+        Command::Reserve(args) => reservation::reserve(&context, args).await,
+        Command::Confirm(args) => reservation::confirm(&context, args).await,
+        Command::Release(args) => reservation::release(&context, args).await,
+        Command::Extend(args) => reservation::extend(&context, args).await,
+        Command::Reservation(command) => reservation::run(&context, command).await,
+    }
+}

@@ -1,0 +1,204 @@
+//! `holdctl reserve`, `confirm`, `release`, `extend` and `reservation`: what a checkout does, by hand.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use holdfast_client::api::reservation::v1::{ListReservationsRequest, ReservationState};
+use holdfast_client::{Error, Line, Outcome, RequestKey, ReservationKey, Reserve};
+use serde_json::Value;
+
+use super::Context;
+use super::paging::Paging;
+use crate::failure::Failure;
+use crate::output::{self, Column};
+use crate::{json, parse};
+
+const COLUMNS: &[Column] = &[
+    ("RESERVATION", "reservation_id"),
+    ("OWNER", "owner"),
+    ("STATE", "state"),
+    ("LINES", "lines"),
+    ("CREATED", "create_time"),
+    ("EXPIRES", "expire_time"),
+];
+const FIELDS: &[Column] = &[
+    ("reservation", "reservation_id"),
+    ("owner", "owner"),
+    ("state", "state"),
+    ("lines", "lines"),
+    ("created", "create_time"),
+    ("expires", "expire_time"),
+    ("in this state since", "state_time"),
+    ("version", "version"),
+];
+const CHANGED: &[Column] = &[
+    ("reservation", "reservation_id"),
+    ("owner", "owner"),
+    ("first answer", "state"),
+    ("state now", "current_state"),
+    ("lines", "lines"),
+    ("expires", "expire_time"),
+    ("replayed", "replayed"),
+];
+
+/// What to hold.
+#[derive(Debug, Args)]
+pub(crate) struct ReserveArgs {
+    /// The lines: SKU=QUANTITY, or SKU=QUANTITY@LOCATION to take from one location only.
+    #[arg(required = true, value_name = "SKU=QUANTITY[@LOCATION]", value_parser = parse::line)]
+    lines: Vec<Line>,
+    /// Whose reservation it is: a cart, a customer, an order.
+    #[arg(long)]
+    owner: String,
+    /// How long to hold, for example 15m.
+    #[arg(long, value_parser = parse::duration, value_name = "DURATION")]
+    hold: Option<Duration>,
+    /// The reservation's id, to repeat a reserve whose outcome is unknown.
+    #[arg(long, value_name = "UUID")]
+    key: Option<ReservationKey>,
+    /// Which attempt with --key it is: 2 or more closes the key if there is too little.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: u32,
+}
+
+/// Which reservation to change.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArgs {
+    /// The reservation's id.
+    reservation: ReservationKey,
+    /// The request's key, to repeat a command whose outcome is unknown.
+    #[arg(long, value_name = "UUID")]
+    key: Option<RequestKey>,
+}
+
+/// Which reservation to extend, and by how much.
+#[derive(Debug, Args)]
+pub(crate) struct ExtendArgs {
+    #[command(flatten)]
+    change: ChangeArgs,
+    /// How long from now the hold shall last.
+    #[arg(long, value_parser = parse::duration, value_name = "DURATION")]
+    hold: Duration,
+}
+
+/// What can be read of reservations.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show a reservation.
+    Get {
+        /// Its id.
+        reservation: ReservationKey,
+    },
+    /// List reservations, newest first.
+    List {
+        /// Only this owner's.
+        #[arg(long, default_value = "")]
+        owner: String,
+        /// Only in this state.
+        #[arg(long, value_enum)]
+        state: Option<State>,
+        #[command(flatten)]
+        paging: Paging,
+    },
+}
+
+/// Where a reservation stands.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum State {
+    /// Can be confirmed.
+    Held,
+    /// Sold.
+    Confirmed,
+    /// Shipped.
+    Fulfilled,
+    /// Given back.
+    Released,
+    /// Its time ran out.
+    Expired,
+    /// Called off after it was confirmed.
+    Cancelled,
+    /// Closed by a refusal.
+    Refused,
+}
+
+pub(crate) async fn reserve(context: &Context<'_>, args: ReserveArgs) -> Result<(), Failure> {
+    let key = args.key.unwrap_or_else(ReservationKey::new);
+    let mut reserve = Reserve::new(key, args.owner, args.lines).retry_of(args.attempt - 1);
+    if let Some(hold) = args.hold {
+        reserve = reserve.hold_for(hold);
+    }
+    let reservations = context.services.reservations()?;
+    // Before it is sent: whoever interrupts the command can still repeat or release it.
+    output::note(&format!("reservation {key}"));
+    let response = reservations.reserve(&reserve).await.map_err(|error| unknown_or_refused(error, key))?;
+    let mut value = json::changed(response.reservation.as_ref(), response.current_state, response.replayed);
+    value["expire_time"] = json::instant(response.current_expire_time.as_ref());
+    output::one(context.format, CHANGED, &value)
+}
+
+/// An unknown reserve can be repeated with a higher attempt, or released.
+fn unknown_or_refused(error: Error, key: ReservationKey) -> Failure {
+    if error.outcome() == Outcome::Unknown {
+        output::note(&format!(
+            "Repeat it with --key {key} --attempt 2 (or higher), or make sure that it holds nothing: holdctl release {key}"
+        ));
+    }
+    Failure::changing(key)(error)
+}
+
+pub(crate) async fn confirm(context: &Context<'_>, args: ChangeArgs) -> Result<(), Failure> {
+    let key = args.key.unwrap_or_else(RequestKey::new);
+    let reservations = context.services.reservations()?;
+    let response = reservations.confirm(key, args.reservation).await.map_err(Failure::changing(key))?;
+    show(context, &json::changed(response.reservation.as_ref(), response.current_state, response.replayed))
+}
+
+pub(crate) async fn release(context: &Context<'_>, args: ChangeArgs) -> Result<(), Failure> {
+    let key = args.key.unwrap_or_else(RequestKey::new);
+    let reservations = context.services.reservations()?;
+    let response = reservations.release(key, args.reservation).await.map_err(Failure::changing(key))?;
+    show(context, &json::changed(response.reservation.as_ref(), response.current_state, response.replayed))
+}
+
+pub(crate) async fn extend(context: &Context<'_>, args: ExtendArgs) -> Result<(), Failure> {
+    let key = args.change.key.unwrap_or_else(RequestKey::new);
+    let reservations = context.services.reservations()?;
+    let response =
+        reservations.extend(key, args.change.reservation, args.hold).await.map_err(Failure::changing(key))?;
+    show(context, &json::changed(response.reservation.as_ref(), response.current_state, response.replayed))
+}
+
+fn show(context: &Context<'_>, value: &Value) -> Result<(), Failure> {
+    output::one(context.format, CHANGED, value)
+}
+
+pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<(), Failure> {
+    let reservations = &context.services.reservations()?;
+    match command {
+        Command::Get { reservation } => {
+            let response = reservations.get_reservation(reservation).await.map_err(Failure::reading)?;
+            output::one(context.format, FIELDS, &json::reservation(&response.reservation.unwrap_or_default()))
+        }
+        Command::List { owner, state, paging } => {
+            let state = match state {
+                None => ReservationState::Unspecified,
+                Some(State::Held) => ReservationState::Held,
+                Some(State::Confirmed) => ReservationState::Confirmed,
+                Some(State::Fulfilled) => ReservationState::Fulfilled,
+                Some(State::Released) => ReservationState::Released,
+                Some(State::Expired) => ReservationState::Expired,
+                Some(State::Cancelled) => ReservationState::Cancelled,
+                Some(State::Refused) => ReservationState::Refused,
+            };
+            let items = paging
+                .collect(async |page_size, page_token| {
+                    let owner = owner.clone();
+                    let request = ListReservationsRequest { page_size, page_token, owner, state: state.into() };
+                    let page = reservations.list_reservations(request).await?;
+                    Ok((page.reservations.iter().map(json::reservation).collect(), page.next_page_token))
+                })
+                .await?;
+            output::list(context.format, COLUMNS, &items)
+        }
+    }
+}

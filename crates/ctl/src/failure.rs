@@ -1,0 +1,226 @@
+//! How a command ends when it does not succeed: what a person reads, and the exit code that a script reads.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use holdfast_client::{Error, Outcome};
+
+use crate::files::FileError;
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command cannot be carried out as it was given. Nothing was sent. Exit code 2.
+    Usage(String),
+    /// The service, or what it said, is against it. Exit code 1.
+    Refused(String),
+    /// A call failed.
+    Call {
+        /// How it failed: decides the exit code, 3 where the outcome is unknown.
+        error: Error,
+        /// How to do the same again, with its key; for commands that change something.
+        again: Option<String>,
+    },
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            Self::Refused(_) => ExitCode::from(1),
+            Self::Call { error, again } => match (error.outcome(), again) {
+                (Outcome::Unknown, Some(_)) => ExitCode::from(3),
+                // A read has no outcome that could be unknown.
+                (Outcome::Certain, _) | (Outcome::Unknown, None) => ExitCode::from(1),
+            },
+        }
+    }
+
+    /// A call that only reads.
+    pub(crate) fn reading(error: Error) -> Self {
+        Self::Call { error, again: None }
+    }
+
+    /// A call that changes something, with the key under which it can be repeated.
+    pub(crate) fn changing(key: impl fmt::Display) -> impl FnOnce(Error) -> Self {
+        let again = again(std::env::args(), &key.to_string());
+        |error| Self::Call { error, again: Some(again) }
+    }
+
+    /// An import that can be run again as it is, for what is there already is left as it is. `done` were imported before it failed.
+    pub(crate) fn importing(error: Error, done: i64) -> Self {
+        crate::output::note(&format!("{done} had been imported before this happened."));
+        Self::Call { error, again: Some(command(std::env::args()).join(" ")) }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(words) | Self::Refused(words) => f.write_str(words),
+            Self::Call { error, again } => {
+                match error.reason() {
+                    Some(reason) => write!(f, "{error} ({reason})")?,
+                    None => write!(f, "{error}")?,
+                }
+                details(error, f)?;
+                if let Some(step) = next_step(error) {
+                    write!(f, "\nNext: {step}")?;
+                }
+                if let (Outcome::Unknown, Some(again)) = (error.outcome(), again) {
+                    write!(
+                        f,
+                        "\nWhether it happened is unknown. Repeat it with the same key, which has no second effect:\n  {again}"
+                    )?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn details(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match error {
+        Error::Invalid { violations, total, .. } | Error::UnknownSku { violations, total, .. } => {
+            for violation in violations {
+                write!(f, "\n  {}: {}", violation.field, violation.description)?;
+            }
+            let more = total.saturating_sub(violations.len() as u64);
+            if more > 0 { write!(f, "\n  and {more} more") } else { Ok(()) }
+        }
+        Error::Insufficient { lines, .. }
+        | Error::StockWouldBeNegative { lines, .. }
+        | Error::UnknownReference { lines, .. } => {
+            lines.iter().try_for_each(|line| write!(f, "\n  {}: {}", line.subject, line.description))
+        }
+        Error::KeyOutOfWindow { .. }
+        | Error::InvalidPageToken { .. }
+        | Error::Expired { .. }
+        | Error::Released { .. }
+        | Error::Confirmed { .. }
+        | Error::Cancelled { .. }
+        | Error::HoldTooLong { .. }
+        | Error::NotFound { .. }
+        | Error::AlreadyExists { .. }
+        | Error::KeyReused { .. }
+        | Error::FileRefused { .. }
+        | Error::Overloaded { .. }
+        | Error::TooLarge { .. }
+        | Error::Unauthenticated { .. }
+        | Error::NotAllowed { .. }
+        | Error::Unsupported { .. }
+        | Error::Unreachable { .. }
+        | Error::Unknown { .. } => Ok(()),
+    }
+}
+
+fn next_step(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::Insufficient { .. } => "ask for less, or see `holdctl availability SKU`; nothing was held.",
+        Error::UnknownSku { .. } => {
+            "stock begins with a count (`holdctl feed upload`) or an adjustment (`holdctl stock adjust`)."
+        }
+        Error::KeyOutOfWindow { .. } => {
+            "leave --key away to get a new one, if no earlier attempt with this key is open."
+        }
+        Error::Expired { .. } | Error::Released { .. } => "reserve again; that makes a new reservation.",
+        Error::HoldTooLong { .. } => "ask for less time, or confirm it.",
+        Error::KeyReused { .. } => "leave --key away to get a new one.",
+        Error::UnknownReference { .. } => "create it first (`holdctl vendor|location|sku|connection create`).",
+        Error::AlreadyExists { .. } => "see what is there with `get`; it is not changed by creating it again.",
+        Error::FileRefused { .. } => "compare the file with what was registered or asked for; nothing was applied.",
+        Error::Overloaded { .. } => "wait a moment and repeat; nothing was done.",
+        Error::TooLarge { .. } => "send less at once.",
+        Error::Unauthenticated { .. } => "give --token-file, or HOLDFAST_TOKEN.",
+        Error::NotAllowed { .. } => {
+            "use a caller whose roles allow it; the service's [callers] configuration has them."
+        }
+        Error::Unreachable { .. } => "is it running? `./dev up` starts it and says where it listens.",
+        Error::Unsupported { .. } => "is this the right service? Compare its endpoint and version.",
+        Error::Invalid { .. }
+        | Error::InvalidPageToken { .. }
+        | Error::Confirmed { .. }
+        | Error::Cancelled { .. }
+        | Error::StockWouldBeNegative { .. }
+        | Error::NotFound { .. }
+        | Error::Unknown { .. } => return None,
+    })
+}
+
+/// The same command with its key, as it can be pasted into a shell.
+fn again(arguments: impl Iterator<Item = String>, key: &str) -> String {
+    let mut words = command(arguments);
+    if !words.iter().any(|word| word == "--key" || word.starts_with("--key=")) {
+        words.push(format!("--key {key}"));
+    }
+    words.join(" ")
+}
+
+/// The words of a command, each quoted as a shell needs it.
+fn command(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    std::iter::once("holdctl".to_owned()).chain(arguments.skip(1).map(|argument| quoted(&argument))).collect()
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@,+%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_client::{ShortLine, Violation};
+
+    use super::*;
+
+    #[test]
+    fn the_command_to_repeat_has_the_key_once_and_survives_a_shell() {
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>().into_iter();
+        assert_eq!(again(words(&["/x/holdctl", "confirm", "ID"]), "K"), "holdctl confirm ID --key K");
+        assert_eq!(again(words(&["holdctl", "confirm", "ID", "--key", "K"]), "K"), "holdctl confirm ID --key K");
+        assert_eq!(
+            again(words(&["holdctl", "stock", "adjust", "--note", "it's broken"]), "K"),
+            r"holdctl stock adjust --note 'it'\''s broken' --key K"
+        );
+    }
+
+    #[test]
+    fn an_unknown_outcome_of_a_change_is_code_3_and_says_how_to_repeat_it() {
+        let error = Error::Unknown { attempts: 2, message: "no answer".to_owned() };
+        let failure = Failure::changing("K")(error.clone());
+        assert_eq!(failure.exit_code(), ExitCode::from(3));
+        assert!(failure.to_string().contains("--key K"), "{failure}");
+        assert_eq!(Failure::reading(error).exit_code(), ExitCode::from(1));
+    }
+
+    #[test]
+    fn violations_are_listed_with_how_many_more_there_are() {
+        let violations = vec![Violation { field: "lines[0].quantity".into(), description: "must be 1 or more".into() }];
+        let error = Error::Invalid { violations, total: 7, message: "7 fields are wrong".into() };
+        let text = Failure::reading(error).to_string();
+        assert!(text.contains("lines[0].quantity: must be 1 or more") && text.contains("and 6 more"), "{text}");
+        assert!(text.contains("INVALID_FIELD"), "{text}");
+    }
+
+    #[test]
+    fn a_short_line_is_shown_with_what_to_do() {
+        let line = ShortLine {
+            subject: "sku/CHAIR".into(),
+            requested: Some(3),
+            available: Some(1),
+            description: "requested 3, available 1".into(),
+        };
+        let error = Error::Insufficient { lines: vec![line], message: "1 line is short".into() };
+        let text = Failure::reading(error).to_string();
+        assert!(text.contains("sku/CHAIR: requested 3, available 1") && text.contains("Next:"), "{text}");
+    }
+}

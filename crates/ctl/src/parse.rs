@@ -1,0 +1,94 @@
+//! What people write on a command line: durations, instants, lines of a cart.
+
+use std::time::{Duration, SystemTime};
+
+use holdfast_client::Line;
+use prost_types::Timestamp;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Reads `90`, `90s`, `15m`, `2h` or `500ms`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a duration; write 500ms, 90s, 15m or 2h");
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..end].parse().map_err(|_| wrong())?;
+    let milliseconds = match &text[end..] {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => None,
+    };
+    let duration = Duration::from_millis(milliseconds.ok_or_else(wrong)?);
+    if duration.is_zero() { Err("a duration is above zero".to_owned()) } else { Ok(duration) }
+}
+
+/// Reads an instant as RFC 3339 has it (`2026-03-01T12:00:00Z`), or `now`.
+pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
+    if text == "now" {
+        return Ok(Timestamp::from(SystemTime::now()));
+    }
+    let instant = OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|_| format!("{text:?} is not an instant; write 2026-03-01T12:00:00Z, with its zone, or now"))?;
+    let nanos = i32::try_from(instant.nanosecond()).expect("a second has fewer nanoseconds than an i32 holds");
+    Ok(Timestamp { seconds: instant.unix_timestamp(), nanos })
+}
+
+/// Reads a line of a cart: `SKU=QUANTITY` or `SKU=QUANTITY@LOCATION`.
+pub(crate) fn line(text: &str) -> Result<Line, String> {
+    let wrong =
+        || format!("{text:?} is not a line; write SKU=QUANTITY or SKU=QUANTITY@LOCATION, for example CHAIR-1=2");
+    // From the right: a SKU may have an equals sign in it, a quantity has not.
+    let (sku, rest) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let (quantity, location) = match rest.split_once('@') {
+        Some((quantity, location)) => (quantity, Some(location.to_owned())),
+        None => (rest, None),
+    };
+    let quantity = quantity.parse().map_err(|_| wrong())?;
+    if sku.is_empty() || location.as_deref() == Some("") {
+        return Err(wrong());
+    }
+    Ok(Line { sku: sku.to_owned(), quantity, location })
+}
+
+/// Reads `NAME=VALUE`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200), ("3000ms", 3)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for wrong in ["", "m", "-1s", "1.5h", "1d", "0", "0s", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_line_may_name_its_location_and_a_sku_may_have_an_equals_sign() {
+        assert_eq!(line("CHAIR=2"), Ok(Line::anywhere("CHAIR", 2)));
+        assert_eq!(line("CHAIR=2@HALL-1"), Ok(Line::at("CHAIR", 2, "HALL-1")));
+        assert_eq!(line("A=B=3"), Ok(Line::anywhere("A=B", 3)));
+        // What the server refuses by name is its to refuse.
+        assert_eq!(line("CHAIR=-1"), Ok(Line::anywhere("CHAIR", -1)));
+        for wrong in ["CHAIR", "=2", "CHAIR=", "CHAIR=two", "CHAIR=2@", "CHAIR=1.5"] {
+            assert!(line(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_instant_needs_its_zone() {
+        let instant_of = |text| instant(text).map(|at| (at.seconds, at.nanos));
+        assert_eq!(instant_of("2026-03-01T12:00:00.5+02:00"), Ok((1_772_359_200, 500_000_000)));
+        assert!(instant_of("2026-03-01T12:00:00").is_err());
+        assert!(instant_of("yesterday").is_err());
+        assert!(instant_of("now").is_ok());
+    }
+}

@@ -1,0 +1,176 @@
+//! What a script can rely on: exit codes, the result on standard output and everything else on standard error.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+use std::process::Output;
+
+use holdfast_client::ReservationKey;
+use holdfast_client::api::reservation::v1::reservation_service_server::{ReservationService, ReservationServiceServer};
+use holdfast_client::api::reservation::v1::*;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// Runs holdctl in a folder of its own, so that no stack that happens to run here is found.
+async fn holdctl(endpoint: &str, arguments: &[&str]) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    tokio::process::Command::new(env!("CARGO_BIN_EXE_holdctl"))
+        .current_dir(dir.path())
+        .env_clear()
+        .env("HOLDFAST_RESERVATION_ENDPOINT", endpoint)
+        .args(arguments)
+        .output()
+        .await
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A service that holds everything, except for owners whose names say what shall happen to them.
+struct Scripted;
+
+fn fail<T>(code: Code, reason: &str) -> Result<T, Status> {
+    let mut details = ErrorDetails::with_error_info(reason, "holdfast", []);
+    if reason == "INSUFFICIENT_STOCK" {
+        details.add_precondition_failure_violation("STOCK", "sku/CHAIR", "requested 2, available 1");
+    }
+    Err(Status::with_error_details(code, "as scripted", details))
+}
+
+#[tonic::async_trait]
+impl ReservationService for Scripted {
+    async fn reserve(&self, request: Request<ReserveRequest>) -> Result<Response<ReserveResponse>, Status> {
+        let request = request.into_inner();
+        match request.owner.as_str() {
+            "short" => return fail(Code::FailedPrecondition, "INSUFFICIENT_STOCK"),
+            "lost" => return fail(Code::Internal, "INTERNAL"),
+            _ => {}
+        }
+        let reservation = Reservation {
+            reservation_id: request.reservation_id,
+            owner: request.owner,
+            state: ReservationState::Held.into(),
+            ..Reservation::default()
+        };
+        let current_state = ReservationState::Held.into();
+        Ok(Response::new(ReserveResponse { reservation: Some(reservation), current_state, ..Default::default() }))
+    }
+
+    async fn confirm(&self, _: Request<ConfirmRequest>) -> Result<Response<ConfirmResponse>, Status> {
+        fail(Code::Internal, "INTERNAL")
+    }
+
+    async fn release(&self, _: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
+        fail(Code::FailedPrecondition, "RESERVATION_CONFIRMED")
+    }
+
+    async fn extend(&self, _: Request<ExtendRequest>) -> Result<Response<ExtendResponse>, Status> {
+        fail(Code::FailedPrecondition, "HOLD_TOO_LONG")
+    }
+
+    async fn get_reservation(
+        &self,
+        _: Request<GetReservationRequest>,
+    ) -> Result<Response<GetReservationResponse>, Status> {
+        fail(Code::NotFound, "NOT_FOUND")
+    }
+
+    async fn list_reservations(
+        &self,
+        _: Request<ListReservationsRequest>,
+    ) -> Result<Response<ListReservationsResponse>, Status> {
+        Ok(Response::new(ListReservationsResponse::default()))
+    }
+}
+
+async fn service() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let serving = tonic::transport::Server::builder().add_service(ReservationServiceServer::new(Scripted));
+    tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
+    endpoint
+}
+
+#[tokio::test]
+async fn a_hold_is_code_0_with_json_alone_on_standard_output() {
+    let output = holdctl(&service().await, &["reserve", "--owner", "cart-1", "CHAIR=2", "-o", "json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["current_state"], "HELD");
+    let id = value["reservation_id"].as_str().unwrap();
+    assert!(text(&output.stderr).contains(id), "the id is told before anything is sent");
+}
+
+#[tokio::test]
+async fn a_refusal_is_code_1_with_the_reason_the_short_line_and_a_next_step() {
+    let output = holdctl(&service().await, &["reserve", "--owner", "short", "CHAIR=2"]).await;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in ["INSUFFICIENT_STOCK", "sku/CHAIR: requested 2, available 1", "Next:"] {
+        assert!(said.contains(part), "{part} is missing in: {said}");
+    }
+    assert!(output.stdout.is_empty());
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_code_3_and_shows_the_key_to_repeat_with() {
+    let endpoint = service().await;
+    let output = holdctl(&endpoint, &["reserve", "--owner", "lost", "CHAIR=2"]).await;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let id = said.lines().next().unwrap().strip_prefix("reservation ").unwrap();
+    assert!(said.contains(&format!("--key {id}")) && said.contains(&format!("holdctl release {id}")), "{said}");
+
+    let key = ReservationKey::new().to_string();
+    let output = holdctl(&endpoint, &["confirm", &key]).await;
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains(&format!("holdctl confirm {key} --key ")));
+}
+
+#[tokio::test]
+async fn a_read_that_fails_is_code_1() {
+    let output = holdctl(&service().await, &["reservation", "get", &ReservationKey::new().to_string()]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_is_code_1_and_says_how_to_start_it() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = holdctl(&format!("http://{gone}"), &["reserve", "--owner", "cart-1", "CHAIR=2"]).await;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("./dev up"), "{said}");
+}
+
+#[tokio::test]
+async fn wrong_usage_is_code_2_and_nothing_is_sent() {
+    for arguments in [
+        &["reserve", "--owner", "cart-1", "CHAIR"][..],
+        &["reserve", "CHAIR=1"],
+        &["confirm", "not-a-key"],
+        &["confirm", "2f1c9f0e-5f1b-4a57-9d0e-0b8a4e6f2c11"],
+        &["sku", "list"],
+        &["sku", "import", "no-such-file.csv"],
+        &["feed", "upload", "x.csv", "--connection", "c", "--as-of", "yesterday"],
+        &["stock", "adjust", "CHAIR", "HALL", "5"],
+        &["extend", "0190a0a0-0000-7000-8000-000000000000", "--hold", "0s"],
+        &["nonsense"],
+    ] {
+        let output = holdctl("http://127.0.0.1:1", arguments).await;
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_empty_list_says_so_in_a_table_and_is_an_empty_array_in_json() {
+    let endpoint = service().await;
+    let table = holdctl(&endpoint, &["reservation", "list"]).await;
+    assert_eq!(text(&table.stdout), "Nothing found.\n");
+    let json = holdctl(&endpoint, &["reservation", "list", "-o", "json"]).await;
+    assert_eq!(text(&json.stdout), "[]\n");
+}
