@@ -66,7 +66,8 @@ local members = redis.pcall('ZRANGE', takes_key, 0, -1)
 if members.err then
   redis.call('DEL', takes_key)
   members = {}
-elseif redis.call('ZREMRANGEBYSCORE', takes_key, '(' .. string.format('%.0f', now + LAPSE_MS_MAX), '+inf') > 0 then
+elseif #members > 0
+  and redis.call('ZREMRANGEBYSCORE', takes_key, '(' .. string.format('%.0f', now + LAPSE_MS_MAX), '+inf') > 0 then
   members = redis.call('ZRANGE', takes_key, 0, -1)
 end
 local taken = 0
