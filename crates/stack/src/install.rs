@@ -14,13 +14,22 @@ use crate::programs::{POSTGRES_MAJOR, PostgresPrograms, REDIS_MAJOR, RedisProgra
 use crate::project::Project;
 use crate::say::say;
 
-/// The servers that the stack runs.
+/// Which servers are to be run.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// PostgreSQL 15 or newer.
+    pub postgres: bool,
+    /// Redis 7 or newer.
+    pub redis: bool,
+}
+
+/// The servers that were wanted and found.
 #[derive(Debug, Clone)]
 pub struct Programs {
-    /// PostgreSQL 15 or newer.
-    pub postgres: PostgresPrograms,
-    /// Redis 7 or newer.
-    pub redis: RedisProgram,
+    /// PostgreSQL, if it was wanted.
+    pub postgres: Option<PostgresPrograms>,
+    /// Redis, if it was wanted.
+    pub redis: Option<RedisProgram>,
 }
 
 /// Finds the servers, getting those that are missing.
@@ -29,29 +38,36 @@ pub struct Programs {
 ///
 /// [`StackError::Unavailable`] with what to install when a server cannot be had, [`StackError::Usage`] when an override
 /// names no usable one, [`StackError::NotWritable`] when the cache cannot be written.
-pub async fn programs(project: &Project) -> Result<Programs> {
-    let (postgres, redis) = (PostgresPrograms::find(project).await?, RedisProgram::find(project).await?);
-    let mut missing = Vec::new();
-    if postgres.is_none() {
-        missing.push(Missing { what: format!("PostgreSQL {POSTGRES_MAJOR}"), package: "postgresql-15" });
+pub async fn programs(project: &Project, wanted: Wanted) -> Result<Programs> {
+    let found = find(project, wanted).await?;
+    let missing = found.missing(wanted);
+    if missing.is_empty() {
+        return Ok(found);
     }
-    if redis.is_none() {
-        missing.push(Missing { what: format!("Redis {REDIS_MAJOR}"), package: "redis-server" });
-    }
-    if let (Some(postgres), Some(redis)) = (postgres, redis) {
-        return Ok(Programs { postgres, redis });
-    }
-    let detail = get(project, &missing)
-        .await
-        .err()
-        .map_or("it was installed, and still cannot be run".into(), |error| error.to_string());
-    let (postgres, redis) = (PostgresPrograms::find(project).await?, RedisProgram::find(project).await?);
-    match (postgres, redis) {
-        (Some(postgres), Some(redis)) => Ok(Programs { postgres, redis }),
-        (postgres, _) => {
-            let what = missing[usize::from(postgres.is_some()).min(missing.len() - 1)].what.clone();
-            Err(StackError::Unavailable { what, detail, install: advice() })
+    let got = get(project, &missing).await;
+    let found = find(project, wanted).await?;
+    let Some(missing) = found.missing(wanted).pop() else { return Ok(found) };
+    let detail = got.err().map_or("it was installed, and cannot be run".into(), |error| error.to_string());
+    Err(StackError::Unavailable { what: missing.what, detail, install: advice() })
+}
+
+async fn find(project: &Project, wanted: Wanted) -> Result<Programs> {
+    Ok(Programs {
+        postgres: if wanted.postgres { PostgresPrograms::find(project).await? } else { None },
+        redis: if wanted.redis { RedisProgram::find(project).await? } else { None },
+    })
+}
+
+impl Programs {
+    fn missing(&self, wanted: Wanted) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        if wanted.postgres && self.postgres.is_none() {
+            missing.push(Missing { what: format!("PostgreSQL {POSTGRES_MAJOR}"), package: "postgresql-15" });
         }
+        if wanted.redis && self.redis.is_none() {
+            missing.push(Missing { what: format!("Redis {REDIS_MAJOR}"), package: "redis-server" });
+        }
+        missing
     }
 }
 
@@ -170,29 +186,57 @@ async fn unpack(project: &Project, packages: &[&str], status: &Path) -> Result<(
 /// What a person types on this machine to install the servers.
 fn advice() -> String {
     let system = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let is = |name: &str| system.lines().any(|line| line.starts_with("ID") && line.contains(name));
-    let command = if is("debian") && !is("ubuntu") {
-        "apt-get install --no-install-recommends postgresql-15 redis-server"
-    } else if is("ubuntu") {
-        "apt-get install --no-install-recommends postgresql redis-server"
-    } else if is("fedora") || is("rhel") {
-        "dnf install postgresql-server redis"
-    } else if is("arch") {
-        "pacman -S postgresql redis"
-    } else if is("alpine") {
-        "apk add postgresql15 redis"
-    } else if is("suse") {
-        "zypper install postgresql15-server redis"
-    } else {
-        return format!(
-            "Install PostgreSQL {POSTGRES_MAJOR} and Redis {REDIS_MAJOR} (or newer), so that initdb and redis-server \
-             are on the PATH, or say where they are: HOLDFAST_POSTGRES_BIN=/folder/with/initdb \
-             HOLDFAST_REDIS_SERVER=/path/of/redis-server. Or use stores that run: HOLDFAST_POSTGRES_ADMIN_URL, \
-             HOLDFAST_REDIS_URL."
-        );
-    };
+    let install = install_command(&system).map_or_else(
+        || {
+            format!(
+                "Install PostgreSQL {POSTGRES_MAJOR} and Redis {REDIS_MAJOR} (or newer), so that initdb and redis-server \
+                 are on the PATH."
+            )
+        },
+        |command| format!("As root: {command}."),
+    );
     format!(
-        "As root: {command}. Or say where they are: HOLDFAST_POSTGRES_BIN=/folder/with/initdb \
-         HOLDFAST_REDIS_SERVER=/path/of/redis-server."
+        "{install} Or say where they are: HOLDFAST_POSTGRES_BIN=/folder/with/initdb \
+         HOLDFAST_REDIS_SERVER=/path/of/redis-server. Or use stores that run already: HOLDFAST_POSTGRES_ADMIN_URL=… \
+         HOLDFAST_REDIS_URL=…"
     )
+}
+
+/// The command for the system that an `os-release` file describes, if it is one that we know.
+fn install_command(system: &str) -> Option<&'static str> {
+    let value = |key: &str| {
+        let line = system.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.map_or("", |value| value.trim_matches('"'))
+    };
+    let is = |name: &str| value("ID") == name || value("ID_LIKE").split_whitespace().any(|like| like == name);
+    if value("ID") == "debian" && value("VERSION_ID") == "12" {
+        Some("apt-get install --no-install-recommends postgresql-15 redis-server")
+    } else if is("debian") {
+        Some("apt-get install --no-install-recommends postgresql redis-server")
+    } else if is("fedora") {
+        Some("dnf install postgresql-server redis")
+    } else if is("arch") {
+        Some("pacman -S postgresql redis")
+    } else if is("alpine") {
+        Some("apk add postgresql15 redis")
+    } else if is("suse") {
+        Some("zypper install postgresql15-server redis")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_system_is_told_its_own_command() {
+        let command = |system| install_command(system).unwrap_or("none");
+        assert!(command("PRETTY_NAME=\"Debian\"\nVERSION_ID=\"12\"\nID=debian\n").contains(" postgresql-15 "));
+        assert!(command("VERSION_ID=\"13\"\nID=debian\n").contains(" postgresql "));
+        assert!(command("VERSION_ID=\"24.04\"\nID=ubuntu\nID_LIKE=debian\n").contains("apt-get"));
+        assert!(command("ID=rocky\nID_LIKE=\"rhel centos fedora\"\n").starts_with("dnf"));
+        assert_eq!(command("ID=plan9\n"), "none");
+    }
 }

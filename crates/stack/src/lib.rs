@@ -5,7 +5,10 @@
 //! crate did not start is ever touched, except the stores that the environment names.
 
 pub mod commands;
+pub mod configuration;
+pub mod endpoints;
 pub mod error;
+pub mod http;
 pub mod install;
 pub mod ports;
 pub mod postgres;
@@ -15,10 +18,13 @@ pub mod project;
 pub mod redis;
 pub mod roles;
 pub mod secrets;
+pub mod services;
 pub mod signals;
+pub mod stack;
 pub mod teststores;
 
 mod disk;
+mod python;
 mod say;
 mod unprivileged;
 

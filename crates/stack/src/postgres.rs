@@ -297,7 +297,41 @@ pub async fn connect(url: &str) -> Result<PgConnection> {
     PgConnection::connect_with(&connect_options(url)?).await.map_err(|error| store("connecting to PostgreSQL", &error))
 }
 
+/// The same server and options with another user, password and database.
+pub fn with_role(url: &str, user: &str, password: &str, database: &str) -> String {
+    rewrite(url, &format!("{user}:{password}"), database)
+}
+
+/// The same server, user and options with another database.
+pub fn with_database(url: &str, database: &str) -> String {
+    let who = url.rsplit_once('@').map_or("", |(who, _rest)| who);
+    rewrite(url, who.split_once("://").map_or("", |(_scheme, who)| who), database)
+}
+
+fn rewrite(url: &str, who: &str, database: &str) -> String {
+    let rest =
+        url.rsplit_once('@').map_or_else(|| url.split_once("://").map_or(url, |(_, rest)| rest), |(_, rest)| rest);
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let server = path.split('/').next().unwrap_or("");
+    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    format!("postgres://{who}@{server}/{database}{query}")
+}
+
 /// What PostgreSQL said, as our error.
 pub(crate) fn store(doing: impl Into<String>, error: &sqlx::Error) -> StackError {
     StackError::Store { doing: doing.into(), detail: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_other_databases_keep_the_server_and_its_options() {
+        let admin = "postgres://root:s@db.example:5/postgres?sslmode=disable";
+        assert_eq!(with_role(admin, "role", "p", "shop"), "postgres://role:p@db.example:5/shop?sslmode=disable");
+        assert_eq!(with_database(admin, "shop"), "postgres://root:s@db.example:5/shop?sslmode=disable");
+        assert_eq!(with_database("postgres://root@db.example", "shop"), "postgres://root@db.example/shop");
+        assert_eq!(with_role("postgres://db.example/x", "role", "p", "shop"), "postgres://role:p@db.example/shop");
+    }
 }

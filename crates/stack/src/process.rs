@@ -202,6 +202,20 @@ impl Process {
         Err(StackError::Command { command, status, output: last_lines(&text, 12) })
     }
 
+    /// Runs a child to its end and returns what it wrote to standard output; its errors go to ours.
+    ///
+    /// # Errors
+    ///
+    /// As [`Process::spawn`]. A child that ends badly is an answer, not an error.
+    pub async fn answer(spec: &Spec) -> Result<(ExitStatus, String)> {
+        let mut command = spec.command()?;
+        command.stdout(Stdio::piped());
+        let starting = |error| StackError::io(format!("running {} ({})", spec.name, spec.program.display()), error);
+        let child = fork(command).await.map_err(starting)?;
+        let output = child.wait_with_output().await.map_err(starting)?;
+        Ok((output.status, String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()

@@ -17,6 +17,14 @@ pub(crate) fn debian_postgres(root: &Path) -> PathBuf {
     root.join(format!("usr/lib/postgresql/{POSTGRES_MAJOR}/bin"))
 }
 
+/// Where newer versions lie on newer systems, oldest first.
+fn other_debian_versions() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path().join("bin")).collect();
+    folders.sort();
+    folders
+}
+
 /// PostgreSQL's programs.
 #[derive(Debug, Clone)]
 pub struct PostgresPrograms {
@@ -55,6 +63,7 @@ impl PostgresPrograms {
         let unpacked = unpacked(project);
         let mut places = vec![(debian_postgres(Path::new("/")), None)];
         places.push((debian_postgres(&unpacked), Some(library_path(&unpacked))));
+        places.extend(other_debian_versions().into_iter().map(|folder| (folder, None)));
         places.extend(path_folders().into_iter().map(|folder| (folder, None)));
         for (folder, libraries) in places {
             if let Some(found) = Self::at(&folder, libraries).await {

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StackError};
+use crate::install::{Wanted, programs};
 use crate::ports::Port;
-use crate::postgres::{Postgres, PostgresOptions, StopMode, connect};
+use crate::postgres::{self, Postgres, PostgresOptions, StopMode, connect};
 use crate::process::{Process, Spec};
-use crate::programs::PostgresPrograms;
 use crate::project::{Project, write_private};
 use crate::roles::make_roles;
 use crate::secrets::random_secret;
@@ -69,21 +69,12 @@ impl TestStoresInfo {
 
     /// The address of a database for one of the services' roles.
     pub fn url(&self, role: &str, database: &str) -> String {
-        self.address(&format!("{role}:{}", self.password), database)
+        postgres::with_role(&self.admin_url, role, &self.password, database)
     }
 
     /// The address of a database for the superuser.
     pub fn admin_url_of(&self, database: &str) -> String {
-        let who = self.admin_url.rsplit_once('@').map_or("", |(who, _rest)| who);
-        self.address(who.split_once("://").map_or("", |(_scheme, who)| who), database)
-    }
-
-    fn address(&self, who: &str, database: &str) -> String {
-        let rest = self.admin_url.rsplit_once('@').map_or("", |(_who, rest)| rest);
-        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let server = path.split('/').next().unwrap_or("");
-        let query = if query.is_empty() { String::new() } else { format!("?{query}") };
-        format!("postgres://{who}@{server}/{database}{query}")
+        postgres::with_database(&self.admin_url, database)
     }
 }
 
@@ -102,8 +93,11 @@ impl TestStores {
     ///
     /// # Errors
     ///
-    /// As [`Postgres::start`] and [`make_roles`]; nothing runs then.
-    pub async fn start(project: &Project, programs: &PostgresPrograms) -> Result<Self> {
+    /// As [`programs`], [`Postgres::start`] and [`make_roles`]; nothing runs then.
+    pub async fn start(project: &Project) -> Result<Self> {
+        // Tests start Redis servers of their own, so that one must be there too.
+        let found = programs(project, Wanted { postgres: true, redis: true }).await?;
+        let programs = &found.postgres.expect("it was wanted, and found");
         let all = project.state().join("test");
         project.make(&all)?;
         remove_abandoned(&all);
@@ -202,24 +196,5 @@ fn remove_abandoned(all: &Path) {
         if pid.is_some_and(|pid| !runs(pid)) {
             let _another_run_did = std::fs::remove_dir_all(entry.path());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_other_databases_keep_the_server_and_its_options() {
-        let info = TestStoresInfo {
-            admin_url: "postgres://root:s@db.example:5/postgres?sslmode=disable".into(),
-            password: "p".into(),
-            template: PathBuf::new(),
-            pid: 0,
-        };
-        assert_eq!(info.url("role", "test_1"), "postgres://role:p@db.example:5/test_1?sslmode=disable");
-        assert_eq!(info.admin_url_of("test_1"), "postgres://root:s@db.example:5/test_1?sslmode=disable");
-        let bare = TestStoresInfo { admin_url: "postgres://root@db.example".into(), ..info };
-        assert_eq!(bare.admin_url_of("test_1"), "postgres://root@db.example/test_1");
     }
 }

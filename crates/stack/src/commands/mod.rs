@@ -4,11 +4,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::error::Result;
+use crate::error::{Result, StackError};
 use crate::project::Project;
 use crate::say::complain;
 
+mod down;
+mod reset;
 mod stores;
+mod test;
+mod up;
 
 /// Holdfast on this machine: a private PostgreSQL, a private Redis and the three services.
 #[derive(Debug, Parser)]
@@ -20,7 +24,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the stores that tests need until Ctrl-C, so that single tests can be run with cargo.
+    /// Start everything and stay until Ctrl-C.
+    Up(up::Options),
+    /// End what `up` started.
+    Down,
+    /// Throw the data away.
+    Reset(reset::Options),
+    /// Run all tests, with the stores that they need.
+    Test(test::Options),
+    /// Run the stores that tests need until Ctrl-C, to run single tests with cargo.
     Stores,
 }
 
@@ -28,25 +40,23 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&crate::StackError::io("starting", error));
-            return ExitCode::FAILURE;
-        }
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli.command)),
+        Err(error) => Err(StackError::io("starting", error)),
     };
-    match runtime.block_on(run(cli.command)) {
-        Ok(code) => code,
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
-    }
+    ended.unwrap_or_else(|error| {
+        complain(&error);
+        ExitCode::FAILURE
+    })
 }
 
 async fn run(command: Command) -> Result<ExitCode> {
     let project = Project::locate();
     match command {
+        Command::Up(options) => up::run(&project, options).await,
+        Command::Down => down::run(&project).await,
+        Command::Reset(options) => reset::run(&project, &options),
+        Command::Test(options) => test::run(&project, options).await,
         Command::Stores => stores::run(&project).await,
     }
 }

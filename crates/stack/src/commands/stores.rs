@@ -11,8 +11,7 @@ use crate::teststores::TestStores;
 /// Runs them until it is told to stop.
 pub(crate) async fn run(project: &Project) -> Result<ExitCode> {
     let mut interrupts = Interrupts::listen()?;
-    let programs = crate::install::programs(project).await?;
-    let mut stores = TestStores::start(project, &programs.postgres).await?;
+    let mut stores = TestStores::start(project).await?;
     stores.publish(project)?;
     say("The tests' stores run; cargo nextest run finds them. Ctrl-C ends them.");
     for (name, value) in stores.info.variables() {
