@@ -64,7 +64,18 @@ pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Guard, Te
         lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed()
     };
     Registry::default().with(EnvFilter::try_new(&config.log_filter)?).with(traces).with(lines).try_init()?;
+    log_panics();
     Ok(Guard { provider })
+}
+
+/// Panics go to the log like everything else, with their place and within the span that they happened in. Whoever catches one need not log it again.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("a panic without a text");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let backtrace = std::backtrace::Backtrace::capture();
+        tracing::error!(place, %backtrace, "panic: {message}");
+    }));
 }
 
 fn provider(config: &TelemetryConfig, service: &'static str) -> Result<SdkTracerProvider, TelemetryError> {

@@ -142,7 +142,8 @@ impl Server {
 
         let incoming = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true));
         let stack = Stack { shared: Arc::clone(&shared), routes: routes.prepare() };
-        let serving = transport(&shared.config).serve_with_incoming_shutdown(stack, incoming, shutdown.clone().cancelled_owned());
+        let serving =
+            transport(&shared.config).serve_with_incoming_shutdown(stack, incoming, shutdown.clone().cancelled_owned());
         let drained = tokio::select! {
             done = serving => done,
             () = drain(shutdown, stopping, shared.config.drain_max()) => {
@@ -189,9 +190,11 @@ fn with_reflection(routes: Routes, services: &[&'static str]) -> Result<Routes, 
 
 /// Readiness that says no from the moment that the process is asked to end.
 fn unless_ending(readiness: impl Fn() -> Readiness + Send + Sync + 'static, shutdown: CancellationToken) -> Ask {
-    Arc::new(move || {
-        if shutdown.is_cancelled() { Readiness::NotReady(String::from("shutting down")) } else { readiness() }
-    })
+    Arc::new(
+        move || {
+            if shutdown.is_cancelled() { Readiness::NotReady(String::from("shutting down")) } else { readiness() }
+        },
+    )
 }
 
 /// Lets gRPC's health follow readiness, for the process (the empty name) and each of its services.
@@ -215,7 +218,8 @@ async fn follow(
         let serving = !matches!(now, Readiness::NotReady(_));
         if last != Some(serving) {
             tracing::info!(readiness = ?now, "readiness changed");
-            let status = if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
+            let status =
+                if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
             for name in &names {
                 reporter.set_service_status(*name, status).await;
             }

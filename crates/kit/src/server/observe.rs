@@ -125,7 +125,8 @@ impl Observed {
         if self.ends_with(response.headers_mut()) {
             return response;
         }
-        response.map(|inner| Body::new(Answer { inner, observed: self, stopping: Stopping::Token(stopping), done: false }))
+        response
+            .map(|inner| Body::new(Answer { inner, observed: self, stopping: Stopping::Token(stopping), done: false }))
     }
 
     /// Looks for the final status in headers or trailers, gives it a reason, and notes the end.
@@ -221,7 +222,8 @@ impl HttpBody for Answer {
         };
         match polled {
             Ok(Poll::Pending) if self.stopping.poll(context).is_ready() => {
-                let problem = Problem::new(ErrorReason::ShuttingDown, "this replica is going away; another one will answer");
+                let problem =
+                    Problem::new(ErrorReason::ShuttingDown, "this replica is going away; another one will answer");
                 Poll::Ready(Some(Ok(self.ended_by(problem))))
             }
             Ok(Poll::Pending) => Poll::Pending,
@@ -274,7 +276,12 @@ impl Answer {
 fn is_our_error(code: Code) -> bool {
     matches!(
         code,
-        Code::Unknown | Code::DeadlineExceeded | Code::Unimplemented | Code::Internal | Code::Unavailable | Code::DataLoss
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
     )
 }
 

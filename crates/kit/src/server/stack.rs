@@ -102,7 +102,12 @@ impl Shared {
         observed.end(response.instrument(span).await, self.stopping.clone())
     }
 
-    async fn admitted(&self, mut request: Request<Body>, known: Known, routes: Routes) -> Result<Response<Body>, Problem> {
+    async fn admitted(
+        &self,
+        mut request: Request<Body>,
+        known: Known,
+        routes: Routes,
+    ) -> Result<Response<Body>, Problem> {
         // 2. Before anything is spent on it: is there such a method, and may this caller call it? An unknown method comes first, for a table cannot say who
         //    may call it.
         let (row, caller) = match known {
@@ -154,14 +159,20 @@ impl Shared {
     fn authorized(&self, roles: &[Role], headers: &HeaderMap) -> Result<Caller, Problem> {
         let header = headers.get(AUTHORIZATION);
         let Some(caller) = self.callers.identify(header.map(http::HeaderValue::as_bytes)) else {
-            return Err(Problem::new(ErrorReason::Unauthenticated, "the authorization header has no token that is known here"));
+            return Err(Problem::new(
+                ErrorReason::Unauthenticated,
+                "the authorization header has no token that is known here",
+            ));
         };
         if caller.has_any(roles) {
             return Ok(caller);
         }
         let needed = roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(",");
         let problem = if header.is_none() {
-            Problem::new(ErrorReason::Unauthenticated, "this method needs a caller: send `authorization: Bearer <token>`")
+            Problem::new(
+                ErrorReason::Unauthenticated,
+                "this method needs a caller: send `authorization: Bearer <token>`",
+            )
         } else {
             Problem::new(ErrorReason::MethodNotAllowed, format!("{} may not call this method", caller.name))
         };
