@@ -44,6 +44,8 @@ pub struct KnownKey {
 pub enum Fate {
     /// It is part of its SKU's count.
     Counted,
+    /// It can be read, and the whole file is older than one that was applied.
+    Stale,
     /// No offer maps the vendor's code.
     Unmapped,
     /// It cannot be read, or its number is not a number of units.
@@ -117,25 +119,59 @@ pub fn plan(mode: Mode, file: &ParsedFile, offers: &HashMap<String, Offer>, know
     }
     let silent = silent_keys(mode, file, offers, known, &mut sums);
 
-    let mut rows: Vec<PlannedRow> = file
-        .observations
-        .iter()
-        .map(|observation| planned(observation, &keys, offers, &sums))
-        .chain(file.bad_rows.iter().map(|row| PlannedRow {
-            line: row.line,
-            vendor_sku: row.vendor_sku.clone(),
-            raw_quantity: row.raw_quantity.clone(),
-            sku: offers.get(&row.vendor_sku).map(|offer| offer.sku.clone()),
-            units: None,
-            fate: Fate::Rejected,
-            note: row.reason.clone(),
-        }))
-        .collect();
-    rows.sort_by_key(|row| row.line);
+    let mut rows = in_order(file, |observation| planned(observation, &keys, offers, &sums));
     rows.extend(silent.into_iter().map(|row| row.finish(&sums)));
     let counts =
         sums.iter().filter_map(|(sku, sum)| sum.count().map(|units| SkuCount { sku: (*sku).to_owned(), units }));
     Plan { counts: counts.collect(), rows }
+}
+
+/// The report of a FULL file that is older than one that was applied. What the newer one left out is gone, so nothing of
+/// the older one may come back; without a look at offers, its readable rows are all stale.
+#[must_use]
+pub fn stale(file: &ParsedFile) -> Vec<PlannedRow> {
+    in_order(file, |observation| uncounted(observation, Fate::Stale, "a newer file was applied before".to_owned()))
+}
+
+/// The report of a file that is held or refused: the rows that speak against it.
+#[must_use]
+pub fn unreadable(file: &ParsedFile) -> Vec<PlannedRow> {
+    let mut rows = in_order(file, |observation| uncounted(observation, Fate::Stale, String::new()));
+    rows.retain(|row| row.fate == Fate::Rejected);
+    rows
+}
+
+/// All rows of the file in its order.
+fn in_order(file: &ParsedFile, planned: impl Fn(&Observation) -> PlannedRow) -> Vec<PlannedRow> {
+    let bad = file.bad_rows.iter().map(|row| PlannedRow {
+        line: row.line,
+        vendor_sku: row.vendor_sku.clone(),
+        raw_quantity: row.raw_quantity.clone(),
+        sku: None,
+        units: None,
+        fate: Fate::Rejected,
+        note: row.reason.clone(),
+    });
+    let mut rows: Vec<PlannedRow> = file.observations.iter().map(planned).chain(bad).collect();
+    rows.sort_by_key(|row| row.line);
+    rows
+}
+
+/// A row that is not counted: rejected if it cannot be read, else of the fate given.
+fn uncounted(observation: &Observation, fate: Fate, note: String) -> PlannedRow {
+    let (fate, note) = match observation.reading.quantity() {
+        Ok(_) => (fate, note),
+        Err(reason) => (Fate::Rejected, reason),
+    };
+    PlannedRow {
+        line: observation.line,
+        vendor_sku: observation.key.value().to_owned(),
+        raw_quantity: observation.raw_quantity.clone(),
+        sku: None,
+        units: None,
+        fate,
+        note,
+    }
 }
 
 /// What a SKU's codes say together.
@@ -198,16 +234,12 @@ fn planned(
     let key = observation.key.value();
     let offer = offers.get(key);
     let row = |fate, units, note| PlannedRow {
-        line: observation.line,
-        vendor_sku: key.to_owned(),
-        raw_quantity: observation.raw_quantity.clone(),
         sku: offer.map(|offer| offer.sku.clone()),
         units,
-        fate,
-        note,
+        ..uncounted(observation, fate, note)
     };
-    if let Err(reason) = observation.reading.quantity() {
-        return row(Fate::Rejected, None, reason);
+    if observation.reading.quantity().is_err() {
+        return row(Fate::Rejected, None, String::new());
     }
     let (Some(offer), Some(reading)) = (offer, keys.get(key)) else {
         return row(Fate::Unmapped, None, unmapped_note(key));

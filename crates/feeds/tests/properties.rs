@@ -154,6 +154,7 @@ proptest! {
                     let before = said.entry(sku).or_default().insert(&row.vendor_sku, units);
                     prop_assert!(before.is_none_or(|before| before == units), "one code, one number");
                 }
+                Fate::Stale => prop_assert!(row.line == u64::MAX, "only an older file is stale"),
                 Fate::Unmapped => prop_assert!(!offers.contains_key(&row.vendor_sku)),
                 Fate::Rejected => prop_assert!(!row.note.is_empty()),
             }

@@ -1,1 +1,87 @@
-//! Being written.
+//! vendor-sync: what vendors say about their stock is read, mapped, checked and applied to reservation as counts.
+//!
+//! A request passes `grpc` (decode, call, encode), `convert` (wire to own types, all fields checked at once) and `store` (SQL). An upload passes
+//! `grpc::upload` and is in the record; `runs` works on it, with `holdfast-feeds` for what a file says and `peers` for what others know. README.md has the
+//! way of a file.
+//!
+//! Architecture invariant: vendor-sync never writes stock. What it says goes to reservation as counts, and reservation decides.
+
+pub mod config;
+pub mod convert;
+pub mod fingerprint;
+pub mod grpc;
+pub mod janitor;
+pub mod methods;
+pub mod metrics;
+pub mod model;
+pub mod peers;
+pub mod runs;
+pub mod store;
+
+use std::sync::Arc;
+
+use holdfast_api::vendorsync::v1::vendor_sync_service_server::VendorSyncServiceServer;
+use holdfast_kit::{CancellationToken, Listeners, MethodTable, Readiness, Server, Service, Tasks, pg};
+use sqlx::migrate::Migrator;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::grpc::Grpc;
+use crate::janitor::Janitor;
+use crate::metrics::Metrics;
+use crate::peers::Peers;
+use crate::runs::Runs;
+use crate::store::{MIGRATOR, Store};
+
+/// The service, as kit runs it.
+#[derive(Debug)]
+pub struct VendorSync;
+
+impl Service for VendorSync {
+    const NAME: &'static str = "holdfast-vendor-sync";
+    type Config = Config;
+
+    fn methods() -> &'static MethodTable {
+        &methods::METHODS
+    }
+
+    fn migrator() -> &'static Migrator {
+        &MIGRATOR
+    }
+
+    async fn run(config: Config, listeners: Listeners, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let pool = pg::connect(&config.common.postgres, Self::NAME).await?;
+        pg::check_schema(&pool, Self::migrator(), Self::NAME).await?;
+        let registry = holdfast_kit::Metrics::new();
+        let metrics = Arc::new(Metrics::new(&registry));
+        let store = Store::new(pool.clone());
+        let peers = Peers::new(&config)?;
+        let runs = Runs::new(store.clone(), peers.clone(), &config, Arc::clone(&metrics));
+
+        let background = Tasks::new(shutdown.clone());
+        let janitor = Janitor::new(store.clone(), config.janitor.clone(), metrics);
+        background.spawn("janitor", janitor.run(background.token().clone()));
+        for _ in 0..config.runs.connections_at_once_max {
+            background.spawn("runs", runs.clone().work(background.token().clone()));
+        }
+
+        // Changes that go on when their callers have gone.
+        let changes = TaskTracker::new();
+        let drain_max = config.common.server.drain_max();
+        let server = Server::new(&config.common, Self::NAME, Self::methods(), &registry);
+        let grpc = Grpc::new(store, peers, runs, config.uploads, changes.clone());
+        let service = VendorSyncServiceServer::new(grpc);
+        let served = server.add_service(service).serve(listeners, || Readiness::Ready, shutdown).await;
+
+        changes.close();
+        if tokio::time::timeout(drain_max, changes.wait()).await.is_err() {
+            tracing::warn!(
+                changes = changes.len(),
+                "changes were still under way at the end; their outcome is in the record"
+            );
+        }
+        background.shutdown(drain_max).await?;
+        pool.close().await;
+        Ok(served?)
+    }
+}

@@ -158,3 +158,17 @@ fn the_gate_is_told_which_known_codes_are_gone() {
     assert_eq!((facts.rows, facts.rows_unreadable), (3, 1));
     assert_eq!((facts.keys_known, facts.keys_gone), (4, 2), "an unreadable row is not an absent one");
 }
+
+#[test]
+fn an_older_full_file_brings_nothing_back() {
+    let rows = stale(&file("a=3 b=x c=1"));
+    let fates: Vec<Fate> = rows.iter().map(|row| row.fate).collect();
+    assert_eq!(fates, [Fate::Stale, Fate::Rejected, Fate::Stale]);
+}
+
+#[test]
+fn the_report_of_a_held_file_has_the_rows_that_speak_against_it() {
+    let rows = unreadable(&file("a=3 b=x c=>50 d=1.5"));
+    let lines: Vec<u64> = rows.iter().map(|row| row.line).collect();
+    assert_eq!(lines, [3, 4, 5]);
+}

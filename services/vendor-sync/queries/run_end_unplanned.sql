@@ -1,0 +1,4 @@
+-- Ends a run of which nothing is applied: $1 run, $2 state, $3 reason, $4 rows, $5 rejected.
+UPDATE run
+SET state = $2, reason = $3, end_time = clock_timestamp(), rows = $4, rejected = $5
+WHERE run_id = $1

@@ -1,0 +1,7 @@
+-- A page of one connection's runs, newest first: $1 and $2 time and run of the last one of the page before or NULL, $3 rows, $4 connection.
+SELECT run_id, connection, state, as_of, sequence, file_name, content_sha256, create_time, plan_time, end_time, reason, attempts,
+       rows, applied, unchanged, stale, unmapped, rejected
+FROM run
+WHERE connection = $4 AND ($1::timestamptz IS NULL OR (create_time, run_id) < ($1, $2::uuid))
+ORDER BY create_time DESC, run_id DESC
+LIMIT $3

@@ -1,0 +1,269 @@
+//! vendor-sync's configuration. What each key means stands in `config.default.toml`, which is embedded in the binary.
+
+use std::time::Duration;
+
+use holdfast_feeds::guards::file::FileLimits;
+use holdfast_kit::{Common, ServiceConfig};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// vendor-sync's configuration.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Config {
+    /// The sections that every service has.
+    #[serde(flatten)]
+    pub common: Common,
+    /// How catalog is reached.
+    pub catalog: PeerConfig,
+    /// How reservation is reached.
+    pub reservation: PeerConfig,
+    /// Limits of uploads.
+    pub uploads: UploadsConfig,
+    /// How runs are worked on.
+    pub runs: RunsConfig,
+    /// When a file is held.
+    pub gate: GateConfig,
+    /// What is forgotten, and when.
+    pub janitor: JanitorConfig,
+}
+
+/// How another service is reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerConfig {
+    /// Its address.
+    pub endpoint: String,
+    /// The token with which vendor-sync presents itself; empty: none.
+    pub token: SecretString,
+    /// Requests at once for one run.
+    pub requests_at_once_max: usize,
+    /// How long a call may take in all, in milliseconds.
+    pub call_timeout_ms: u64,
+}
+
+impl PeerConfig {
+    /// How long a call may take in all, its retries included.
+    #[must_use]
+    pub fn call_timeout(&self) -> Duration {
+        Duration::from_millis(self.call_timeout_ms)
+    }
+
+    fn problems(&self, name: &str) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.endpoint.is_empty() {
+            problems.push(format!("{name}.endpoint is empty: say where {name} is, for example http://127.0.0.1:7001"));
+        }
+        if !(1..=16).contains(&self.requests_at_once_max) {
+            problems.push(format!("{name}.requests_at_once_max must be 1 to 16, is {}", self.requests_at_once_max));
+        }
+        if self.call_timeout_ms == 0 {
+            problems.push(format!("{name}.call_timeout_ms must be at least 1: there is always a limit"));
+        }
+        problems
+    }
+}
+
+/// The section `[uploads]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploadsConfig {
+    /// The largest file, in bytes.
+    pub file_bytes_max: u64,
+    /// Uploads at once.
+    pub at_once_max: usize,
+    /// How long an upload waits for its run to be finished, in milliseconds.
+    pub answer_wait_ms_max: u64,
+    /// The longest pause between two messages, in seconds.
+    pub idle_seconds_max: u32,
+}
+
+/// The section `[runs]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunsConfig {
+    /// The most rows of a file.
+    pub rows_max: u64,
+    /// Connections worked on at once by this process.
+    pub connections_at_once_max: usize,
+    /// Counts in one request to reservation.
+    pub batch_counts: usize,
+    /// How often work is looked for, in milliseconds.
+    pub poll_ms: u64,
+    /// After how long without a sign of life another process takes over, in milliseconds.
+    pub lease_ms: u64,
+    /// The first pause after an attempt that broke off, in milliseconds.
+    pub pause_ms_min: u64,
+    /// The longest pause, in milliseconds.
+    pub pause_ms_max: u64,
+}
+
+impl RunsConfig {
+    /// How long to wait after so many attempts in a row broke off: doubling, bounded.
+    #[must_use]
+    pub fn pause(&self, attempts: u32) -> Duration {
+        let doubled = self.pause_ms_min.saturating_mul(1_u64 << attempts.min(32));
+        Duration::from_millis(doubled.min(self.pause_ms_max))
+    }
+}
+
+/// The section `[gate]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateConfig {
+    /// Known codes that may be gone, in thousandths.
+    pub keys_gone_permille_max: u32,
+    /// Rows that may be unreadable, in thousandths.
+    pub rows_unreadable_permille_max: u32,
+    /// Below so many codes or rows a file is small.
+    pub small_file_keys: u64,
+    /// How many rows a small file may lack.
+    pub small_file_rows_max: u64,
+}
+
+impl GateConfig {
+    /// The limits as the guard takes them.
+    #[must_use]
+    pub fn limits(&self) -> FileLimits {
+        FileLimits {
+            keys_gone_permille_max: self.keys_gone_permille_max,
+            rows_unreadable_permille_max: self.rows_unreadable_permille_max,
+            small_file_keys: self.small_file_keys,
+            small_file_rows_max: self.small_file_rows_max,
+        }
+    }
+}
+
+/// The section `[janitor]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JanitorConfig {
+    /// How often it looks, in seconds.
+    pub period_seconds: u32,
+    /// How long answers are kept, in seconds.
+    pub retention_seconds: u32,
+    /// How long reports are kept, in seconds.
+    pub report_retention_seconds: u32,
+}
+
+impl AsRef<Common> for Config {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// The largest piece of a file, in bytes: the proto's limit.
+pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
+/// The largest `uploads.file_bytes_max`: a file is held in memory while it is read.
+const FILE_BYTES_LIMIT: u64 = 1024 * 1024 * 1024;
+/// The most counts that reservation takes in one request.
+const BATCH_COUNTS_LIMIT: usize = 1000;
+
+impl ServiceConfig for Config {
+    const DEFAULTS: &'static str = include_str!("../config.default.toml");
+    const ENV_PREFIX: &'static str = "HOLDFAST_VENDOR_SYNC";
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = self.catalog.problems("catalog");
+        problems.extend(self.reservation.problems("reservation"));
+        let (uploads, runs, gate, janitor) = (&self.uploads, &self.runs, &self.gate, &self.janitor);
+        let mut check = |wrong: bool, text: String| {
+            if wrong {
+                problems.push(text);
+            }
+        };
+        check(
+            !(1..=FILE_BYTES_LIMIT).contains(&uploads.file_bytes_max),
+            format!("uploads.file_bytes_max must be 1 to {FILE_BYTES_LIMIT}, is {}", uploads.file_bytes_max),
+        );
+        check(
+            !(1..=BATCH_COUNTS_LIMIT).contains(&runs.batch_counts),
+            format!("runs.batch_counts must be 1 to {BATCH_COUNTS_LIMIT}, is {}", runs.batch_counts),
+        );
+        for (key, value) in [
+            ("uploads.at_once_max", uploads.at_once_max as u64),
+            ("uploads.answer_wait_ms_max", uploads.answer_wait_ms_max),
+            ("runs.rows_max", runs.rows_max),
+            ("runs.connections_at_once_max", runs.connections_at_once_max as u64),
+            ("runs.poll_ms", runs.poll_ms),
+            ("runs.lease_ms", runs.lease_ms),
+            ("runs.pause_ms_min", runs.pause_ms_min),
+            ("uploads.idle_seconds_max", uploads.idle_seconds_max.into()),
+            ("janitor.period_seconds", janitor.period_seconds.into()),
+            ("janitor.retention_seconds", janitor.retention_seconds.into()),
+            ("janitor.report_retention_seconds", janitor.report_retention_seconds.into()),
+        ] {
+            check(value == 0, format!("{key} must be at least 1"));
+        }
+        check(
+            runs.pause_ms_min > runs.pause_ms_max,
+            format!(
+                "runs.pause_ms_min ({}) must not exceed runs.pause_ms_max ({})",
+                runs.pause_ms_min, runs.pause_ms_max
+            ),
+        );
+        check(
+            self.common.server.message_bytes_max < CHUNK_BYTES_MAX + 64,
+            format!(
+                "server.message_bytes_max ({}) must leave room for a piece of a file of {CHUNK_BYTES_MAX} bytes and its frame",
+                self.common.server.message_bytes_max
+            ),
+        );
+        for (key, value) in [
+            ("keys_gone_permille_max", gate.keys_gone_permille_max),
+            ("rows_unreadable_permille_max", gate.rows_unreadable_permille_max),
+        ] {
+            check(value > 1000, format!("gate.{key} must be at most 1000 (thousandths), is {value}"));
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(settings: &[(&str, &str)]) -> Result<Config, String> {
+        let needed = [
+            ("POSTGRES__URL", "postgres://x"),
+            ("CATALOG__ENDPOINT", "http://c"),
+            ("RESERVATION__ENDPOINT", "http://r"),
+        ];
+        let environment = needed
+            .iter()
+            .chain(settings)
+            .map(|(key, value)| (format!("{}__{key}", Config::ENV_PREFIX).into(), (*value).into()));
+        holdfast_kit::config::load_with(None, environment).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_thresholds() {
+        let config = load(&[]).unwrap();
+        assert_eq!(config.gate.limits(), FileLimits::default());
+        assert_eq!(config.uploads.file_bytes_max, 64 * 1024 * 1024);
+    }
+
+    #[test]
+    fn every_number_that_cannot_work_is_complained_of_at_once() {
+        let wrong = load(&[
+            ("RUNS__BATCH_COUNTS", "1001"),
+            ("RUNS__LEASE_MS", "0"),
+            ("RUNS__PAUSE_MS_MIN", "100000000"),
+            ("GATE__KEYS_GONE_PERMILLE_MAX", "1001"),
+            ("UPLOADS__FILE_BYTES_MAX", "0"),
+            ("CATALOG__REQUESTS_AT_ONCE_MAX", "17"),
+        ])
+        .unwrap_err();
+        for key in
+            ["batch_counts", "lease_ms", "pause_ms_min", "keys_gone", "file_bytes_max", "catalog.requests_at_once_max"]
+        {
+            assert!(wrong.contains(key), "{key}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_their_limit() {
+        let config = load(&[("RUNS__PAUSE_MS_MIN", "100"), ("RUNS__PAUSE_MS_MAX", "1000")]).unwrap();
+        let pauses: Vec<u128> = [0, 1, 2, 3, 4, 40].map(|attempts| config.runs.pause(attempts).as_millis()).to_vec();
+        assert_eq!(pauses, [100, 200, 400, 800, 1000, 1000]);
+    }
+}

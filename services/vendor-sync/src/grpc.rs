@@ -1,0 +1,163 @@
+//! The RPCs: each decodes, calls, encodes.
+
+mod upload;
+
+use std::sync::Arc;
+
+use holdfast_api::error::v1::ErrorReason;
+use holdfast_api::vendorsync::v1 as wire;
+use holdfast_api::vendorsync::v1::vendor_sync_service_server::VendorSyncService;
+use holdfast_kit::Problem;
+use holdfast_kit::page::Token;
+use prost::Message as _;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::config::UploadsConfig;
+use crate::convert;
+use crate::peers::{PeerError, Peers};
+use crate::runs::Runs;
+use crate::store::{RunCursor, Store};
+
+/// A handler's result.
+type Answer<T> = Result<Response<T>, Status>;
+
+/// Default and most items of a page: connections.
+const CONNECTIONS: (i32, i32) = (100, 1000);
+/// Runs.
+const RUNS: (i32, i32) = (50, 500);
+/// Rows.
+const ROWS: (i32, i32) = (100, 1000);
+
+/// Serves vendor-sync over gRPC.
+#[derive(Debug)]
+pub struct Grpc {
+    store: Store,
+    peers: Peers,
+    runs: Runs,
+    uploads: UploadsConfig,
+    places: Arc<Semaphore>,
+    /// What changes the record goes on here when its caller has gone: a cancelled request is not a rolled-back one.
+    tasks: TaskTracker,
+}
+
+impl Grpc {
+    /// Serves what is in a store. `tasks` has what goes on after an answer.
+    #[must_use]
+    pub fn new(store: Store, peers: Peers, runs: Runs, uploads: UploadsConfig, tasks: TaskTracker) -> Self {
+        let places = Arc::new(Semaphore::new(uploads.at_once_max));
+        Self { store, peers, runs, uploads, places, tasks }
+    }
+}
+
+#[tonic::async_trait]
+impl VendorSyncService for Grpc {
+    async fn create_connection(
+        &self,
+        request: Request<wire::CreateConnectionRequest>,
+    ) -> Answer<wire::CreateConnectionResponse> {
+        let (request_id, new) = convert::create_connection(request.into_inner())?;
+        let key = convert::connection_key(request_id, &new);
+        // A replay is answered without catalog.
+        let answered = self.store.answered(&key).await.map_err(Problem::from)?;
+        let answer = match answered {
+            Some(answer) => answer,
+            None => {
+                let unknown = self.peers.unknown_references(&new).await.map_err(unreachable)?;
+                if !unknown.is_empty() {
+                    return Err(convert::unknown_references(unknown).into());
+                }
+                let store = self.store.clone();
+                let create = async move { store.create_connection(&key, &new, convert::created).await };
+                let created = self.tasks.spawn(create.in_current_span()).await.map_err(Problem::defect)?;
+                created.map_err(Problem::from)?
+            }
+        };
+        Ok(Response::new(wire::CreateConnectionResponse::decode(answer.as_slice()).map_err(Problem::defect)?))
+    }
+
+    async fn get_connection(
+        &self,
+        request: Request<wire::GetConnectionRequest>,
+    ) -> Answer<wire::GetConnectionResponse> {
+        let code = convert::code(request.into_inner().code)?;
+        let found = self.store.connection(&code).await.map_err(Problem::from)?;
+        let found = found.ok_or_else(|| convert::no_connection(&code))?;
+        Ok(Response::new(wire::GetConnectionResponse { connection: Some(convert::connection(found.connection)) }))
+    }
+
+    async fn list_connections(
+        &self,
+        request: Request<wire::ListConnectionsRequest>,
+    ) -> Answer<wire::ListConnectionsResponse> {
+        const FILTERS: &[&str] = &["ListConnections"];
+        let wire::ListConnectionsRequest { page_size, page_token } = request.into_inner();
+        let size = convert::page_size(page_size, CONNECTIONS, |_| {})?;
+        let after: String = Token::decode(&page_token, FILTERS)?.unwrap_or_default();
+        let page = self.store.list_connections(&after, size).await.map_err(Problem::from)?;
+        let next = page.items.last().filter(|_| page.more).map(|last| Token::encode(FILTERS, &last.content.code));
+        Ok(Response::new(wire::ListConnectionsResponse {
+            connections: page.items.into_iter().map(convert::connection).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    async fn upload_feed(
+        &self,
+        request: Request<Streaming<wire::UploadFeedRequest>>,
+    ) -> Answer<wire::UploadFeedResponse> {
+        self.upload(request).await
+    }
+
+    async fn get_run(&self, request: Request<wire::GetRunRequest>) -> Answer<wire::GetRunResponse> {
+        let run_id = convert::run_id(&request.into_inner().run_id)?;
+        let run = self.store.run(run_id).await.map_err(Problem::from)?.ok_or_else(|| convert::no_run(run_id))?;
+        Ok(Response::new(wire::GetRunResponse { run: Some(convert::run(run)) }))
+    }
+
+    async fn list_runs(&self, request: Request<wire::ListRunsRequest>) -> Answer<wire::ListRunsResponse> {
+        let wire::ListRunsRequest { page_size, page_token, connection } = request.into_inner();
+        let size = convert::page_size(page_size, RUNS, |violations| {
+            if !connection.is_empty() {
+                violations.check_code("connection", &connection);
+            }
+        })?;
+        let filters = ["ListRuns", &connection];
+        let after: Option<RunCursor> = Token::decode(&page_token, &filters)?;
+        let filter = Some(connection.as_str()).filter(|connection| !connection.is_empty());
+        let page = self.store.list_runs(after.as_ref(), filter, size).await.map_err(Problem::from)?;
+        let next = page.items.last().filter(|_| page.more).map(|last| Token::encode(&filters, &RunCursor::from(last)));
+        Ok(Response::new(wire::ListRunsResponse {
+            runs: page.items.into_iter().map(convert::run).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    async fn list_run_rows(&self, request: Request<wire::ListRunRowsRequest>) -> Answer<wire::ListRunRowsResponse> {
+        let wire::ListRunRowsRequest { run_id, page_size, page_token, outcome } = request.into_inner();
+        let (mut run, mut filter) = (Uuid::nil(), None);
+        let size = convert::page_size(page_size, ROWS, |violations| {
+            run = violations.check_uuid("run_id", &run_id).unwrap_or_default();
+            filter = convert::outcome(violations, outcome);
+        })?;
+        let filters = ["ListRunRows", &run.to_string(), &outcome.to_string()];
+        let after: i64 = Token::decode(&page_token, &filters)?.unwrap_or(-1);
+        if self.store.run(run).await.map_err(Problem::from)?.is_none() {
+            return Err(convert::no_run(run).into());
+        }
+        let page = self.store.list_rows(run, after, filter, size).await.map_err(Problem::from)?;
+        let next = page.items.last().filter(|_| page.more).map(|last| Token::encode(&filters, &last.ordinal));
+        Ok(Response::new(wire::ListRunRowsResponse {
+            rows: page.items.into_iter().map(convert::row).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+}
+
+/// Catalog was needed for an answer and did not give its own.
+fn unreachable(error: PeerError) -> Problem {
+    Problem::new(ErrorReason::StoreUnavailable, "catalog did not answer; nothing was done, try again").because(error)
+}

@@ -1,0 +1,123 @@
+//! vendor-sync's own metrics: names, units and meanings in one place. The server stack has its own for each method.
+
+use std::time::Duration;
+
+use holdfast_kit::metrics::SECONDS;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+use crate::model::{RowOutcome, Run, RunState};
+
+/// One label.
+type Label = [(&'static str, &'static str); 1];
+
+/// vendor-sync's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    runs: Family<Label, Counter>,
+    rows: Family<Label, Counter>,
+    run_seconds: Histogram,
+    apply_seconds: Histogram,
+    attempts_broken_off: Family<Label, Counter>,
+    unfinished: Gauge,
+    forgotten: Counter,
+}
+
+impl Metrics {
+    /// Declares them.
+    #[must_use]
+    pub fn new(registry: &holdfast_kit::Metrics) -> Self {
+        Self {
+            runs: registry.register(
+                "holdfast_vendor_sync_runs",
+                "Runs that this process finished, by state: applied, refused, held",
+                Family::default(),
+            ),
+            rows: registry.register(
+                "holdfast_vendor_sync_rows",
+                "Rows of runs that this process finished, by outcome: applied, unchanged, stale, unmapped, rejected",
+                Family::default(),
+            ),
+            run_seconds: registry.histogram(
+                "holdfast_vendor_sync_run_duration_seconds",
+                "From a file's complete upload to its run's end, in seconds",
+                SECONDS,
+            ),
+            apply_seconds: registry.histogram(
+                "holdfast_vendor_sync_apply_duration_seconds",
+                "How long reservation took for one batch of counts, in seconds",
+                SECONDS,
+            ),
+            attempts_broken_off: registry.register(
+                "holdfast_vendor_sync_attempts_broken_off",
+                "Attempts at a run that broke off and will be repeated, by what did not do its part: catalog, reservation, record",
+                Family::default(),
+            ),
+            unfinished: registry.gauge(
+                "holdfast_vendor_sync_unfinished_runs",
+                "Runs that are not finished, of all processes, when last looked",
+            ),
+            forgotten: registry.counter(
+                "holdfast_vendor_sync_janitor_items",
+                "What the janitor dropped: answers and reports past their retention",
+            ),
+        }
+    }
+
+    /// A run was finished.
+    pub fn finished(&self, run: &Run) {
+        let state = match run.state {
+            RunState::Applying => return,
+            RunState::Applied => "applied",
+            RunState::Refused => "refused",
+            RunState::Held => "held",
+        };
+        self.runs.get_or_create(&[("state", state)]).inc();
+        for (outcome, rows) in [
+            (RowOutcome::Applied, run.totals.applied),
+            (RowOutcome::Unchanged, run.totals.unchanged),
+            (RowOutcome::Stale, run.totals.stale),
+            (RowOutcome::Unmapped, run.totals.unmapped),
+            (RowOutcome::Rejected, run.totals.rejected),
+        ] {
+            let rows = u64::try_from(rows).unwrap_or(0);
+            self.rows.get_or_create(&[("outcome", label(outcome))]).inc_by(rows);
+        }
+        if let Some(end_time) = run.end_time {
+            self.run_seconds.observe((end_time - run.create_time).as_seconds_f64());
+        }
+    }
+
+    /// Reservation answered a batch.
+    pub fn applied(&self, took: Duration) {
+        self.apply_seconds.observe(took.as_secs_f64());
+    }
+
+    /// An attempt at a run broke off.
+    pub fn broken_off(&self, because_of: &'static str) {
+        self.attempts_broken_off.get_or_create(&[("because_of", because_of)]).inc();
+    }
+
+    /// So many runs are not finished.
+    pub fn unfinished(&self, runs: i64) {
+        self.unfinished.set(runs);
+    }
+
+    /// The janitor dropped something.
+    pub fn forgotten(&self, items: u64) {
+        self.forgotten.inc_by(items);
+    }
+}
+
+fn label(outcome: RowOutcome) -> &'static str {
+    match outcome {
+        RowOutcome::Pending => "pending",
+        RowOutcome::Applied => "applied",
+        RowOutcome::Unchanged => "unchanged",
+        RowOutcome::Stale => "stale",
+        RowOutcome::Unmapped => "unmapped",
+        RowOutcome::Rejected => "rejected",
+    }
+}

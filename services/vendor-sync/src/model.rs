@@ -1,0 +1,266 @@
+//! What vendor-sync knows, in its own types: wire and tables are converted to and from these.
+
+use holdfast_feeds::formats::csv::CsvSchema;
+use holdfast_feeds::observation::{Class, Mode};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A connection to be created. Its columns were checked to be a schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewConnection {
+    /// The connection's code.
+    pub code: String,
+    /// The vendor's code.
+    pub vendor: String,
+    /// The location's code.
+    pub location: String,
+    /// What a code's absence from a file means.
+    pub mode: Mode,
+    /// What the numbers are.
+    pub class: Class,
+    /// How its files look.
+    pub columns: Columns,
+}
+
+/// How a connection's CSV files look, as it was registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    /// What separates the columns: one ASCII character.
+    pub delimiter: String,
+    /// The header, column by column.
+    pub header: Vec<String>,
+    /// The column with the vendor's code.
+    pub key_column: String,
+    /// The column with the quantity.
+    pub quantity_column: String,
+}
+
+impl Columns {
+    /// The schema by which files are read.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing that was stored is.
+    pub fn schema(&self) -> Result<CsvSchema, Vec<holdfast_feeds::formats::csv::SchemaProblem>> {
+        CsvSchema::new(&self.delimiter, &self.header, &self.key_column, &self.quantity_column)
+    }
+}
+
+/// A connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// What it says.
+    pub content: NewConnection,
+    /// When it was created.
+    pub create_time: OffsetDateTime,
+    /// When the vendor counted what the newest applied run says; none before the first.
+    pub accepted: Option<Moment>,
+}
+
+/// When a vendor counted, and which of several files of the same moment says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// The vendor's moment, to the microsecond.
+    pub as_of: OffsetDateTime,
+    /// 0 or more.
+    pub sequence: i64,
+}
+
+/// A file that was uploaded whole.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// The connection's code.
+    pub connection: String,
+    /// When the vendor counted, to the microsecond.
+    pub as_of: OffsetDateTime,
+    /// What the file is called; may be empty.
+    pub file_name: String,
+    /// SHA-256 of the content.
+    pub sha256: [u8; 32],
+    /// The content, in parts of at most 1 MiB.
+    pub content: Vec<Vec<u8>>,
+}
+
+impl Upload {
+    /// How large the file is, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.content.iter().map(|part| part.len() as u64).sum()
+    }
+}
+
+/// One execution of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Its id, a UUIDv7.
+    pub run_id: Uuid,
+    /// The connection's code.
+    pub connection: String,
+    /// Where it stands.
+    pub state: RunState,
+    /// When the vendor counted.
+    pub moment: Moment,
+    /// What the file is called.
+    pub file_name: String,
+    /// SHA-256 of the file.
+    pub sha256: Vec<u8>,
+    /// When the upload was complete.
+    pub create_time: OffsetDateTime,
+    /// When its rows and counts were stored.
+    pub plan_time: Option<OffsetDateTime>,
+    /// When it was finished.
+    pub end_time: Option<OffsetDateTime>,
+    /// Why it was refused or held, or what it waits for.
+    pub reason: String,
+    /// How many attempts in a row broke off.
+    pub attempts: u32,
+    /// Rows by outcome.
+    pub totals: Totals,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RunState {
+    /// Not finished.
+    Applying,
+    /// Every row has its outcome.
+    Applied,
+    /// The file is not what the connection registered. Nothing was applied.
+    Refused,
+    /// The file looks suspect as a whole. Nothing was applied.
+    Held,
+}
+
+impl RunState {
+    /// Whether it does not change any more.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        self != Self::Applying
+    }
+
+    /// Its name in tables and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Applying => "APPLYING",
+            Self::Applied => "APPLIED",
+            Self::Refused => "REFUSED",
+            Self::Held => "HELD",
+        }
+    }
+
+    /// The state of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Applying, Self::Applied, Self::Refused, Self::Held].into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// Rows by outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// All.
+    pub rows: i64,
+    /// Whose SKU's stock was set.
+    pub applied: i64,
+    /// Whose SKU's stock had that number already.
+    pub unchanged: i64,
+    /// Whose SKU's stock had a newer count.
+    pub stale: i64,
+    /// Whose code no offer maps.
+    pub unmapped: i64,
+    /// That could not be read or were not accepted.
+    pub rejected: i64,
+}
+
+/// A row of a run's report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    /// Its place in the report.
+    pub ordinal: i64,
+    /// The line in the file; 0 for a code that the file does not have.
+    pub line: i64,
+    /// The vendor's code.
+    pub vendor_sku: String,
+    /// The quantity as it stands in the file.
+    pub raw_quantity: String,
+    /// The SKU, if an offer maps the code.
+    pub sku: Option<String>,
+    /// Units of the SKU.
+    pub units: Option<i64>,
+    /// What became of it.
+    pub outcome: RowOutcome,
+    /// Why, or what is to know.
+    pub note: String,
+    /// On hand before, where it reached reservation.
+    pub previous_on_hand: Option<i64>,
+    /// Units promised that are not there, where it reached reservation.
+    pub shortfall: Option<i64>,
+}
+
+/// What became of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RowOutcome {
+    /// Not acknowledged by reservation yet.
+    Pending,
+    /// Stock was set.
+    Applied,
+    /// Stock had that number already.
+    Unchanged,
+    /// Stock had a newer count.
+    Stale,
+    /// No offer maps the code.
+    Unmapped,
+    /// It could not be read or was not accepted.
+    Rejected,
+}
+
+impl RowOutcome {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Applied, Self::Unchanged, Self::Stale, Self::Unmapped, Self::Rejected];
+
+    /// Its name in tables and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Applied => "APPLIED",
+            Self::Unchanged => "UNCHANGED",
+            Self::Stale => "STALE",
+            Self::Unmapped => "UNMAPPED",
+            Self::Rejected => "REJECTED",
+        }
+    }
+
+    /// The outcome of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+}
+
+/// Counts that go to reservation in one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Its number in the run, from 0.
+    pub number: i32,
+    /// The request's key.
+    pub request_id: Uuid,
+    /// How often counts were taken out of it.
+    pub revision: i32,
+}
+
+/// What reservation said of a count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The SKU.
+    pub sku: String,
+    /// Applied, unchanged, stale or rejected.
+    pub outcome: RowOutcome,
+    /// on_hand before; none if it was rejected.
+    pub previous_on_hand: Option<i64>,
+    /// Units promised that are not there; none if it was rejected.
+    pub shortfall: Option<i64>,
+    /// Why it was rejected; else empty.
+    pub note: String,
+}

@@ -1,0 +1,251 @@
+//! The two services that vendor-sync calls: catalog says what a vendor's codes are, reservation takes the counts.
+
+use std::collections::HashMap;
+
+use holdfast_api::catalog::v1::BatchGetOffersRequest;
+use holdfast_api::reservation::v1::{ApplyCountsRequest, Count, CountMeaning, CountOutcome, CountResult};
+use holdfast_client::{CatalogClient, Connection, Error, RequestKey, Settings, StockClient, Violation};
+use holdfast_feeds::observation::Class;
+use holdfast_feeds::plan::Offer;
+use secrecy::ExposeSecret as _;
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::config::{Config, PeerConfig};
+use crate::convert::timestamp;
+use crate::model::{Batch, NewConnection, RowOutcome, Run, Verdict};
+
+/// Codes in one request to catalog: the most that it takes.
+const CODES_PER_REQUEST: usize = 1000;
+
+/// Catalog and reservation. Clones share the connections.
+#[derive(Debug, Clone)]
+pub struct Peers {
+    catalog: CatalogClient,
+    catalog_requests_at_once_max: usize,
+    stock: StockClient,
+}
+
+/// A peer that did not do its part.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// It did not answer, is full, or does not let us in: it may do so later. With the same key nothing happens twice.
+    #[error("waiting for {peer}: {message}")]
+    Later {
+        /// Which.
+        peer: &'static str,
+        /// What it said, or what the network said.
+        message: String,
+    },
+    /// Reservation does not take some counts, and took none of the request.
+    #[error("reservation refuses {} counts", .0.len())]
+    Counts(Vec<Verdict>),
+    /// Reservation does not take the request as it is.
+    #[error("reservation refuses the request: {0}")]
+    Request(String),
+}
+
+impl Peers {
+    /// As configured. Connects when first used.
+    ///
+    /// # Errors
+    /// When an endpoint or a token cannot be used. Nothing was sent.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            catalog: CatalogClient::new(&connection("catalog", &config.catalog)?),
+            catalog_requests_at_once_max: config.catalog.requests_at_once_max,
+            stock: StockClient::new(&connection("reservation", &config.reservation)?),
+        })
+    }
+
+    /// Which of a connection's vendor and location catalog does not know: `vendor`, `location`, with their codes.
+    ///
+    /// # Errors
+    /// [`PeerError::Later`].
+    pub async fn unknown_references(&self, new: &NewConnection) -> Result<Vec<(&'static str, String)>, PeerError> {
+        let (vendor, location) =
+            tokio::join!(self.catalog.get_vendor(&new.vendor), self.catalog.get_location(&new.location));
+        let mut unknown = Vec::new();
+        for (kind, code, found) in
+            [("vendor", &new.vendor, vendor.map(drop)), ("location", &new.location, location.map(drop))]
+        {
+            match found {
+                Ok(()) => {}
+                Err(Error::NotFound { .. }) => unknown.push((kind, code.clone())),
+                Err(error) => return Err(later("catalog", &error)),
+            }
+        }
+        Ok(unknown)
+    }
+
+    /// The offers of a vendor's codes at a location, by code. Codes without an offer are left out.
+    ///
+    /// # Errors
+    /// [`PeerError::Later`].
+    pub async fn offers(&self, of: &NewConnection, codes: &[&str]) -> Result<HashMap<String, Offer>, PeerError> {
+        let mut requests = codes.chunks(CODES_PER_REQUEST).map(|codes| BatchGetOffersRequest {
+            vendor: of.vendor.clone(),
+            location: of.location.clone(),
+            vendor_skus: codes.iter().map(|code| (*code).to_owned()).collect(),
+        });
+        let mut calls = JoinSet::new();
+        let mut call = |calls: &mut JoinSet<_>| {
+            if let Some(request) = requests.next() {
+                let catalog = self.catalog.clone();
+                calls.spawn(async move { catalog.batch_get_offers(request).await }.in_current_span());
+            }
+        };
+        for _ in 0..self.catalog_requests_at_once_max {
+            call(&mut calls);
+        }
+        let mut offers = HashMap::with_capacity(codes.len());
+        while let Some(answer) = calls.join_next().await {
+            let answer =
+                answer.map_err(|panicked| PeerError::Later { peer: "catalog", message: panicked.to_string() })?;
+            for offer in answer.map_err(|error| later("catalog", &error))?.offers {
+                let pack_size = u64::try_from(offer.pack_size).unwrap_or(0).max(1);
+                offers.insert(offer.vendor_sku, Offer { sku: offer.sku, pack_size });
+            }
+            call(&mut calls);
+        }
+        Ok(offers)
+    }
+
+    /// Hands a batch of counts to reservation, under the batch's key: however often, it has its effect once. Verdicts are in the order of the counts.
+    ///
+    /// # Errors
+    /// [`PeerError::Counts`], [`PeerError::Request`]: nothing was applied. [`PeerError::Later`]: all or nothing was; hand it over again.
+    pub async fn apply(
+        &self,
+        run: &Run,
+        of: &NewConnection,
+        batch: &Batch,
+        counts: &[(String, i64)],
+    ) -> Result<Vec<Verdict>, PeerError> {
+        let meaning = match of.class {
+            Class::OnHand => CountMeaning::OnHand,
+            Class::Available => CountMeaning::Available,
+        };
+        let count =
+            |(sku, units): &(String, i64)| Count { sku: sku.clone(), location: of.location.clone(), quantity: *units };
+        let request = ApplyCountsRequest {
+            request_id: String::new(),
+            connection: run.connection.clone(),
+            run: run.run_id.to_string(),
+            as_of_time: Some(timestamp(run.moment.as_of)),
+            sequence: run.moment.sequence,
+            meaning: meaning.into(),
+            counts: counts.iter().map(count).collect(),
+        };
+        match self.stock.apply_counts(key(batch.request_id), request).await {
+            Ok(answer) => verdicts(counts, answer.results),
+            Err(Error::Invalid { violations, message, .. }) => Err(refused(counts, &violations, message)),
+            Err(Error::KeyReused { message }) => Err(PeerError::Request(message)),
+            Err(error) => Err(later("reservation", &error)),
+        }
+    }
+}
+
+fn connection(name: &str, config: &PeerConfig) -> anyhow::Result<Connection> {
+    // A batch of a thousand counts takes as long as it takes: an attempt may have half of the time, so that there is a second one.
+    let settings =
+        Settings { deadline: config.call_timeout(), attempt_timeout: config.call_timeout() / 2, ..Settings::default() };
+    let builder = Connection::builder_with([config.endpoint.clone()], settings);
+    let token = config.token.expose_secret();
+    let builder = if token.is_empty() { builder } else { builder.token(token) };
+    builder.build().map_err(|error| anyhow::anyhow!("{name}.endpoint: {error}"))
+}
+
+fn key(request_id: Uuid) -> RequestKey {
+    let text = request_id.as_hyphenated().to_string();
+    text.parse().expect("a UUID in its usual spelling is a request's key")
+}
+
+fn later(peer: &'static str, error: &Error) -> PeerError {
+    PeerError::Later { peer, message: error.to_string() }
+}
+
+/// Reservation's answer, result by result.
+fn verdicts(counts: &[(String, i64)], results: Vec<CountResult>) -> Result<Vec<Verdict>, PeerError> {
+    let odd = |what: &str| PeerError::Later { peer: "reservation", message: format!("its answer has {what}") };
+    if results.len() != counts.len() {
+        return Err(odd("another number of results than there were counts"));
+    }
+    let verdict = |((sku, _), result): (&(String, i64), CountResult)| {
+        let outcome = match result.outcome() {
+            CountOutcome::Applied => RowOutcome::Applied,
+            CountOutcome::Unchanged => RowOutcome::Unchanged,
+            CountOutcome::Stale => RowOutcome::Stale,
+            CountOutcome::Unspecified => return Err(odd("a result without an outcome")),
+        };
+        if *sku != result.sku {
+            return Err(odd("its results in another order"));
+        }
+        Ok(Verdict {
+            sku: result.sku,
+            outcome,
+            previous_on_hand: Some(result.previous_on_hand),
+            shortfall: Some(result.shortfall),
+            note: String::new(),
+        })
+    };
+    counts.iter().zip(results).map(verdict).collect()
+}
+
+/// The counts that the violations name, each with its reason; or the whole request, if they name none.
+fn refused(counts: &[(String, i64)], violations: &[Violation], message: String) -> PeerError {
+    let mut refused: Vec<Verdict> = Vec::new();
+    for violation in violations {
+        let Some((sku, _)) = index(&violation.field).and_then(|index| counts.get(index)) else { continue };
+        if refused.iter().all(|verdict| verdict.sku != *sku) {
+            refused.push(Verdict {
+                sku: sku.clone(),
+                outcome: RowOutcome::Rejected,
+                previous_on_hand: None,
+                shortfall: None,
+                note: format!("reservation refuses it: {}", violation.description),
+            });
+        }
+    }
+    if refused.is_empty() { PeerError::Request(message) } else { PeerError::Counts(refused) }
+}
+
+/// The index in `counts[12].sku`.
+fn index(field: &str) -> Option<usize> {
+    field.strip_prefix("counts[")?.split_once(']')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts() -> Vec<(String, i64)> {
+        ["A", "B", "C"].map(|sku| (sku.to_owned(), 1)).to_vec()
+    }
+
+    fn result(sku: &str, outcome: CountOutcome) -> CountResult {
+        CountResult { sku: sku.to_owned(), outcome: outcome.into(), previous_on_hand: 5, ..CountResult::default() }
+    }
+
+    #[test]
+    fn only_the_counts_that_reservation_names_are_refused() {
+        let violation = |field: &str| Violation { field: field.to_owned(), description: "is odd".to_owned() };
+        let named = [violation("counts[1].sku"), violation("counts[1].quantity"), violation("counts[7].sku")];
+        let PeerError::Counts(refused) = refused(&counts(), &named, String::new()) else { panic!("counts are named") };
+        assert_eq!(refused.len(), 1);
+        assert_eq!((refused[0].sku.as_str(), refused[0].outcome), ("B", RowOutcome::Rejected));
+        let request = super::refused(&counts(), &[violation("as_of_time")], "too far ahead".to_owned());
+        assert!(matches!(request, PeerError::Request(message) if message == "too far ahead"));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_the_request_is_not_believed() {
+        let applied = |skus: &[&str]| skus.iter().map(|sku| result(sku, CountOutcome::Applied)).collect::<Vec<_>>();
+        assert_eq!(verdicts(&counts(), applied(&["A", "B", "C"])).unwrap().len(), 3);
+        assert!(verdicts(&counts(), applied(&["A", "B"])).is_err());
+        assert!(verdicts(&counts(), applied(&["A", "C", "B"])).is_err());
+        let without_outcome = ["A", "B", "C"].map(|sku| result(sku, CountOutcome::Unspecified)).to_vec();
+        assert!(verdicts(&counts(), without_outcome).is_err());
+    }
+}

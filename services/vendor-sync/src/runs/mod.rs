@@ -1,0 +1,255 @@
+//! Runs are worked on here: by whichever process takes their connection, one after the other for each connection, until every row has its outcome.
+//!
+//! A run's file is in the record before anything is done with it, its counts and the keys of their requests before the first is sent, and reservation's
+//! answers as they come. So a process may die at any moment: another one, or the same after its restart, goes on where it stopped, and what it repeats
+//! has its effect once.
+//!
+//! Architecture invariant: a database transaction is never dropped in the middle. Work is only interrupted between its steps.
+
+mod apply;
+mod prepare;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use holdfast_feeds::guards::file::FileLimits;
+use holdfast_kit::CancellationToken;
+use tokio::sync::{Notify, watch};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::config::{Config, RunsConfig};
+use crate::metrics::Metrics;
+use crate::model::Run;
+use crate::peers::{PeerError, Peers};
+use crate::store::{Store, StoreError};
+
+/// How often a waiting upload looks whether another process has finished its run.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What works on runs. Clones share the work.
+#[derive(Debug, Clone)]
+pub struct Runs(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    peers: Peers,
+    config: RunsConfig,
+    gate: FileLimits,
+    apply_at_once_max: usize,
+    metrics: Arc<Metrics>,
+    work: Notify,
+    /// Counts the steps that ended a run or an attempt, for those who wait.
+    steps: watch::Sender<u64>,
+}
+
+/// Why an attempt at a run broke off. The run is as it was after its last whole step.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    /// The record did not do its part.
+    #[error("waiting for the record: {0}")]
+    Store(#[from] StoreError),
+    /// Another service did not do its part.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The process ends, or another one took over.
+    #[error("interrupted")]
+    Interrupted,
+    /// A step panicked; the log has it.
+    #[error("waiting for a defect to be repaired: {0}")]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
+/// A connection that is worked on, until it is let go.
+#[derive(Debug)]
+struct Claim {
+    connection: String,
+    holder: Uuid,
+    /// Set when another process took over.
+    lost: AtomicBool,
+    shutdown: CancellationToken,
+}
+
+impl Claim {
+    /// Between two steps: whether to go on.
+    fn proceed(&self) -> Result<(), Broken> {
+        if self.shutdown.is_cancelled() || self.lost.load(Ordering::Relaxed) {
+            Err(Broken::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Runs {
+    /// Nothing is worked on yet: see [`Runs::work`].
+    #[must_use]
+    pub fn new(store: Store, peers: Peers, config: &Config, metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            peers,
+            config: config.runs.clone(),
+            gate: config.gate.limits(),
+            apply_at_once_max: config.reservation.requests_at_once_max,
+            metrics,
+            work: Notify::new(),
+            steps: watch::Sender::new(0),
+        }))
+    }
+
+    /// Says that there may be work.
+    pub fn wake(&self) {
+        self.0.work.notify_one();
+    }
+
+    /// Waits until a run is finished, but not past an instant; answers it as it is then.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`]; the run goes on.
+    pub async fn wait(&self, run_id: Uuid, until: Instant) -> Result<Option<Run>, StoreError> {
+        let mut steps = self.0.steps.subscribe();
+        loop {
+            steps.mark_unchanged();
+            let run = self.0.store.run(run_id).await?;
+            let left = until.saturating_duration_since(Instant::now());
+            if run.as_ref().is_none_or(|run| run.state.is_final()) || left.is_zero() {
+                return Ok(run);
+            }
+            // Either way it is looked at again: after a step of this process, or because another one may have made it.
+            drop(tokio::time::timeout(left.min(LOOK), steps.changed()).await);
+        }
+    }
+
+    /// Works on runs, one connection at a time, until `shutdown` is cancelled.
+    pub async fn work(self, shutdown: CancellationToken) {
+        let poll = Duration::from_millis(self.0.config.poll_ms);
+        while !shutdown.is_cancelled() {
+            let holder = Uuid::now_v7();
+            match self.0.store.claim_connection(holder, self.lease()).await {
+                Ok(Some(connection)) => {
+                    let (lost, shutdown) = (AtomicBool::new(false), shutdown.clone());
+                    self.work_on(Arc::new(Claim { connection, holder, lost, shutdown })).await;
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "cannot look for unfinished runs; the next look goes on"),
+            }
+            self.look_at_backlog().await;
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = self.0.work.notified() => {}
+                () = tokio::time::sleep(poll) => {}
+            }
+        }
+    }
+
+    async fn look_at_backlog(&self) {
+        if let Ok(runs) = self.0.store.unfinished_runs().await {
+            self.0.metrics.unfinished(runs);
+        }
+    }
+
+    fn lease(&self) -> Duration {
+        Duration::from_millis(self.0.config.lease_ms)
+    }
+
+    /// Works on a connection's runs until there is none, an attempt breaks off, or the claim is lost.
+    async fn work_on(&self, claim: Arc<Claim>) {
+        let stop = CancellationToken::new();
+        let beat = tokio::spawn(self.clone().keep(Arc::clone(&claim), stop.clone()).in_current_span());
+        while claim.proceed().is_ok() {
+            match self.0.store.next_run(&claim.connection).await {
+                Ok(Some(run)) => {
+                    let span = tracing::info_span!("run", run_id = %run.run_id, connection = run.connection);
+                    if !self.attempt(&claim, &run).instrument(span).await {
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(connection = claim.connection, %error, "cannot read the next run; a later look goes on");
+                    break;
+                }
+            }
+        }
+        stop.cancel();
+        drop(beat.await);
+        if let Err(error) = self.0.store.release_connection(&claim.connection, claim.holder).await {
+            tracing::warn!(connection = claim.connection, %error, "cannot let a connection go; its lease ends by itself");
+        }
+    }
+
+    /// Gives signs of life until told to stop, so that no other process takes over.
+    async fn keep(self, claim: Arc<Claim>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(self.lease() / 3) => {}
+            }
+            match self.0.store.renew_claim(&claim.connection, claim.holder, self.lease()).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    claim.lost.store(true, Ordering::Relaxed);
+                    return;
+                }
+                Err(error) => tracing::warn!(connection = claim.connection, %error, "cannot give a sign of life"),
+            }
+        }
+    }
+
+    /// Works on a run until it is finished; false when the attempt broke off and the connection is to be let go.
+    async fn attempt(&self, claim: &Arc<Claim>, run: &Run) -> bool {
+        let done = self.advance(claim, run).await;
+        match &done {
+            Ok(()) => match self.0.store.run(run.run_id).await {
+                Ok(Some(run)) => {
+                    self.0.metrics.finished(&run);
+                    let (state, totals) = (run.state.name(), run.totals);
+                    tracing::info!(state, reason = run.reason, ?totals, "a run is finished");
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "a run is finished and cannot be read"),
+            },
+            Err(Broken::Interrupted) => {}
+            Err(broken) => self.postpone(run, broken).await,
+        }
+        self.0.steps.send_modify(|steps| *steps += 1);
+        done.is_ok()
+    }
+
+    /// Puts a run off, because an attempt at it broke off.
+    async fn postpone(&self, run: &Run, broken: &Broken) {
+        let because_of = match broken {
+            Broken::Peer(PeerError::Later { peer, .. }) => *peer,
+            Broken::Peer(PeerError::Counts(_) | PeerError::Request(_)) => "reservation",
+            Broken::Store(_) => "record",
+            Broken::Interrupted | Broken::Panicked(_) => "defect",
+        };
+        self.0.metrics.broken_off(because_of);
+        let pause = self.0.config.pause(run.attempts);
+        tracing::warn!(%broken, attempts = run.attempts + 1, ?pause, "an attempt at a run broke off and will be repeated");
+        // The record's own words are for the log only: a report is read by people outside.
+        let reason = match broken {
+            Broken::Store(_) => "waiting for the record".to_owned(),
+            Broken::Panicked(_) => "waiting for a defect to be repaired".to_owned(),
+            Broken::Peer(_) | Broken::Interrupted => broken.to_string(),
+        };
+        if let Err(error) = self.0.store.postpone(run.run_id, pause, &reason).await {
+            tracing::warn!(%error, "cannot put a run off; it is taken up again after the lease");
+        }
+    }
+
+    /// Every step that the run still needs.
+    async fn advance(&self, claim: &Arc<Claim>, run: &Run) -> Result<(), Broken> {
+        let found = self.0.store.connection(&run.connection).await?;
+        let found = found.ok_or_else(|| StoreError::UnknownConnection(run.connection.clone()))?;
+        if run.plan_time.is_none() && !self.prepare(claim, run, &found.connection).await? {
+            return Ok(());
+        }
+        self.apply(claim, run, &found.connection.content).await?;
+        self.0.store.end_applied(run.run_id).await?;
+        Ok(())
+    }
+}

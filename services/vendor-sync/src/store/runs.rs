@@ -1,0 +1,280 @@
+//! Runs: received, read, listed, put off, forgotten.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::requests::{self, RequestKey};
+use super::{Listed, Store, StoreError, limit};
+use crate::model::{Moment, Run, RunState, Totals, Upload};
+
+/// A file that is in the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Its run.
+    pub run_id: Uuid,
+    /// Whether this content was known before.
+    pub replayed: bool,
+}
+
+/// The last run of a page: its time in nanoseconds since 1970, and its id.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunCursor(i128, Uuid);
+
+impl From<&Run> for RunCursor {
+    fn from(run: &Run) -> Self {
+        Self(run.create_time.unix_timestamp_nanos(), run.run_id)
+    }
+}
+
+impl RunCursor {
+    fn time(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::from_unix_timestamp_nanos(self.0).ok()
+    }
+}
+
+impl Store {
+    /// Takes a file into the record: once for its key, and once for its content and as_of.
+    ///
+    /// Run it in a task of its own: a transaction must not be dropped in the middle because a caller went away.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyReused`], [`StoreError::UnknownConnection`]: nothing was changed. [`StoreError::Postgres`]: that is unknown.
+    pub async fn receive(&self, key: &RequestKey, upload: &Upload) -> Result<Received, StoreError> {
+        if let Some(answer) = self.answered(key).await? {
+            return replayed(&answer);
+        }
+        let mut transaction = self.pool.begin().await?;
+        if let Some(run_id) = same_content(&mut transaction, upload).await? {
+            return self.answer_again(transaction, key, run_id).await;
+        }
+        let run_id = Uuid::now_v7();
+        // The bytes first: while they are written, the connection is not locked.
+        for (part, bytes) in (0_i32..).zip(&upload.content) {
+            let insert = sqlx::query(include_str!("../../queries/run_content_insert.sql"));
+            insert.bind(run_id).bind(part).bind(bytes).execute(&mut *transaction).await?;
+        }
+        let number: Option<i64> = sqlx::query_scalar(include_str!("../../queries/connection_number.sql"))
+            .bind(&upload.connection)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let number = number.ok_or_else(|| StoreError::UnknownConnection(upload.connection.clone()))?;
+        if same_content(&mut transaction, upload).await?.is_some() {
+            // The same file was received while this attempt waited for the connection's lock.
+            transaction.rollback().await?;
+            let mut transaction = self.pool.begin().await?;
+            let run_id = same_content(&mut transaction, upload).await?;
+            let run_id = run_id.ok_or_else(|| StoreError::Unreadable("a run that went away".to_owned()))?;
+            return self.answer_again(transaction, key, run_id).await;
+        }
+        insert(&mut transaction, run_id, number, upload).await?;
+        if requests::keep(&mut transaction, key, run_id.as_bytes()).await? {
+            transaction.commit().await?;
+            return Ok(Received { run_id, replayed: false });
+        }
+        transaction.rollback().await?;
+        match self.answered(key).await? {
+            Some(answer) => replayed(&answer),
+            None => Err(StoreError::KeyReused),
+        }
+    }
+
+    /// Answers with a run that is there, and remembers that for the key.
+    async fn answer_again(
+        &self,
+        mut transaction: sqlx::Transaction<'_, sqlx::Postgres>,
+        key: &RequestKey,
+        run_id: Uuid,
+    ) -> Result<Received, StoreError> {
+        if requests::keep(&mut transaction, key, run_id.as_bytes()).await? {
+            transaction.commit().await?;
+            return Ok(Received { run_id, replayed: true });
+        }
+        transaction.rollback().await?;
+        match self.answered(key).await? {
+            Some(answer) => replayed(&answer),
+            None => Err(StoreError::KeyReused),
+        }
+    }
+
+    /// A run by its id.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`].
+    pub async fn run(&self, run_id: Uuid) -> Result<Option<Run>, StoreError> {
+        let found: Option<RunColumns> =
+            sqlx::query_as(include_str!("../../queries/run_get.sql")).bind(run_id).fetch_optional(&self.pool).await?;
+        found.map(TryInto::try_into).transpose()
+    }
+
+    /// The runs before another one, newest first; of one connection or of all.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`].
+    pub async fn list_runs(
+        &self,
+        after: Option<&RunCursor>,
+        connection: Option<&str>,
+        size: usize,
+    ) -> Result<Listed<Run>, StoreError> {
+        let query = match connection {
+            Some(_) => sqlx::query_as(include_str!("../../queries/run_list_of_connection.sql")),
+            None => sqlx::query_as(include_str!("../../queries/run_list.sql")),
+        };
+        let query = query.bind(after.and_then(RunCursor::time)).bind(after.map(|after| after.1)).bind(limit(size));
+        let query = if let Some(connection) = connection { query.bind(connection) } else { query };
+        let rows: Vec<RunColumns> = query.fetch_all(&self.pool).await?;
+        let runs = rows.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        Ok(Listed::cut(runs, size))
+    }
+
+    /// The run of a connection that is to be worked on now.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`].
+    pub async fn next_run(&self, connection: &str) -> Result<Option<Run>, StoreError> {
+        let found: Option<RunColumns> = sqlx::query_as(include_str!("../../queries/run_next.sql"))
+            .bind(connection)
+            .fetch_optional(&self.pool)
+            .await?;
+        found.map(TryInto::try_into).transpose()
+    }
+
+    /// Has a run worked on at once, if it is not finished.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`].
+    pub async fn rouse(&self, run_id: Uuid) -> Result<(), StoreError> {
+        sqlx::query(include_str!("../../queries/run_rouse.sql")).bind(run_id).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Puts a run off for so long, with a word on what it waits for.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`].
+    pub async fn postpone(&self, run_id: Uuid, pause: Duration, reason: &str) -> Result<(), StoreError> {
+        let postponed = sqlx::query(include_str!("../../queries/run_postpone.sql"));
+        postponed.bind(run_id).bind(pause.as_secs_f64()).bind(reason).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// A run's file.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`].
+    pub async fn content(&self, run_id: Uuid) -> Result<Vec<u8>, StoreError> {
+        let parts: Vec<Vec<u8>> = sqlx::query_scalar(include_str!("../../queries/run_content_get.sql"))
+            .bind(run_id)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(parts.concat())
+    }
+
+    /// How many runs are not finished.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`].
+    pub async fn unfinished_runs(&self) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar(include_str!("../../queries/run_unfinished_count.sql")).fetch_one(&self.pool).await?)
+    }
+
+    /// Drops reports and files of finished runs older than so many seconds, at most so many; answers how many runs it were.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`]; those before stay dropped.
+    pub async fn forget_reports(&self, age_seconds: u32, runs_max: u32) -> Result<u64, StoreError> {
+        let old: Vec<Uuid> = sqlx::query_scalar(include_str!("../../queries/run_old.sql"))
+            .bind(f64::from(age_seconds))
+            .bind(i64::from(runs_max))
+            .fetch_all(&self.pool)
+            .await?;
+        for run_id in &old {
+            sqlx::query(include_str!("../../queries/run_forget.sql")).bind(run_id).execute(&self.pool).await?;
+        }
+        Ok(old.len() as u64)
+    }
+}
+
+fn replayed(answer: &[u8]) -> Result<Received, StoreError> {
+    let run_id =
+        Uuid::from_slice(answer).map_err(|_| StoreError::Unreadable("an answer that is no run's id".to_owned()))?;
+    Ok(Received { run_id, replayed: true })
+}
+
+async fn same_content(connection: &mut PgConnection, upload: &Upload) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(include_str!("../../queries/run_find.sql"))
+        .bind(&upload.connection)
+        .bind(upload.sha256.as_slice())
+        .bind(upload.as_of)
+        .fetch_optional(connection)
+        .await
+}
+
+async fn insert(connection: &mut PgConnection, run_id: Uuid, number: i64, upload: &Upload) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../queries/run_insert.sql"))
+        .bind(run_id)
+        .bind(&upload.connection)
+        .bind(number)
+        .bind(upload.as_of)
+        .bind(&upload.file_name)
+        .bind(upload.sha256.as_slice())
+        .bind(i64::try_from(upload.bytes()).unwrap_or(i64::MAX))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct RunColumns {
+    run_id: Uuid,
+    connection: String,
+    state: String,
+    as_of: OffsetDateTime,
+    sequence: i64,
+    file_name: String,
+    content_sha256: Vec<u8>,
+    create_time: OffsetDateTime,
+    plan_time: Option<OffsetDateTime>,
+    end_time: Option<OffsetDateTime>,
+    reason: String,
+    attempts: i32,
+    rows: i64,
+    applied: i64,
+    unchanged: i64,
+    stale: i64,
+    unmapped: i64,
+    rejected: i64,
+}
+
+impl TryFrom<RunColumns> for Run {
+    type Error = StoreError;
+
+    fn try_from(row: RunColumns) -> Result<Self, StoreError> {
+        let unreadable = || StoreError::Unreadable(format!("state {:?} in run {}", row.state, row.run_id));
+        Ok(Self {
+            state: RunState::of_name(&row.state).ok_or_else(unreadable)?,
+            run_id: row.run_id,
+            connection: row.connection,
+            moment: Moment { as_of: row.as_of, sequence: row.sequence },
+            file_name: row.file_name,
+            sha256: row.content_sha256,
+            create_time: row.create_time,
+            plan_time: row.plan_time,
+            end_time: row.end_time,
+            reason: row.reason,
+            attempts: u32::try_from(row.attempts).unwrap_or(0),
+            totals: Totals {
+                rows: row.rows,
+                applied: row.applied,
+                unchanged: row.unchanged,
+                stale: row.stale,
+                unmapped: row.unmapped,
+                rejected: row.rejected,
+            },
+        })
+    }
+}
