@@ -67,19 +67,15 @@ impl GateConfig {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        match self.url.expose_secret().into_connection_info() {
-            // The error is left out: it may quote the password.
-            Err(_) => problems.push("gate.url: not a Redis URL".to_owned()),
-            Ok(info) if info.redis_settings().db() != 0 => {
-                problems.push("gate.url: only database 0 can be used".to_owned())
-            }
-            Ok(info) => match info.addr() {
-                ConnectionAddr::TcpTls { .. } => {
-                    problems.push("gate.url: TLS is not built in; use redis://".to_owned())
-                }
-                _ => {}
-            },
-        }
+        // The error of a URL that cannot be read is left out: it may quote the password.
+        let url = self.url.expose_secret().into_connection_info().ok();
+        let url_problem = match url.as_ref().map(|info| (info.addr(), info.redis_settings().db())) {
+            None => Some("is not a Redis URL"),
+            Some((ConnectionAddr::TcpTls { .. }, _)) => Some("asks for TLS, which is not built in"),
+            Some((_, 0)) => None,
+            Some(_) => Some("names a database other than 0"),
+        };
+        problems.extend(url_problem.map(|problem| format!("gate.url {problem}")));
         let mut within = |name: &str, value: u64, min: u64, max: u64| {
             if !(min..=max).contains(&value) {
                 problems.push(format!("gate.{name} must be {min} to {max}, is {value}"));
@@ -170,10 +166,16 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_used_is_named_without_its_password() {
-        for url in ["", "hunter2", "http://u:hunter2@localhost", "redis://u:hunter2@localhost/3"] {
+        for url in [
+            "",
+            "hunter2",
+            "rediss://u:hunter2@localhost",
+            "http://u:hunter2@localhost",
+            "redis://u:hunter2@localhost/3",
+        ] {
             let problems = problems_of(url);
             assert_eq!(problems.len(), 1, "{url}: {problems:?}");
-            assert!(problems[0].starts_with("gate.url: ") && !problems[0].contains("hunter2"), "{problems:?}");
+            assert!(problems[0].starts_with("gate.url ") && !problems[0].contains("hunter2"), "{problems:?}");
         }
     }
 

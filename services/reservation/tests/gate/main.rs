@@ -1,5 +1,7 @@
 //! The gate against a Redis of each test's own, as a user who may do no more than `redis.acl` says.
 
+#![expect(clippy::unwrap_used, reason = "a test whose world breaks fails, and helpers of tests are no exception")]
+
 mod faults;
 mod memory;
 mod publishing;

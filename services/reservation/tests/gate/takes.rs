@@ -64,8 +64,9 @@ async fn carts_that_overlap(carts: Carts) {
         publish(&gate, text, 20).await;
     }
     let pairs = [["A", "B"], ["B", "A"], ["B", "C"], ["C", "A"]];
-    let lines = |n: usize| pairs[n % 4].map(|text| (text.to_owned(), 1 + (n % 3) as i64)).to_vec();
-    let units = race(&gate, (0..200).map(lines).collect()).await;
+    let lines = pairs.iter().cycle().zip((1..=3).cycle());
+    let lines = lines.map(|(pair, units)| pair.map(|text| (text.to_owned(), units)).to_vec());
+    let units = race(&gate, lines.take(200).collect()).await;
     for text in ["A", "B", "C"] {
         assert!(units[text] <= 20, "{units:?}");
         assert_eq!(takes_of(&world, text).await, (units[text], units[text]), "{text}: nothing but what was granted");
@@ -280,8 +281,7 @@ async fn odd_names_neither_break_nor_share_their_keys() {
     for (units, text) in (1..).zip(odd) {
         gate.publish(vec![whole(text, &[(text, units)])]).await.unwrap();
     }
-    for (units, text) in (1..).zip(odd) {
-        let number = units as u128;
+    for ((units, number), text) in (1..).zip(1_u128..).zip(odd) {
         assert!(!granted(&gate, number, &[(text, units + 1)]).await, "{text}");
         let taken = take(&gate, number, &[(text, units)]).await;
         assert_eq!(taken, Taken::Granted(BTreeMap::from([(sku(text), locations(&[(text, units)]))])), "{text}");
