@@ -131,6 +131,9 @@ async fn template(info: &TestStoresInfo, service: ServiceDatabase, migrator: &Mi
             .run_direct(None, &mut owner, false)
             .await
             .unwrap_or_else(|error| panic!("migrating {}: {error}", service.name));
+        // As the services' `migrate` does: the running role checks the schema's version when it starts.
+        let grant = format!("GRANT SELECT ON _sqlx_migrations TO {}", service.running());
+        owner.execute(AssertSqlSafe(grant)).await.expect("the running role may read the list of migrations");
         owner.close().await.expect("the owner's connection closes");
         let mark = format!("ALTER DATABASE {name} IS_TEMPLATE true ALLOW_CONNECTIONS false");
         admin.execute(AssertSqlSafe(mark)).await.expect("marking the template");
