@@ -4,6 +4,7 @@
 //! Architecture invariants: no child outlives the process that started it, however that ends; no instance that this
 //! crate did not start is ever touched, except the stores that the environment names.
 
+pub mod checks;
 pub mod commands;
 pub mod configuration;
 pub mod endpoints;

@@ -259,20 +259,26 @@ fn endpoints(services: &[ServiceProcess], stores: &Addresses) -> Endpoints {
     }
 }
 
-/// A service's binary: beside this one, where cargo puts them.
+/// A service's binary.
 ///
 /// # Errors
 ///
 /// [`StackError::Usage`] when it was not built.
 pub fn binary(service: Service) -> Result<PathBuf> {
-    let own = std::env::current_exe().map_err(|error| StackError::io("looking for the services' binaries", error))?;
+    beside_us(service.binary(), service.binary())
+}
+
+/// A binary of the workspace: beside this one, where cargo puts them.
+pub(crate) fn beside_us(binary: &str, package: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().map_err(|error| StackError::io("looking for the built binaries", error))?;
     let folder = own.parent().unwrap_or(Path::new("."));
     // Tests run one folder below.
-    let places = [folder.join(service.binary()), folder.join("..").join(service.binary())];
-    places.iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
-        let package = service.binary();
-        StackError::Usage(format!("{} is not there: cargo build -p {package}", places[0].display()))
-    })
+    let places = [folder.join(binary), folder.join("..").join(binary)];
+    places
+        .iter()
+        .find(|path| path.is_file())
+        .cloned()
+        .ok_or_else(|| StackError::Usage(format!("{} is not there: cargo build -p {package}", places[0].display())))
 }
 
 fn took(start: Instant) -> String {

@@ -8,6 +8,7 @@ use crate::error::{Result, StackError};
 use crate::project::Project;
 use crate::say::complain;
 
+mod ctl;
 mod down;
 mod reset;
 mod stores;
@@ -30,6 +31,8 @@ enum Command {
     Down,
     /// Throw the data away.
     Reset(reset::Options),
+    /// Run holdctl against what `up` started.
+    Ctl(ctl::Options),
     /// Run all tests, with the stores that they need.
     Test(test::Options),
     /// Run the stores that tests need until Ctrl-C, to run single tests with cargo.
@@ -56,6 +59,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Up(options) => up::run(&project, options).await,
         Command::Down => down::run(&project).await,
         Command::Reset(options) => reset::run(&project, &options),
+        Command::Ctl(options) => ctl::run(&project, options),
         Command::Test(options) => test::run(&project, options).await,
         Command::Stores => stores::run(&project).await,
     }
