@@ -214,3 +214,59 @@ const fn complain(what: &str, path: &str) -> ! {
         Err(_) => panic!("the method table does not match the protos"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESERVE: &str = "/holdfast.reservation.v1.ReservationService/Reserve";
+    const CONFIRM: &str = "/holdfast.reservation.v1.ReservationService/Confirm";
+    const ELSEWHERE: &str = "/holdfast.reservation.v1.ReservationServiceX/Reserve";
+    const METHODS: &[&str] = &[RESERVE, CONFIRM, ELSEWHERE];
+
+    fn fault(paths: &[&'static str]) -> Option<(&'static str, &'static str)> {
+        let rows: Vec<_> = paths.iter().map(|path| Method::new(path, Priority::Read, Role::ALL)).collect();
+        let table = MethodTable { services: &["holdfast.reservation.v1.ReservationService"], rows: rows.leak() };
+        table.fault(METHODS)
+    }
+
+    #[test]
+    fn a_table_with_one_row_for_each_method_is_right() {
+        assert_eq!(fault(&[CONFIRM, RESERVE]), None);
+    }
+
+    #[test]
+    fn a_method_without_a_row_is_found() {
+        let (what, path) = fault(&[RESERVE]).unwrap();
+        assert!(what.contains("has no row") && path == CONFIRM, "{what}{path}");
+    }
+
+    #[test]
+    fn a_row_without_a_method_is_found() {
+        for extra in ["/holdfast.reservation.v1.ReservationService/Reserv", ELSEWHERE, "", "/"] {
+            let (what, path) = fault(&[RESERVE, CONFIRM, extra]).unwrap();
+            assert!(what.contains("names no method") && path == extra, "{what}{path}");
+        }
+    }
+
+    #[test]
+    fn a_second_row_is_found() {
+        let (what, path) = fault(&[RESERVE, CONFIRM, RESERVE]).unwrap();
+        assert!(what.contains("two rows") && path == RESERVE, "{what}{path}");
+    }
+
+    #[test]
+    #[should_panic(expected = "a method of the protos has no row in the method table: /holdfast.")]
+    fn the_compilers_message_names_the_method() {
+        // What a `static` does while it is compiled.
+        let _ = MethodTable::new(&["holdfast.reservation.v1.ReservationService"], &[]);
+    }
+
+    #[test]
+    fn what_ends_a_purchase_is_shed_last() {
+        let places =
+            [Priority::Read, Priority::Begin, Priority::Undo, Priority::Finish].map(|priority| priority.places(1000));
+        assert_eq!(places, [800, 900, 950, 1000]);
+        assert_eq!(Priority::Read.places(1), 1, "a tiny server still reads");
+    }
+}

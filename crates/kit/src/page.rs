@@ -77,3 +77,50 @@ fn check(filters: &[&str], cursor: &[u8]) -> [u8; CHECK_BYTES] {
     out.copy_from_slice(&hash.finalize()[..CHECK_BYTES]);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(token: &str, filters: &[&str]) -> Result<Option<(String, i64)>, ErrorReason> {
+        Token::decode(token, filters).map_err(|problem| problem.reason())
+    }
+
+    #[test]
+    fn a_token_leads_back_to_its_place() {
+        let token = Token::encode(&["owner", "HELD"], &("CHAIR", 7));
+        assert_eq!(decode(&token, &["owner", "HELD"]), Ok(Some(("CHAIR".into(), 7))));
+        assert_eq!(decode("", &["owner", "HELD"]), Ok(None));
+    }
+
+    #[test]
+    fn a_token_of_other_filters_is_refused() {
+        let token = Token::encode(&["ab", "c"], &("CHAIR", 7));
+        for filters in [&["a", "bc"][..], &["ab"], &["ab", "c", ""], &["c", "ab"], &[]] {
+            assert_eq!(decode(&token, filters), Err(ErrorReason::InvalidPageToken), "{filters:?}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_token_is_refused() {
+        let token = Token::encode(&[], &("CHAIR", 7));
+        for at in 0..token.len() {
+            let mut damaged = token.clone().into_bytes();
+            damaged[at] = if damaged[at] == b'A' { b'B' } else { b'A' };
+            let damaged = String::from_utf8(damaged).unwrap();
+            assert_eq!(decode(&damaged, &[]), Err(ErrorReason::InvalidPageToken), "{damaged}");
+            assert_eq!(decode(&token[..at.max(1)], &[]), Err(ErrorReason::InvalidPageToken), "cut at {at}");
+        }
+        assert_eq!(decode("größer", &[]), Err(ErrorReason::InvalidPageToken));
+    }
+
+    #[test]
+    fn sizes_are_the_default_or_cut_or_refused() {
+        let mut violations = Violations::new();
+        let sizes = [0, 1, 500, 501, i32::MAX].map(|requested| page_size(requested, 50, 500, &mut violations));
+        assert_eq!(sizes, [50, 1, 500, 500, 500]);
+        assert!(violations.is_empty());
+        page_size(-1, 50, 500, &mut violations);
+        assert_eq!(violations.len(), 1);
+    }
+}

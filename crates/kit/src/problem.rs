@@ -216,3 +216,54 @@ pub fn reason_of(status: &Status) -> Option<ErrorReason> {
     let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN)?;
     ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reasons() -> impl Iterator<Item = ErrorReason> {
+        (0..).map_while(|number| ErrorReason::try_from(number).ok())
+    }
+
+    #[test]
+    fn every_reason_leaves_with_one_error_info_and_comes_back() {
+        for reason in reasons() {
+            let status = Status::from(Problem::new(reason, "why"));
+            assert_eq!(reason_of(&status), Some(reason));
+            assert_eq!(status.code(), code(reason));
+            assert_ne!(status.code(), Code::Ok);
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!((info.domain.as_str(), info.reason.as_str()), (DOMAIN, reason_name(reason)));
+            assert!(!info.reason.starts_with("ERROR_REASON"));
+        }
+        assert_eq!(reasons().count(), 26);
+    }
+
+    #[test]
+    fn whoever_may_come_back_is_told_when() {
+        for reason in reasons() {
+            let retry = Status::from(Problem::new(reason, "why")).get_details_retry_info();
+            let promised =
+                matches!(reason, ErrorReason::Overloaded | ErrorReason::StoreUnavailable | ErrorReason::ShuttingDown);
+            assert_eq!(retry.is_some(), promised, "{reason:?}");
+        }
+        let chosen = Problem::new(ErrorReason::Overloaded, "why").retry_after(Duration::from_secs(3));
+        let delay = Status::from(chosen).get_details_retry_info().unwrap().retry_delay;
+        assert_eq!(delay, Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn the_cause_stays_inside() {
+        let status = Status::from(Problem::defect("password=hunter2"));
+        assert!(!format!("{status:?}").contains("hunter2"));
+        assert_eq!(status.code(), Code::Internal);
+    }
+
+    #[test]
+    fn details_of_others_are_not_ours() {
+        let theirs =
+            Status::with_error_details(Code::NotFound, "", ErrorDetails::with_error_info("NOT_FOUND", "else", []));
+        assert_eq!(reason_of(&theirs), None);
+        assert_eq!(reason_of(&Status::not_found("")), None);
+    }
+}

@@ -116,3 +116,58 @@ impl Drop for End {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn tasks_are_told_to_end_and_waited_for() {
+        let tasks = Tasks::new(CancellationToken::new());
+        let ended = Arc::new(AtomicBool::new(false));
+        let (token, seen) = (tasks.token().clone(), Arc::clone(&ended));
+        tasks.spawn("sweeper", async move {
+            token.cancelled().await;
+            tokio::task::yield_now().await;
+            seen.store(true, Ordering::SeqCst);
+        });
+        tasks.shutdown(Duration::from_secs(10)).await.unwrap();
+        assert!(ended.load(Ordering::SeqCst));
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_the_process_and_is_named() {
+        let token = CancellationToken::new();
+        let tasks = Tasks::new(token.clone());
+        tasks.spawn("committer", async { panic!("told to") });
+        token.cancelled().await;
+        let error = tasks.shutdown(Duration::from_secs(10)).await.unwrap_err();
+        assert_eq!(error, TasksError::Panicked(vec!["committer"]));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_does_not_end_is_named() {
+        let tasks = Tasks::new(CancellationToken::new());
+        tasks.spawn("quick", async {});
+        tasks.spawn("deaf", std::future::pending());
+        let error = tasks.shutdown(Duration::from_millis(20)).await.unwrap_err();
+        assert_eq!(error, TasksError::Running(vec!["deaf"]));
+    }
+
+    #[tokio::test]
+    async fn work_runs_to_its_end_though_nobody_waits() {
+        let (go, told) = oneshot::channel();
+        let (done, finished) = oneshot::channel();
+        let work = to_the_end(async move {
+            told.await.unwrap();
+            done.send(7).unwrap();
+        });
+        tokio::time::timeout(Duration::from_millis(10), work).await.unwrap_err();
+        go.send(()).unwrap();
+        assert_eq!(finished.await, Ok(7));
+    }
+}

@@ -171,3 +171,85 @@ fn echo(value: &str) -> String {
     }
     format!("{cut:?}")
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::Status;
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn twenty_are_listed_and_all_are_counted() {
+        let mut violations = Violations::new();
+        for line in 0..35 {
+            violations.check_sku(format_args!("lines[{line}].sku"), "");
+        }
+        let status = Status::from(violations.into_problem());
+        let listed = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!((listed.len(), listed[19].field.as_str()), (20, "lines[19].sku"));
+        assert_eq!(status.get_details_error_info().unwrap().metadata["violations"], "35");
+        assert!(
+            status.message().starts_with("35 fields are wrong; the first is lines[0].sku: must have 1 to 128 bytes")
+        );
+    }
+
+    #[test]
+    fn the_longest_answer_fits_the_trailers() {
+        let mut violations = Violations::new();
+        for line in 0..200 {
+            violations.check_sku(format_args!("lines[{line}].sku"), &"\u{1}😀".repeat(20));
+        }
+        let mut trailers = http::HeaderMap::new();
+        Status::from(violations.into_problem()).add_header(&mut trailers).unwrap();
+        let bytes: usize = trailers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!(bytes < 8192, "{bytes} bytes");
+    }
+
+    #[test]
+    fn skus_are_odd_but_not_too_odd() {
+        let long = "x".repeat(129);
+        for (sku, fits) in [
+            ("CHAIR-ERGO-BLK", true),
+            ("Stuhl, grün/größer", true),
+            ("a b", true),
+            (&long[..128], true),
+            ("", false),
+            (&long, false),
+            (" a", false),
+            ("a\u{a0}", false),
+            ("a\nb", false),
+            ("a\0", false),
+        ] {
+            assert_eq!(Violations::new().check_sku("sku", sku), fits, "{sku:?}");
+        }
+    }
+
+    #[test]
+    fn codes_are_plain() {
+        let long = "x".repeat(65);
+        for (code, fits) in
+            [("acme-1.eu_2", true), (&long[..64], true), ("", false), (&long, false), ("a/b", false), ("ä", false)]
+        {
+            assert_eq!(Violations::new().check_code("code", code), fits, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_uuids_and_keys_of_version_seven() {
+        let mut violations = Violations::new();
+        assert!(violations.check_uuid("id", "67e55044-10b1-426f-9247-bb680e5fe0c8").is_some());
+        assert!(violations.check_uuid_v7("id", "0190f3a8-7b4e-7c3a-8f00-0123456789ab").is_some());
+        assert!(violations.is_empty());
+        for bad in [
+            "",
+            "67e55044",
+            "00000000-0000-0000-0000-000000000000",
+            "not a uuid at all, and much too long to be repeated in full",
+        ] {
+            assert_eq!(violations.check_uuid("id", bad), None);
+        }
+        assert_eq!(violations.check_uuid_v7("id", "67e55044-10b1-426f-9247-bb680e5fe0c8"), None);
+        assert_eq!(violations.len(), 5);
+    }
+}
