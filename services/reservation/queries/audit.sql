@@ -53,7 +53,8 @@ UNION ALL
 SELECT 'E', h.sku || '@' || h.location, format('version %s is dated before the version it follows', h.version)
 FROM history h WHERE h.at < h.before
 UNION ALL
-SELECT CASE WHEN m.reserved > 1 THEN 'I4' WHEN m.ended > 1 THEN 'I6' ELSE 'I3' END, coalesce(m.cause_id, l.reservation_id)::text,
+SELECT CASE WHEN m.reserved > 1 THEN 'I4'
+            WHEN coalesce(m.ended, 0) <> CASE WHEN l.state = 'HELD' THEN 0 ELSE 1 END THEN 'I6' ELSE 'I3' END, coalesce(m.cause_id, l.reservation_id)::text,
        format('%s %s units of %s, ledger moved held by %s and committed by %s in %s reserve and %s further entries', coalesce(l.state, 'without a row,'),
               coalesce(l.quantity, 0), coalesce(m.sku, l.sku) || '@' || coalesce(m.location, l.location),
               coalesce(m.held, 0), coalesce(m.committed, 0), coalesce(m.reserved, 0), coalesce(m.ended, 0))

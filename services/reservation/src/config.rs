@@ -106,7 +106,8 @@ impl ServiceConfig for Config {
             problems.push("holds.default_seconds must not exceed holds.longest_seconds".to_owned());
         }
         if self.limiter.requests_max > self.committer.queue_max {
-            problems.push("limiter.requests_max must not exceed committer.queue_max: they would be shed there".to_owned());
+            problems
+                .push("limiter.requests_max must not exceed committer.queue_max: they would be shed there".to_owned());
         }
         problems
     }
@@ -118,7 +119,10 @@ mod tests {
     use holdfast_kit::config::load_with;
 
     fn load(variables: &[(&str, &str)]) -> Result<Config, String> {
-        let given = [("HOLDFAST_RESERVATION__POSTGRES__URL", "postgres://x@127.0.0.1/x"), ("HOLDFAST_RESERVATION__GATE__URL", "redis://127.0.0.1:1")];
+        let given = [
+            ("HOLDFAST_RESERVATION__POSTGRES__URL", "postgres://x@127.0.0.1/x"),
+            ("HOLDFAST_RESERVATION__GATE__URL", "redis://127.0.0.1:1"),
+        ];
         let all = given.iter().chain(variables).map(|(key, value)| ((*key).into(), (*value).into()));
         load_with(None, all).map_err(|error| error.to_string())
     }

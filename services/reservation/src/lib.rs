@@ -26,7 +26,9 @@ mod trace;
 use anyhow::Context as _;
 use holdfast_api::reservation::v1::reservation_service_server::ReservationServiceServer;
 use holdfast_api::reservation::v1::stock_service_server::StockServiceServer;
-use holdfast_kit::{CancellationToken, Listeners, MethodTable, Metrics, PostgresConfig, Readiness, Server, Service, Tasks, pg};
+use holdfast_kit::{
+    CancellationToken, Listeners, MethodTable, Metrics, PostgresConfig, Readiness, Server, Service, Tasks, pg,
+};
 
 use crate::clock::PostgresClock;
 use crate::committer::Committer;
@@ -83,11 +85,17 @@ impl Service for Reservation {
             &metrics.committer,
             &tasks,
         );
-        let looker =
-            Looker::start(config.looker, store.clone(), publisher.clone(), metrics.looker.clone(), &tasks);
+        let looker = Looker::start(config.looker, store.clone(), publisher.clone(), metrics.looker.clone(), &tasks);
         let asked_for = AskedFor::new(config.reconciler.asked_max);
         sweeper::start(config.sweeper, store.clone(), committer.clone(), clock.clone(), metrics.sweeper, &tasks);
-        reconciler::start(config.reconciler, store.clone(), gate.clone(), asked_for.clone(), metrics.reconciler, &tasks);
+        reconciler::start(
+            config.reconciler,
+            store.clone(),
+            gate.clone(),
+            asked_for.clone(),
+            metrics.reconciler,
+            &tasks,
+        );
         let reserver = Reserver {
             gate: gate.clone(),
             looker: looker.clone(),
@@ -104,7 +112,8 @@ impl Service for Reservation {
             died.cancelled().await;
             end.cancel();
         });
-        let reservations = grpc::Reservations::new(reserver, committer.clone(), store.clone(), clock.clone(), config.holds);
+        let reservations =
+            grpc::Reservations::new(reserver, committer.clone(), store.clone(), clock.clone(), config.holds);
         let stock = grpc::Stock {
             committer,
             store,

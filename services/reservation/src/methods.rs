@@ -4,7 +4,8 @@ use holdfast_api::reservation::v1::{reservation_service_server, stock_service_se
 use holdfast_kit::{Method, MethodTable, Priority, Role};
 
 const BUYING: &[Role] = &[Role::Checkout, Role::Operator];
-const LOOKING: &[Role] = &[Role::Checkout, Role::Merchandiser, Role::Operator, Role::VendorSync, Role::Catalog, Role::Monitor];
+const LOOKING: &[Role] =
+    &[Role::Checkout, Role::Merchandiser, Role::Operator, Role::VendorSync, Role::Catalog, Role::Monitor];
 const OPERATING: &[Role] = &[Role::Operator];
 const INSPECTING: &[Role] = &[Role::Merchandiser, Role::Operator, Role::Monitor];
 /// Absolute counts come through the guards only.

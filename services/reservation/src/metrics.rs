@@ -124,7 +124,8 @@ struct PathLabels {
 
 impl CommitterMetrics {
     fn register(registry: &Metrics) -> Self {
-        let family = |name, help, of: fn() -> Histogram| registry.register(name, help, Family::new_with_constructor(of));
+        let family =
+            |name, help, of: fn() -> Histogram| registry.register(name, help, Family::new_with_constructor(of));
         Self {
             operations: family("holdfast_batch_operations", "Operations committed together, by lane", sizes),
             wait_seconds: family("holdfast_queue_wait_seconds", "Time from queue to batch, by lane", seconds),

@@ -86,21 +86,15 @@ fn give_back(sku: Sku, read_at: UnixMicros) -> Publish {
 fn whole(read_at: UnixMicros, available: &[(Sku, Location, i64)]) -> BTreeMap<Sku, Publish> {
     let mut updates = BTreeMap::new();
     for (sku, location, units) in available {
-        let update = updates.entry(sku.clone()).or_insert_with(|| Publish {
-            scope: Scope::Whole,
-            ..give_back(sku.clone(), read_at)
-        });
+        let update = updates
+            .entry(sku.clone())
+            .or_insert_with(|| Publish { scope: Scope::Whole, ..give_back(sku.clone(), read_at) });
         update.locations.push((location.clone(), *units));
     }
     updates
 }
 
-async fn run(
-    gate: Gate,
-    mut queue: mpsc::Receiver<Vec<Publish>>,
-    metrics: PublisherMetrics,
-    stop: CancellationToken,
-) {
+async fn run(gate: Gate, mut queue: mpsc::Receiver<Vec<Publish>>, metrics: PublisherMetrics, stop: CancellationToken) {
     loop {
         let first = tokio::select! {
             biased;

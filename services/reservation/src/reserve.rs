@@ -159,7 +159,10 @@ impl Reserver {
 }
 
 fn availability(published: BTreeMap<Sku, Vec<(holdfast_stock::Location, i64)>>) -> Availability {
-    published.into_iter().flat_map(|(sku, rows)| rows.into_iter().map(move |(at, units)| (sku.clone(), at, units))).collect()
+    published
+        .into_iter()
+        .flat_map(|(sku, rows)| rows.into_iter().map(move |(at, units)| (sku.clone(), at, units)))
+        .collect()
 }
 
 /// The answer to an operation on a reservation.

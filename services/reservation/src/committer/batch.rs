@@ -106,11 +106,7 @@ fn fast_batch(batch: &[Queued]) -> FastBatch {
 }
 
 /// Reads what stands under the keys that did not land because they were there before.
-async fn conflicts(
-    lane: &Lane,
-    batch: &[Queued],
-    outcome: &FastOutcome,
-) -> Result<Found, StoreError> {
+async fn conflicts(lane: &Lane, batch: &[Queued], outcome: &FastOutcome) -> Result<Found, StoreError> {
     let ids: Vec<_> = batch
         .iter()
         .filter(|queued| matches!(queued.work.op, Op::Reserve { .. }))
@@ -200,7 +196,11 @@ async fn planned(lane: &Lane, batch: Vec<Queued>) -> Batch {
                 attempt += 1;
             }
             Err(StoreError::Defect(text)) if batch.len() > 1 => {
-                tracing::error!(error = text, operations = batch.len(), "a batch failed; its operations are tried one by one");
+                tracing::error!(
+                    error = text,
+                    operations = batch.len(),
+                    "a batch failed; its operations are tried one by one"
+                );
                 let mut done = Vec::new();
                 for queued in batch {
                     done.extend(Box::pin(planned(lane, vec![queued])).await);

@@ -8,10 +8,7 @@ use crate::store::LedgerRow;
 
 pub(crate) fn timestamp(at: UnixMicros) -> prost_types::Timestamp {
     let micros = at.0.rem_euclid(1_000_000);
-    prost_types::Timestamp {
-        seconds: at.0.div_euclid(1_000_000),
-        nanos: i32::try_from(micros * 1_000).unwrap_or(0),
-    }
+    prost_types::Timestamp { seconds: at.0.div_euclid(1_000_000), nanos: i32::try_from(micros * 1_000).unwrap_or(0) }
 }
 
 pub(crate) fn state(state: State) -> pb::ReservationState {

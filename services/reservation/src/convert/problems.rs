@@ -18,9 +18,10 @@ pub(crate) fn problem(failure: Failure) -> Problem {
         Failure::Overloaded { retry_after } => {
             Problem::new(ErrorReason::Overloaded, "too many requests; nothing was done").retry_after(retry_after)
         }
-        Failure::TooLate => {
-            Problem::new(ErrorReason::DeadlineExceeded, "the deadline passed while the request waited; nothing was done")
-        }
+        Failure::TooLate => Problem::new(
+            ErrorReason::DeadlineExceeded,
+            "the deadline passed while the request waited; nothing was done",
+        ),
         Failure::Store(error) => store(&error),
     }
 }
@@ -44,12 +45,16 @@ fn store(error: &StoreError) -> Problem {
 fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::Insufficient(shortages) => insufficient(&shortages),
-        Refusal::Contended => Problem::new(ErrorReason::Overloaded, "the units asked for are just being freed; nothing was done"),
+        Refusal::Contended => {
+            Problem::new(ErrorReason::Overloaded, "the units asked for are just being freed; nothing was done")
+        }
         Refusal::UnknownSku(lines) => unknown_rows(&lines),
         Refusal::KeyReused => Problem::new(ErrorReason::KeyReused, "the key was used before for another request"),
         Refusal::NotFound => Problem::new(ErrorReason::NotFound, "there is no such reservation"),
         Refusal::Expired => Problem::new(ErrorReason::ReservationExpired, "the hold's time is over"),
-        Refusal::Released => Problem::new(ErrorReason::ReservationReleased, "the reservation was released, or its key closed"),
+        Refusal::Released => {
+            Problem::new(ErrorReason::ReservationReleased, "the reservation was released, or its key closed")
+        }
         Refusal::Confirmed => Problem::new(ErrorReason::ReservationConfirmed, "the reservation is confirmed"),
         Refusal::Cancelled => Problem::new(ErrorReason::ReservationCancelled, "the reservation was cancelled"),
         Refusal::HoldTooLong { max_micros } => {
@@ -119,8 +124,10 @@ fn negative(adjustments: &[NegativeAdjustment]) -> Problem {
     let problem = Problem::new(ErrorReason::StockWouldBeNegative, "more units would be removed than there are");
     adjustments.iter().take(LISTED_MAX).fold(problem, |problem, a| {
         let subject = format!("sku/{}", a.sku);
-        let description =
-            format!("adjustments[{}]: {} {} at {}, cannot change by {}", a.index, a.present, a.condition, a.location, a.delta);
+        let description = format!(
+            "adjustments[{}]: {} {} at {}, cannot change by {}",
+            a.index, a.present, a.condition, a.location, a.delta
+        );
         problem.precondition("STOCK", subject, description)
     })
 }

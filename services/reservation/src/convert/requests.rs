@@ -49,8 +49,7 @@ pub(crate) fn reserve_ask(
     let owner = text(&mut violations, "owner", &request.owner, Owner::new);
     let hold = hold(&mut violations, request.hold_duration.as_ref(), holds);
     let (lines, cart) = cart(&mut violations, &request.lines);
-    let reason =
-        if outside && violations.len() == 1 { ErrorReason::KeyOutOfWindow } else { ErrorReason::InvalidField };
+    let reason = if outside && violations.len() == 1 { ErrorReason::KeyOutOfWindow } else { ErrorReason::InvalidField };
     let complete = match (id, owner, hold, cart) {
         (Some(id), Some(owner), Some((asked, hold)), Some(cart)) if violations.is_empty() => {
             let payload = Payload::of("Reserve").text(owner.as_str()).number(asked).cart(&cart).hash();
@@ -90,7 +89,8 @@ fn cart(violations: &mut Violations, asked: &[pb::ReserveLine]) -> (Vec<(usize, 
             Err(CartProblem::TooManyUnits { line, .. }) => {
                 let (index, _) = lines.remove(line);
                 let field = format_args!("lines[{index}].quantity");
-                violations.add(field, format_args!("with the lines before it comes to more than {} units", Quantity::MAX));
+                violations
+                    .add(field, format_args!("with the lines before it comes to more than {} units", Quantity::MAX));
             }
             Err(CartProblem::Empty | CartProblem::TooManyLines { .. }) => return (readable, None),
         }
@@ -222,7 +222,8 @@ fn count_time(
         return None;
     };
     // 0001-01-01 to 9999-12-31, as the type's definition says.
-    let in_range = (-62_135_596_800..=253_402_300_799).contains(&time.seconds) && (0..=999_999_999).contains(&time.nanos);
+    let in_range =
+        (-62_135_596_800..=253_402_300_799).contains(&time.seconds) && (0..=999_999_999).contains(&time.nanos);
     if !in_range {
         violations.add("as_of_time", "is not an instant from year 1 to 9999");
         return None;
@@ -260,8 +261,7 @@ pub(crate) fn adjust_ask(request: &pb::AdjustStockRequest) -> Result<AdjustAsk, 
     let (Some(request), Some(actor), Some(note), true) = (key_of_request, actor, note, violations.is_empty()) else {
         return Err(violations.into_problem());
     };
-    let payload =
-        Payload::of("AdjustStock").text(actor.as_str()).text(note.as_str()).adjustments(&adjustments).hash();
+    let payload = Payload::of("AdjustStock").text(actor.as_str()).text(note.as_str()).adjustments(&adjustments).hash();
     Ok(AdjustAsk { request, payload, actor, note, adjustments })
 }
 
@@ -294,7 +294,10 @@ fn adjustment(violations: &mut Violations, index: usize, asked: &pb::Adjustment)
     let delta = asked.delta;
     if delta == 0 || !(-ADJUSTMENT_UNITS_MAX..=ADJUSTMENT_UNITS_MAX).contains(&delta) {
         let field = format_args!("adjustments[{index}].delta");
-        violations.add(field, format_args!("must be -{ADJUSTMENT_UNITS_MAX} to {ADJUSTMENT_UNITS_MAX} and not 0, is {delta}"));
+        violations.add(
+            field,
+            format_args!("must be -{ADJUSTMENT_UNITS_MAX} to {ADJUSTMENT_UNITS_MAX} and not 0, is {delta}"),
+        );
     }
     Some(Adjustment { sku: sku?, location: location?, condition: condition?, delta, reason: reason? })
 }

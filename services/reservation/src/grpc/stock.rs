@@ -41,7 +41,10 @@ pub struct Stock {
 }
 
 impl Stock {
-    async fn from_record(&self, skus: Vec<Sku>) -> Result<(holdfast_stock::UnixMicros, BTreeMap<Sku, Published>), Problem> {
+    async fn from_record(
+        &self,
+        skus: Vec<Sku>,
+    ) -> Result<(holdfast_stock::UnixMicros, BTreeMap<Sku, Published>), Problem> {
         let sight = self.looker.look(None, skus).await.map_err(convert::problem)?;
         let found = published(sight.look()).into_iter().map(|p| (p.sku.clone(), p)).collect();
         Ok((sight.read_at, found))

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_stock::{
-    Allocation, HoldMicros, Line, Location, Owner, PayloadHash, Record, RequestId, ReservationId, Sku, State, UnixMicros,
+    Allocation, HoldMicros, Line, Location, Owner, PayloadHash, Record, RequestId, ReservationId, Sku, State,
+    UnixMicros,
 };
 use serde::Deserialize;
 use uuid::Uuid;

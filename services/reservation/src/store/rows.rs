@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use holdfast_stock::{
-    Allocation, Condition, CountOutcome, CountResult, Level, Line, Location, Moment, Owner, PayloadHash,
-    Quantity, Record, ReservationId, RowKey, Shortage, Sku, State, StockRow, StoredAnswer, UnixMicros,
+    Allocation, Condition, CountOutcome, CountResult, Level, Line, Location, Moment, Owner, PayloadHash, Quantity,
+    Record, ReservationId, RowKey, Shortage, Sku, State, StockRow, StoredAnswer, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -81,7 +81,11 @@ impl RecordRow {
             state_at: record.state_at.0,
             version: record.version,
             shortages: (record.state == State::Refused).then(|| {
-                record.shortages.iter().map(|s| (s.sku.to_string(), name(&s.location), s.requested, s.available)).collect()
+                record
+                    .shortages
+                    .iter()
+                    .map(|s| (s.sku.to_string(), name(&s.location), s.requested, s.available))
+                    .collect()
             }),
         }
     }
@@ -92,9 +96,10 @@ impl RecordRow {
             let quantity = Quantity::new(units).ok_or_else(|| damaged("a line's quantity"))?;
             Ok(Line { sku: sku(&code)?, location: named(at)?, quantity })
         });
-        let allocations = self.allocations.into_iter().map(|(code, at, quantity)| {
-            Ok(Allocation { sku: sku(&code)?, location: location(&at)?, quantity })
-        });
+        let allocations = self
+            .allocations
+            .into_iter()
+            .map(|(code, at, quantity)| Ok(Allocation { sku: sku(&code)?, location: location(&at)?, quantity }));
         let shortages = self.shortages.unwrap_or_default().into_iter().map(|(code, at, requested, available)| {
             Ok(Shortage { sku: sku(&code)?, location: named(at)?, requested, available })
         });
@@ -248,12 +253,12 @@ impl AnswerRow {
                     version,
                 },
             },
-            Self::Counted { results } => StoredAnswer::Counted(
-                results.into_iter().map(count_result).collect::<Result<_, _>>()?,
-            ),
-            Self::Adjusted { levels } => StoredAnswer::Adjusted(
-                levels.into_iter().map(LevelRow::into_stock_row).collect::<Result<_, _>>()?,
-            ),
+            Self::Counted { results } => {
+                StoredAnswer::Counted(results.into_iter().map(count_result).collect::<Result<_, _>>()?)
+            }
+            Self::Adjusted { levels } => {
+                StoredAnswer::Adjusted(levels.into_iter().map(LevelRow::into_stock_row).collect::<Result<_, _>>()?)
+            }
         })
     }
 }

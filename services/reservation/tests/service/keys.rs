@@ -1,0 +1,151 @@
+//! One key, one effect.
+
+use holdfast_api::reservation::v1 as pb;
+use holdfast_kit::ErrorReason;
+use uuid::{Timestamp, Uuid};
+
+use crate::world::{Options, all_at_once, ask, id_of, published_becomes, reason, test, test_with};
+
+#[test]
+fn a_retry_after_success_gets_the_first_answer_and_the_current_state() {
+    test(async |world| {
+        world.count("CHAIR", 1).await;
+        let request = ask(&[("CHAIR", 1)]);
+        let first = world.reservations().reserve(request.clone()).await.unwrap().into_inner();
+        let again = world.reservations().reserve(request.clone()).await.unwrap().into_inner();
+        assert_eq!((first.replayed, again.replayed), (false, true));
+        assert_eq!(first.reservation, again.reservation);
+        world.confirm(&id_of(&first)).await.unwrap();
+        let later = world.reservations().reserve(request).await.unwrap().into_inner();
+        assert_eq!(later.reservation, first.reservation);
+        assert_eq!(later.current_state(), pb::ReservationState::Confirmed);
+        assert_eq!(world.level("CHAIR").await.committed, 1);
+    });
+}
+
+#[test]
+fn a_retry_gets_its_first_answer_though_everything_is_sold_and_redis_was_wiped() {
+    test(async |world| {
+        world.count("CHAIR", 2).await;
+        let request = ask(&[("CHAIR", 1)]);
+        let first = world.reservations().reserve(request.clone()).await.unwrap().into_inner();
+        world.hold("CHAIR", 1).await;
+        published_becomes(world, "CHAIR", 0).await;
+        let sold_out = world.reservations().reserve(request.clone()).await.unwrap().into_inner();
+        assert_eq!((sold_out.reservation, sold_out.replayed), (first.reservation.clone(), true));
+        world.wipe_redis().await;
+        let wiped = world.reservations().reserve(request).await.unwrap().into_inner();
+        assert_eq!((wiped.reservation, wiped.replayed), (first.reservation, true));
+        assert_eq!(world.level("CHAIR").await.held, 2);
+    });
+}
+
+#[test]
+fn the_same_key_with_another_payload_is_refused_and_changes_nothing() {
+    test(async |world| {
+        world.count("CHAIR", 9).await;
+        world.count("TABLE", 9).await;
+        let request = ask(&[("CHAIR", 1)]);
+        world.reservations().reserve(request.clone()).await.unwrap();
+        let changes: [fn(&mut pb::ReserveRequest); 4] = [
+            |request| request.lines[0].quantity = 2,
+            |request| request.lines[0].sku = "TABLE".into(),
+            |request| request.owner = "somebody else".into(),
+            |request| request.hold_duration = crate::world::seconds(77),
+        ];
+        for change in changes {
+            let mut other = request.clone();
+            change(&mut other);
+            assert_eq!(reason(world.reservations().reserve(other).await), ErrorReason::KeyReused);
+        }
+        // The order of the lines and the attempt are not payload.
+        assert!(
+            world
+                .reservations()
+                .reserve(pb::ReserveRequest { attempt: 3, ..request })
+                .await
+                .unwrap()
+                .into_inner()
+                .replayed
+        );
+        assert_eq!((world.level("CHAIR").await.held, world.level("TABLE").await.held), (1, 0));
+    });
+}
+
+#[test]
+fn a_no_leaves_the_key_free() {
+    test(async |world| {
+        world.count("CHAIR", 1).await;
+        let blocker = world.hold("CHAIR", 1).await;
+        let request = ask(&[("CHAIR", 1)]);
+        assert_eq!(reason(world.reservations().reserve(request.clone()).await), ErrorReason::InsufficientStock);
+        world.release(&blocker).await.unwrap();
+        assert!(!world.reservations().reserve(request).await.unwrap().into_inner().replayed);
+    });
+}
+
+#[test]
+fn a_no_to_a_marked_retry_closes_the_key_for_good() {
+    test(async |world| {
+        world.count("CHAIR", 1).await;
+        let blocker = world.hold("CHAIR", 1).await;
+        let retry = pb::ReserveRequest { attempt: 2, ..ask(&[("CHAIR", 1)]) };
+        assert_eq!(reason(world.reservations().reserve(retry.clone()).await), ErrorReason::InsufficientStock);
+        world.release(&blocker).await.unwrap();
+        // The first attempt, arriving late.
+        let late = pb::ReserveRequest { attempt: 1, ..retry };
+        assert_eq!(reason(world.reservations().reserve(late.clone()).await), ErrorReason::InsufficientStock);
+        assert_eq!(world.get(&late.reservation_id).await.unwrap().state(), pb::ReservationState::Refused);
+        assert_eq!(world.level("CHAIR").await.available, 1);
+    });
+}
+
+#[test]
+fn the_same_key_on_two_replicas_at_once_has_one_effect_and_two_identical_answers() {
+    test_with(Options { replicas: 2, ..Options::default() }, async |world| {
+        world.count("CHAIR", 100).await;
+        for _ in 0..20 {
+            let request = ask(&[("CHAIR", 1)]);
+            let sent = (0..6).map(|replica| {
+                let (mut client, request) = (world.reservations_of(replica), request.clone());
+                async move { client.reserve(request).await.unwrap().into_inner() }
+            });
+            let answers = all_at_once(sent).await;
+            assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
+            assert!(answers.iter().all(|answer| answer.reservation == answers[0].reservation));
+        }
+        assert_eq!(world.level("CHAIR").await.held, 20);
+    });
+}
+
+#[test]
+fn confirms_of_one_hold_on_two_replicas_at_once_take_effect_once() {
+    test_with(Options { replicas: 2, ..Options::default() }, async |world| {
+        world.count("CHAIR", 100).await;
+        for _ in 0..20 {
+            let request = crate::world::confirm(&world.hold("CHAIR", 1).await);
+            let sent = (0..4).map(|replica| {
+                let (mut client, request) = (world.reservations_of(replica), request.clone());
+                async move { client.confirm(request).await.unwrap().into_inner() }
+            });
+            let answers = all_at_once(sent).await;
+            assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
+            assert!(answers.iter().all(|answer| answer.reservation == answers[0].reservation));
+        }
+        assert_eq!(world.level("CHAIR").await.committed, 20);
+    });
+}
+
+#[test]
+fn a_key_whose_time_is_far_off_is_refused() {
+    test(async |world| {
+        world.count("CHAIR", 1).await;
+        let now = crate::world::now().seconds.unsigned_abs();
+        for seconds in [now - 90_000, now + 400] {
+            let id = Uuid::new_v7(Timestamp::from_unix(uuid::NoContext, seconds, 0)).to_string();
+            let request = pb::ReserveRequest { reservation_id: id.clone(), ..ask(&[("CHAIR", 1)]) };
+            assert_eq!(reason(world.reservations().reserve(request).await), ErrorReason::KeyOutOfWindow);
+            assert_eq!(reason(world.release(&id).await), ErrorReason::KeyOutOfWindow);
+        }
+    });
+}

@@ -1,0 +1,123 @@
+//! The schema: what the running role may do, that every statement fits it, and that the auditor sees what is wrong.
+
+use sqlx::AssertSqlSafe;
+
+use holdfast_reservation::store::{STATEMENTS, Store};
+
+use crate::world::test;
+
+#[test]
+fn every_statement_prepares_as_the_running_role() {
+    test(async |world| {
+        let pool = world.database.pool(1).await;
+        for (name, statement) in STATEMENTS {
+            let explained = format!("PREPARE {name} AS {statement}");
+            sqlx::raw_sql(AssertSqlSafe(explained))
+                .execute(&pool)
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    });
+}
+
+#[test]
+fn the_running_role_can_neither_alter_the_schema_nor_change_the_ledger() {
+    test(async |world| {
+        world.count("CHAIR", 1).await;
+        let pool = world.database.pool(1).await;
+        for statement in [
+            "UPDATE ledger SET held = 9",
+            "DELETE FROM ledger",
+            "TRUNCATE ledger",
+            "DELETE FROM allocation",
+            "UPDATE operation SET answer = '{}'",
+            "CREATE TABLE mine (x int)",
+            "ALTER TABLE stock DROP CONSTRAINT stock_shortfall_exact",
+            "DROP TABLE stock",
+            "CREATE OR REPLACE FUNCTION micros(instant timestamptz) RETURNS bigint LANGUAGE sql RETURN 0",
+        ] {
+            let error = sqlx::query(statement).execute(&pool).await.expect_err(statement);
+            let code = error.as_database_error().and_then(|error| error.code().map(|code| code.to_string()));
+            assert_eq!(code.as_deref(), Some("42501"), "{statement}: {error}");
+        }
+    });
+}
+
+#[test]
+fn every_table_and_column_has_a_comment_and_every_constraint_a_name_of_ours() {
+    test(async |world| {
+        let pool = world.database.admin_pool().await;
+        let uncommented: Vec<String> = sqlx::query_scalar(
+            "SELECT c.relname || coalesce('.' || a.attname, '') FROM pg_class c
+             JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
+             LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+             WHERE c.relkind = 'r' AND c.relname <> '_sqlx_migrations'
+               AND (obj_description(c.oid, 'pg_class') IS NULL OR col_description(c.oid, a.attnum) IS NULL)",
+        )
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        assert_eq!(uncommented, Vec::<String>::new());
+        let unnamed: Vec<String> = sqlx::query_scalar(
+            "SELECT conname FROM pg_constraint JOIN pg_class c ON c.oid = conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = 'public' AND c.relname <> '_sqlx_migrations' AND conname ~ '(_check[0-9]*|_pkey|_key|_fkey)$'",
+        )
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        assert_eq!(unnamed, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn an_oversell_is_refused_by_the_record_itself() {
+    test(async |world| {
+        world.count("CHAIR", 1).await;
+        let pool = world.database.pool(1).await;
+        let error = sqlx::query("UPDATE stock SET held = held + 2").execute(&pool).await.unwrap_err();
+        assert_eq!(error.as_database_error().and_then(|error| error.constraint()), Some("stock_shortfall_exact"));
+    });
+}
+
+/// What somebody does to the record behind the service's back, and the invariant that must speak up. Each is undone before the world ends.
+const PLANTED: &[(&str, &str, &str)] = &[
+    ("a unit appears from nowhere", "UPDATE stock SET on_hand = on_hand + 1", "I3"),
+    ("a hold is forgotten by the row", "UPDATE stock SET held = 0", "I3"),
+    ("a ledger entry vanishes", "DELETE FROM ledger WHERE version = 2", "I3"),
+    ("a reservation vanishes", "DELETE FROM reservation", "I3"),
+    ("a state is turned back", "UPDATE reservation SET state = 'HELD' WHERE state = 'CONFIRMED'", "I6"),
+    (
+        "a confirmed reservation is released",
+        "UPDATE reservation SET state = 'RELEASED' WHERE state = 'CONFIRMED'",
+        "I3",
+    ),
+    ("units are promised twice", "UPDATE ledger SET held = held + 50 WHERE cause = 'RESERVE'", "I2"),
+    (
+        "a reservation is granted twice",
+        "INSERT INTO ledger (sku, location, version, at, cause, cause_id, held, actor) SELECT sku, location, version + 100, at, cause, cause_id, held, actor FROM ledger WHERE cause = 'RESERVE'",
+        "I4",
+    ),
+];
+
+#[test]
+fn the_auditor_finds_every_kind_of_planted_fault() {
+    test(async |world| {
+        world.count("CHAIR", 9).await;
+        world.hold("CHAIR", 2).await;
+        world.confirm(&world.hold("CHAIR", 1).await).await.unwrap();
+        let pool = world.database.admin_pool().await;
+        for (what, statement, invariant) in PLANTED {
+            let backup = "CREATE TABLE saved_stock AS TABLE stock; CREATE TABLE saved_ledger AS TABLE ledger; CREATE TABLE saved_reservation AS TABLE reservation";
+            let restore = "TRUNCATE stock, ledger, reservation; INSERT INTO stock TABLE saved_stock; INSERT INTO ledger TABLE saved_ledger;
+                           INSERT INTO reservation TABLE saved_reservation; DROP TABLE saved_stock, saved_ledger, saved_reservation";
+            sqlx::raw_sql(backup).execute(&pool).await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(*statement))
+                .execute(&pool)
+                .await
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
+            let findings = Store::new(world.database.pool(1).await).audit(20).await.unwrap();
+            assert!(findings.iter().any(|finding| finding.invariant == *invariant), "{what}: {findings:?}");
+            sqlx::raw_sql(restore).execute(&pool).await.unwrap();
+        }
+    });
+}
