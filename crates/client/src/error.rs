@@ -249,7 +249,7 @@ impl Error {
 /// A line that is short, or a thing that is not as the request needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShortLine {
-    /// What it is about: a SKU, a SKU and its location, or a code.
+    /// What it is about, for example `sku/CHAIR-ERGO-BLK`.
     pub subject: String,
     /// Units asked for, where the server said.
     pub requested: Option<i64>,
@@ -441,20 +441,18 @@ fn short_lines(details: &ErrorDetails) -> Vec<ShortLine> {
         .map(|failure| failure.violations.as_slice())
         .unwrap_or_default()
         .iter()
-        .map(|violation| ShortLine {
-            subject: violation.subject.clone(),
-            requested: number_after(&violation.description, "requested"),
-            available: number_after(&violation.description, "available"),
-            description: violation.description.clone(),
+        .enumerate()
+        .map(|(index, violation)| {
+            // The metadata has the same lines for programs, in the same order.
+            let number = |what| details.error_info()?.metadata.get(&format!("short[{index}].{what}"))?.parse().ok();
+            ShortLine {
+                subject: violation.subject.clone(),
+                requested: number("requested"),
+                available: number("available"),
+                description: violation.description.clone(),
+            }
         })
         .collect()
-}
-
-/// The number that follows `word` in `text`: the details of a short line are "requested 3, available 1".
-fn number_after(text: &str, word: &str) -> Option<i64> {
-    let rest = text.split_once(word)?.1.trim_start_matches([' ', ':', '=']);
-    let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '-').map_or(rest, |end| &rest[..end]);
-    digits.parse().ok()
 }
 
 #[cfg(test)]
@@ -500,12 +498,16 @@ mod tests {
 
     #[test]
     fn a_short_line_has_its_numbers() {
-        let mut details = ErrorDetails::with_error_info("INSUFFICIENT_STOCK", DOMAIN, []);
-        details.add_precondition_failure_violation("INSUFFICIENT_STOCK", "CHAIR", "requested 3, available 1");
+        let metadata = [("short[0].requested", "3"), ("short[0].available", "1"), ("short[1].requested", "?")];
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let mut details = ErrorDetails::with_error_info("INSUFFICIENT_STOCK", DOMAIN, metadata);
+        details.add_precondition_failure_violation("STOCK", "sku/CHAIR", "requested 3, available 1");
+        details.add_precondition_failure_violation("STOCK", "sku/TABLE", "sold out");
         let status = Status::with_error_details(Code::FailedPrecondition, "short", details);
         let Error::Insufficient { lines, .. } = Failure::from_status(&status).error else { panic!("not insufficient") };
-        assert_eq!(lines[0].subject, "CHAIR");
+        assert_eq!(lines[0].subject, "sku/CHAIR");
         assert_eq!((lines[0].requested, lines[0].available), (Some(3), Some(1)));
+        assert_eq!((lines[1].requested, lines[1].available), (None, None));
     }
 
     #[test]

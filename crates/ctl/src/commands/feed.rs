@@ -1,12 +1,13 @@
 //! `holdctl feed` and `holdctl run`: a vendor's files, and what became of them row by row.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
-use holdfast_client::RequestKey;
 use holdfast_client::api::vendorsync::v1::{
     ListRunRowsRequest, ListRunsRequest, RowOutcome, Run, RunState, UploadFeedSpec,
 };
+use holdfast_client::{RequestKey, VendorSyncClient};
 use prost_types::Timestamp;
 
 use super::Context;
@@ -154,20 +155,29 @@ async fn upload(context: &Context<'_>, args: Upload) -> Result<(), Failure> {
         file_name: file.name().to_owned(),
     };
     let bar = Bar::of_bytes("sending", file.bytes().len());
-    let response = context
-        .services
-        .vendor_sync()?
+    let vendor_sync = context.services.vendor_sync()?;
+    let ends = Instant::now() + context.services.file_timeout();
+    let response = vendor_sync
         .with_deadline(context.services.file_timeout())
         .upload_feed(key, spec, file.bytes(), bar.listener("applying"))
         .await
         .map_err(Failure::changing(key))?;
+    let run = until_applied(&vendor_sync, response.run.unwrap_or_default(), ends).await?;
     drop(bar);
-    let run = response.run.unwrap_or_default();
     output::one(context.format, FIELDS, &json::run(&run))?;
     if response.replayed {
         output::note("This file was known already with this --as-of; the run is the one from then.");
     }
     verdict(&run)
+}
+
+/// Waits for a run that goes on in the background, as long files' runs do.
+async fn until_applied(vendor_sync: &VendorSyncClient, mut run: Run, ends: Instant) -> Result<Run, Failure> {
+    while run.state() == RunState::Applying && Instant::now() < ends {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        run = vendor_sync.get_run(&run.run_id).await.map_err(Failure::reading)?.run.unwrap_or_default();
+    }
+    Ok(run)
 }
 
 /// A file that was refused or held is a failure of the command, though not of the call.
@@ -181,7 +191,11 @@ fn verdict(run: &Run) -> Result<(), Failure> {
                 run.reason
             )))
         }
-        RunState::Applying | RunState::Applied | RunState::Unspecified => {
+        RunState::Applying => {
+            output::note(&format!("It is still being applied; see how far it is: holdctl run get {}", run.run_id));
+            Ok(())
+        }
+        RunState::Applied | RunState::Unspecified => {
             let totals = run.totals.unwrap_or_default();
             if totals.unmapped + totals.rejected > 0 {
                 output::note(&format!(
