@@ -80,10 +80,10 @@ async fn get(project: &Project, missing: &[Missing]) -> Result<()> {
     let whats: Vec<&str> = missing.iter().map(|missing| missing.what.as_str()).collect();
     let whats = whats.join(" and ");
     let packages: Vec<&str> = missing.iter().map(|missing| missing.package).collect();
-    if on_path("apt-get").is_none() || on_path("dpkg").is_none() {
+    if !is_debian() {
         return Err(StackError::Usage(format!("{whats} is missing, and this is no Debian to install it on")));
     }
-    if rustix::process::geteuid().is_root() {
+    if can_install() {
         say(format!("{whats} is missing: installing Debian's {} …", packages.join(" and ")));
         match install(project, &packages).await {
             Ok(()) => return Ok(()),
@@ -95,8 +95,21 @@ async fn get(project: &Project, missing: &[Missing]) -> Result<()> {
     unpack(project, &packages, Path::new("/var/lib/dpkg/status")).await
 }
 
+fn is_debian() -> bool {
+    on_path("apt-get").is_some() && on_path("dpkg").is_some()
+}
+
+/// Whether packages can be installed: on a Debian, as root.
+pub(crate) fn can_install() -> bool {
+    is_debian() && rustix::process::geteuid().is_root()
+}
+
 /// Installs packages as root.
-async fn install(project: &Project, packages: &[&str]) -> Result<()> {
+///
+/// # Errors
+///
+/// [`StackError::Command`] with what apt-get said; some of them may be installed then.
+pub(crate) async fn install(project: &Project, packages: &[&str]) -> Result<()> {
     let shims = shims(project)?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(shims).chain(std::env::split_paths(&path))).unwrap_or(path);

@@ -1,8 +1,10 @@
-//! A Python with a gRPC client that is not ours, for the tests that look at Holdfast as a stranger does.
+//! Python environments in the project's cache: one with a gRPC client that is not ours, for the tests that look at
+//! Holdfast as a stranger does, and one for a tool that comes by the same way.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Result, StackError};
+use crate::install;
 use crate::process::{Process, Spec};
 use crate::programs::on_path;
 use crate::project::Project;
@@ -24,8 +26,8 @@ pub(crate) async fn provide(project: &Project) -> Result<Option<PathBuf>> {
     if let Some(given) = std::env::var_os(VARIABLE) {
         return Ok(Some(given.into()));
     }
-    match make(project).await {
-        Ok(python) => Ok(Some(python)),
+    match environment(project, "python", REQUIREMENTS).await {
+        Ok(home) => Ok(Some(home.join("bin/python"))),
         Err(error) if !on_build_machine() => {
             say(format!("Python's gRPC client is not to be had, so its tests are left out: {error}"));
             Ok(None)
@@ -43,40 +45,46 @@ pub(crate) fn on_build_machine() -> bool {
     std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "false" | "0"))
 }
 
-async fn make(project: &Project) -> Result<PathBuf> {
-    let home = project.cache().join("python");
-    let (python, done) = (home.join("bin/python"), home.join("requirements.txt"));
-    if python.exists() && std::fs::read_to_string(&done).is_ok_and(|text| text == REQUIREMENTS) {
-        return Ok(python);
+/// Makes the virtual environment `name` with what `requirements` list, unless it is there already; its folder.
+///
+/// # Errors
+///
+/// [`StackError::Command`] when Python or its package index is not to be had.
+pub(crate) async fn environment(project: &Project, name: &str, requirements: &str) -> Result<PathBuf> {
+    let home = project.cache().join(name);
+    let done = home.join("requirements.txt");
+    if std::fs::read_to_string(&done).is_ok_and(|text| text == requirements) {
+        return Ok(home);
     }
     project.make(&project.cache())?;
-    say("Getting Python's gRPC client into the project's cache …");
-    let draft = project.cache().join("python-requirements.txt");
-    std::fs::write(&draft, REQUIREMENTS).map_err(|error| StackError::unwritable(&draft, error))?;
+    say(format!("Getting {name} into the project's cache …"));
+    let draft = project.cache().join(format!("{name}.requirements.txt"));
+    std::fs::write(&draft, requirements).map_err(|error| StackError::unwritable(&draft, error))?;
+    let mut made = fill(&home, &draft).await;
+    if made.is_err() && install::can_install() && install::install(project, &["python3-venv"]).await.is_ok() {
+        made = fill(&home, &draft).await;
+    }
+    made?;
+    std::fs::rename(&draft, &done).map_err(|error| StackError::unwritable(&done, error))?;
+    Ok(home)
+}
+
+async fn fill(home: &Path, requirements: &Path) -> Result<()> {
     let mut last = StackError::Usage("python3 is not installed".into());
     // A python3 of the user's own may lack venv where the system's has it, and the other way round.
-    let mut candidates: Vec<PathBuf> = on_path("python3").into_iter().collect();
-    candidates.push("/usr/bin/python3".into());
-    for candidate in candidates {
-        let make = Spec::new("python3 -m venv", candidate).args(["-m", "venv", "--clear"]).arg(&home);
+    for python in on_path("python3").into_iter().chain([PathBuf::from("/usr/bin/python3")]) {
+        let make = Spec::new("python3 -m venv", python).args(["-m", "venv", "--clear"]).arg(home);
+        let install = Spec::new("pip install", home.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "-r"])
+            .arg(requirements);
         let made = match Process::output(&make).await {
-            Ok(_) => install(&python, &draft).await,
+            Ok(_) => Process::output(&install).await,
             Err(error) => Err(error),
         };
         match made {
-            Ok(()) => {
-                std::fs::rename(&draft, &done).map_err(|error| StackError::unwritable(&done, error))?;
-                return Ok(python);
-            }
+            Ok(_) => return Ok(()),
             Err(error) => last = error,
         }
     }
     Err(last)
-}
-
-async fn install(python: &std::path::Path, requirements: &std::path::Path) -> Result<()> {
-    let pip = Spec::new("pip install", python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "-r"])
-        .arg(requirements);
-    Process::output(&pip).await.map(|_output| ())
 }

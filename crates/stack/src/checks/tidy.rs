@@ -10,6 +10,13 @@ const MAIN_LINES_MAX: usize = 40;
 /// Folders that are not ours to tidy.
 const SKIPPED: [&str; 4] = ["target", ".holdfast", ".git", "node_modules"];
 
+/// What is allowed all the same, by file and word, and why.
+const EXCEPTIONS: [(&str, &str, &str); 1] = [(
+    "services/reservation/tests/service/races.rs",
+    "time::sleep(",
+    "aims at the very end of a hold, and does not wait for it",
+)];
+
 /// A Rust file: its path below the root, with `/`, and its text.
 struct File {
     path: String,
@@ -65,7 +72,8 @@ fn check_file(file: &File) -> Vec<String> {
             continue;
         }
         for (word, instead) in forbidden(path) {
-            if code.contains(word) && !is_quoted(code, word) {
+            let excepted = EXCEPTIONS.iter().any(|(file, allowed, _why)| file == path && *allowed == word);
+            if code.contains(word) && !is_quoted(code, word) && !excepted {
                 findings.push(format!("{path}:{}: {word} {instead}", number + 1));
             }
         }

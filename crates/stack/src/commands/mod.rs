@@ -10,6 +10,7 @@ use crate::say::complain;
 
 mod ctl;
 mod down;
+mod lint;
 mod reset;
 mod stores;
 mod test;
@@ -35,6 +36,8 @@ enum Command {
     Ctl(ctl::Options),
     /// Run all tests, with the stores that they need.
     Test(test::Options),
+    /// Look at formatting, lints, licences, protos and arrows between crates.
+    Lint,
     /// Run the stores that tests need until Ctrl-C, to run single tests with cargo.
     Stores,
 }
@@ -61,6 +64,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Reset(options) => reset::run(&project, &options),
         Command::Ctl(options) => ctl::run(&project, options),
         Command::Test(options) => test::run(&project, options).await,
+        Command::Lint => lint::run(&project).await,
         Command::Stores => stores::run(&project).await,
     }
 }
