@@ -68,61 +68,23 @@ impl Service for Reservation {
         pg::check_schema(&reads, &MIGRATOR, Self::NAME).await?;
         let checkout = pg::connect(&lane, "holdfast-reservation checkout").await?;
         let bulk = pg::connect(&lane, "holdfast-reservation bulk").await?;
-        let store = Store::new(reads.clone());
-
-        let registry = Metrics::new();
-        let metrics = ReservationMetrics::register(&registry);
-        // The parts behind the handlers stop after the handlers: what was handed over is answered.
-        let tasks = Tasks::new(CancellationToken::new());
-        let gate = Gate::connect(&config.gate, metrics.gate.clone()).await;
-        let clock = PostgresClock::new(store.due(1).await.context("cannot read Postgres's clock")?.0);
-        let publisher = Publisher::start(gate.clone(), metrics.publisher.clone(), &tasks);
-        let committer = Committer::start(
-            config.committer,
-            config.holds.limits(),
-            (Store::new(checkout.clone()), Store::new(bulk.clone())),
-            &publisher,
-            &metrics.committer,
-            &tasks,
-        );
-        let looker = Looker::start(config.looker, store.clone(), publisher.clone(), metrics.looker.clone(), &tasks);
-        let asked_for = AskedFor::new(config.reconciler.asked_max);
-        sweeper::start(config.sweeper, store.clone(), committer.clone(), clock.clone(), metrics.sweeper, &tasks);
-        reconciler::start(
-            config.reconciler,
-            store.clone(),
-            gate.clone(),
-            asked_for.clone(),
-            metrics.reconciler,
-            &tasks,
-        );
-        let reserver = Reserver {
-            gate: gate.clone(),
-            looker: looker.clone(),
-            committer: committer.clone(),
-            publisher,
-            limiter: Limiter::new(config.limiter),
-            asked_for: asked_for.clone(),
-            metrics: metrics.reserve,
+        let stores = Stores {
+            reads: Store::new(reads.clone()),
+            checkout: Store::new(checkout.clone()),
+            bulk: Store::new(bulk.clone()),
         };
 
+        let registry = Metrics::new();
+        // The parts behind the handlers stop after the handlers: what was handed over is answered.
+        let tasks = Tasks::new(CancellationToken::new());
+        let (reservations, stock) = start(&config, stores, &registry, &tasks).await?;
         // A background task that panicked takes the process with it: it must not look healthy.
         let (died, end) = (tasks.token().clone(), shutdown.clone());
         tasks.spawn("watchdog", async move {
             died.cancelled().await;
             end.cancel();
         });
-        let reservations =
-            grpc::Reservations::new(reserver, committer.clone(), store.clone(), clock.clone(), config.holds);
-        let stock = grpc::Stock {
-            committer,
-            store,
-            looker,
-            gate: gate.clone(),
-            asked_for,
-            clock,
-            publish_micros_max: config.reconciler.publish_micros_max(),
-        };
+        let gate = stock.gate.clone();
         let served = Server::new(&config.common, Self::NAME, &methods::METHODS, &registry)
             .add_service(ReservationServiceServer::new(reservations))
             .add_service(StockServiceServer::new(stock))
@@ -136,6 +98,46 @@ impl Service for Reservation {
         stopped?;
         Ok(())
     }
+}
+
+/// Postgres, as each part may use it.
+struct Stores {
+    reads: Store,
+    checkout: Store,
+    bulk: Store,
+}
+
+/// Starts the parts and gives the handlers that use them.
+async fn start(
+    config: &Config,
+    stores: Stores,
+    registry: &Metrics,
+    tasks: &Tasks,
+) -> anyhow::Result<(grpc::Reservations, grpc::Stock)> {
+    let Stores { reads: store, checkout, bulk } = stores;
+    let metrics = ReservationMetrics::register(registry);
+    let gate = Gate::connect(&config.gate, metrics.gate.clone()).await;
+    let clock = PostgresClock::new(store.due(1).await.context("cannot read Postgres's clock")?.0);
+    let publisher = Publisher::start(gate.clone(), metrics.publisher, tasks);
+    let limits = config.holds.limits();
+    let committer = Committer::start(config.committer, limits, (checkout, bulk), &publisher, &metrics.committer, tasks);
+    let looker = Looker::start(config.looker, store.clone(), publisher.clone(), metrics.looker, tasks);
+    let asked_for = AskedFor::new(config.reconciler.asked_max);
+    sweeper::start(config.sweeper, store.clone(), committer.clone(), clock.clone(), metrics.sweeper, tasks);
+    reconciler::start(config.reconciler, store.clone(), gate.clone(), asked_for.clone(), metrics.reconciler, tasks);
+    let reserver = Reserver {
+        gate: gate.clone(),
+        looker: looker.clone(),
+        committer: committer.clone(),
+        publisher,
+        limiter: Limiter::new(config.limiter),
+        asked_for: asked_for.clone(),
+        metrics: metrics.reserve,
+    };
+    let reservations = grpc::Reservations::new(reserver, committer.clone(), store.clone(), clock.clone(), config.holds);
+    let publish_micros_max = config.reconciler.publish_micros_max();
+    let stock = grpc::Stock { committer, store, looker, gate, asked_for, clock, publish_micros_max };
+    Ok((reservations, stock))
 }
 
 /// Without Redis everything still works, through the limiter.

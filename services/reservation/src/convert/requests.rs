@@ -21,6 +21,9 @@ const ADJUSTMENT_UNITS_MAX: i64 = 1_000_000;
 const COUNT_AHEAD_MICROS: i64 = 300 * 1_000_000;
 const SKUS_MAX: usize = 1_000;
 
+/// A line whose codes could be read, with its index in the request.
+pub(crate) type ReadableLine = (usize, Sku, Option<Location>);
+
 /// A Reserve, read as far as it could be.
 pub(crate) struct ReserveAsk {
     /// Complete, if nothing is wrong.
@@ -30,7 +33,7 @@ pub(crate) struct ReserveAsk {
     /// The reason to give if nothing but the violations so far is wrong.
     pub(crate) reason: ErrorReason,
     /// Lines whose codes could be read, with their index in the request: to look for unknown SKUs among them.
-    pub(crate) lines: Vec<(usize, Sku, Option<Location>)>,
+    pub(crate) lines: Vec<ReadableLine>,
 }
 
 pub(crate) fn reserve_ask(
@@ -61,7 +64,7 @@ pub(crate) fn reserve_ask(
     ReserveAsk { complete, violations, reason, lines }
 }
 
-fn cart(violations: &mut Violations, asked: &[pb::ReserveLine]) -> (Vec<(usize, Sku, Option<Location>)>, Option<Cart>) {
+fn cart(violations: &mut Violations, asked: &[pb::ReserveLine]) -> (Vec<ReadableLine>, Option<Cart>) {
     let mut readable = Vec::new();
     let mut lines = Vec::new();
     for (index, line) in asked.iter().enumerate() {

@@ -41,7 +41,7 @@ pub struct Stock {
 }
 
 impl Stock {
-    async fn from_record(
+    async fn read_record(
         &self,
         skus: Vec<Sku>,
     ) -> Result<(holdfast_stock::UnixMicros, BTreeMap<Sku, Published>), Problem> {
@@ -70,7 +70,7 @@ impl StockService for Stock {
         let (read_at, record) = if missing.is_empty() {
             (holdfast_stock::UnixMicros::default(), BTreeMap::new())
         } else {
-            self.from_record(missing).await?
+            self.read_record(missing).await?
         };
         let now = self.clock.now();
         let result = |sku: &Sku| match cached.get(sku) {

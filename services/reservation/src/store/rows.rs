@@ -47,6 +47,9 @@ pub(super) fn unhex(text: &str) -> Result<PayloadHash, StoreError> {
     Ok(PayloadHash(hash))
 }
 
+/// `[SKU, named location, requested, available]`.
+type ShortageRow = (String, Option<String>, i64, i64);
+
 /// A reservation, as `record_json` builds it and `record_row` reads it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RecordRow {
@@ -62,7 +65,7 @@ pub(super) struct RecordRow {
     expires_at: Option<i64>,
     state_at: i64,
     version: i64,
-    shortages: Option<Vec<(String, Option<String>, i64, i64)>>,
+    shortages: Option<Vec<ShortageRow>>,
 }
 
 impl RecordRow {
