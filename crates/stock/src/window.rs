@@ -39,8 +39,7 @@ impl KeyWindow {
         if ahead > i128::from(self.ahead_micros) {
             return Err(KeyProblem::TooNew);
         }
-        // A key has milliseconds, rounded down; the lost part is not held against it.
-        if ahead + 999 < -i128::from(self.back_micros) {
+        if ahead < -i128::from(self.back_micros) {
             return Err(KeyProblem::TooOld);
         }
         Ok(())

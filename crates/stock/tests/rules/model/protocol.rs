@@ -203,7 +203,7 @@ impl Setup {
     pub(super) fn new(units: i8, wants: [i8; 2], requests: Vec<Request>) -> Self {
         assert!(requests.len() <= REQUESTS);
         let (sku, location) = (sku("A"), location("W1"));
-        Self { units, wants, requests, ticks: 1, crashes: 1, wipes: 1, broken: Broken::Nothing, sku, location }
+        Self { units, wants, requests, ticks: 2, crashes: 1, wipes: 1, broken: Broken::Nothing, sku, location }
     }
 
     fn is(&self, broken: Broken) -> bool {
