@@ -1,5 +1,7 @@
 //! Spans that kit's server stack cannot know of: a batch is one span with links to the requests in it.
 
+use std::time::Duration;
+
 use opentelemetry::trace::TraceContextExt as _;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -24,4 +26,13 @@ pub(crate) fn batch_span<'a>(lane: &str, operations: usize, requests: impl Itera
         }
     }
     span
+}
+
+/// Notes on a request's span how long it waited and in which batch's span it was committed: either finds the other.
+pub(crate) fn note_batch(request: &Span, batch: &Span, waited: Duration) {
+    let batch = batch.context().span().span_context().clone();
+    if batch.is_valid() {
+        request.set_attribute("holdfast.batch.span_id", batch.span_id().to_string());
+        request.set_attribute("holdfast.queue.wait_seconds", waited.as_secs_f64());
+    }
 }

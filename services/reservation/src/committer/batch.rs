@@ -29,6 +29,9 @@ type Found = (UnixMicros, BTreeMap<ReservationId, Record>);
 /// Commits a batch, nothing of it twice, and says what became of each operation.
 pub(super) async fn commit(lane: &Lane, batch: Vec<Queued>) -> Batch {
     let span = trace::batch_span(lane.name, batch.len(), batch.iter().map(|queued| &queued.span));
+    for queued in &batch {
+        trace::note_batch(&queued.span, &span, queued.queued_at.elapsed());
+    }
     async {
         let (plain, other): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_plain);
         let mut done = Vec::new();
@@ -121,50 +124,45 @@ async fn conflicts(lane: &Lane, batch: &[Queued], outcome: &FastOutcome) -> Resu
 }
 
 fn fast_answers(batch: Vec<Queued>, outcome: &FastOutcome, found: Result<&Found, &StoreError>) -> Batch {
+    let missing =
+        |what: &str| Err(Failure::Store(StoreError::Defect(format!("{what} was committed, but is not there"))));
+    let answer = |queued: &Queued| match &queued.work.op {
+        Op::Reserve { id, owner, payload, cart, hold, .. } if outcome.landed.contains(id) => {
+            let expires_at = outcome.claimed_at.checked_add(hold.get());
+            Ok(stands(Record {
+                id: *id,
+                owner: Some(owner.clone()),
+                payload: Some(*payload),
+                lines: cart.lines().to_vec(),
+                allocations: queued.work.chosen.clone().unwrap_or_default(),
+                created_at: outcome.claimed_at,
+                first_expires_at: expires_at,
+                state: State::Held,
+                expires_at,
+                state_at: outcome.claimed_at,
+                version: 1,
+                shortages: Vec::new(),
+            }))
+        }
+        Op::Reserve { id, payload, cart, .. } => match found {
+            Ok((now, records)) => match read(*now, records.get(id), *payload, cart, &Availability::new()) {
+                Reading::Settled(answer) => answer.map_err(Failure::Refused),
+                Reading::Insufficient(_) | Reading::UnknownSku(_) | Reading::Enough => missing("a key that was taken"),
+            },
+            Err(error) => Err(Failure::Store(error.clone())),
+        },
+        op => match op.reservation().and_then(|id| outcome.records.get(&id)) {
+            Some(record) => Ok(stands(record.clone())),
+            None => missing("a reservation"),
+        },
+    };
     batch
         .into_iter()
         .map(|queued| {
-            let answer = match &queued.work.op {
-                Op::Reserve { id, .. } if outcome.landed.contains(id) => Ok(granted(&queued, outcome)),
-                Op::Reserve { id, payload, cart, .. } => match found {
-                    Ok((now, records)) => match read(*now, records.get(id), *payload, cart, &Availability::new()) {
-                        Reading::Settled(answer) => answer.map_err(Failure::Refused),
-                        Reading::Insufficient(_) | Reading::UnknownSku(_) | Reading::Enough => {
-                            Err(Failure::Store(StoreError::Defect(format!("key {id} was taken, but is not there"))))
-                        }
-                    },
-                    Err(error) => Err(Failure::Store(error.clone())),
-                },
-                op => match op.reservation().and_then(|id| outcome.records.get(&id)) {
-                    Some(record) => Ok(stands(record.clone())),
-                    None => Err(Failure::Store(StoreError::Defect("a committed reservation is not there".to_owned()))),
-                },
-            };
-            (queued, Decided::Answer(answer))
+            let decided = Decided::Answer(answer(&queued));
+            (queued, decided)
         })
         .collect()
-}
-
-/// The answer to a Reserve that landed just now.
-fn granted(queued: &Queued, outcome: &FastOutcome) -> Answer {
-    let Op::Reserve { id, owner, payload, cart, hold, .. } = &queued.work.op else {
-        unreachable!("only reserves land");
-    };
-    let expires_at = outcome.claimed_at.checked_add(hold.get());
-    stands(Record {
-        id: *id,
-        owner: Some(owner.clone()),
-        payload: Some(*payload),
-        lines: cart.lines().to_vec(),
-        allocations: queued.work.chosen.clone().unwrap_or_default(),
-        created_at: outcome.claimed_at,
-        first_expires_at: expires_at,
-        state: State::Held,
-        expires_at,
-        state_at: outcome.claimed_at,
-        version: 1,
-        shortages: Vec::new(),
-    })
 }
 
 fn stands(record: Record) -> Answer {
