@@ -140,6 +140,13 @@ pub fn import_spec(spec: wire::ImportSkusSpec) -> Result<ImportSpec, Problem> {
             None
         }
     };
+    let size_bytes = match spec.size_bytes {
+        0 => None,
+        size => u64::try_from(size).ok(),
+    };
+    if spec.size_bytes < 0 {
+        violations.add("spec.size_bytes", format_args!("must not be negative, is {}", spec.size_bytes));
+    }
     match (request_id, delimiter, error_mode) {
         (Some(request_id), Some(delimiter), Some(error_mode)) if violations.is_empty() => Ok(ImportSpec {
             request_id,
@@ -149,6 +156,7 @@ pub fn import_spec(spec: wire::ImportSkusSpec) -> Result<ImportSpec, Problem> {
             attribute_columns: spec.attribute_columns,
             delimiter,
             error_mode,
+            size_bytes,
         }),
         _ => Err(violations.into_problem()),
     }

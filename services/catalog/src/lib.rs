@@ -27,7 +27,7 @@ use sqlx::migrate::Migrator;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::grpc::Grpc;
+use crate::grpc::{Grpc, WholeStreams};
 use crate::janitor::Janitor;
 use crate::metrics::Metrics;
 use crate::store::{MIGRATOR, Store};
@@ -64,8 +64,10 @@ impl Service for Catalog {
         let drain_max = config.common.server.drain_max();
         let server = Server::new(&config.common, Self::NAME, Self::methods(), &registry);
         let grpc = Grpc::new(store, config, &metrics, changes.clone());
-        let served =
-            server.add_service(CatalogServiceServer::new(grpc)).serve(listeners, || Readiness::Ready, shutdown).await;
+        let served = server
+            .add_service(WholeStreams::new(CatalogServiceServer::new(grpc)))
+            .serve(listeners, || Readiness::Ready, shutdown)
+            .await;
 
         changes.close();
         if tokio::time::timeout(drain_max, changes.wait()).await.is_err() {

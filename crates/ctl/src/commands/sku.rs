@@ -113,13 +113,14 @@ async fn import(context: &Context<'_>, args: Import) -> Result<(), Failure> {
     let columns = columns(&file, &args)?;
     let mode = if args.all_or_nothing { ImportErrorMode::AllOrNothing } else { ImportErrorMode::SkipBadRows };
     let spec = ImportSkusSpec {
-        request_id: String::new(),
         code_column: columns.code,
         name_column: columns.name.unwrap_or_default(),
         gtin_column: columns.gtin.unwrap_or_default(),
         attribute_columns: columns.attributes,
         delimiter: file.delimiter().to_string(),
         error_mode: mode.into(),
+        // The client fills in the key and the size.
+        ..ImportSkusSpec::default()
     };
     output::note(&format!("Importing {}: the code is in column {:?}.", file.name(), spec.code_column));
     let key = args.key.unwrap_or_else(RequestKey::new);

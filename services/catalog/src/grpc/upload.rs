@@ -41,9 +41,12 @@ impl Grpc {
             importer.run(&spec, parts).await
         };
         let import = self.tasks.spawn(import.in_current_span());
-        // What the importer says of a file comes first: when it ended early, forwarding ends because of it.
-        self.forward(&mut stream, sender).await?;
-        Ok(import.await.map_err(Problem::defect)??)
+        let forwarded = self.forward(&mut stream, sender).await;
+        // The importer is waited for in any case: it gives its place back before the caller hears of an error.
+        let imported = import.await.map_err(Problem::defect)?;
+        // When it ended early, forwarding ended because of it, without an error.
+        forwarded?;
+        Ok(imported?)
     }
 
     async fn first(&self, stream: &mut Streaming<ImportSkusRequest>) -> Result<ImportSpec, Status> {

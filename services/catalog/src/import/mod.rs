@@ -39,12 +39,14 @@ pub struct ImportSpec {
     pub delimiter: u8,
     /// What bad rows do to the good ones.
     pub error_mode: ErrorMode,
+    /// The file's size in bytes, if the caller knows it.
+    pub size_bytes: Option<u64>,
 }
 
 impl ImportSpec {
     /// The beginning of the fingerprint of the whole request; the file's bytes follow as the last part.
     fn fingerprint(&self) -> Fingerprint {
-        let Self { request_id: _, code_column, name_column, gtin_column, attribute_columns, delimiter, error_mode } =
+        let Self { request_id: _, code_column, name_column, gtin_column, attribute_columns, delimiter, error_mode, size_bytes: _ } =
             self;
         let mode = match error_mode {
             ErrorMode::AllOrNothing => b'a',

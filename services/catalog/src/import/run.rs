@@ -197,6 +197,13 @@ impl<'a> Attempt<'a> {
                 }
             }
         }
+        if let Some(size) = self.spec.size_bytes.filter(|size| *size != self.bytes) {
+            let message = format!(
+                "the file has {} bytes, its sender says {size}: it broke off or changed on its way",
+                self.bytes
+            );
+            return Err(refused(message).metadata("bytes", self.bytes).metadata("size_bytes", size));
+        }
         if let Some(head) = self.head.take() {
             self.read(text_of(&head)?).await?;
         }
