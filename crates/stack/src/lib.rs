@@ -16,6 +16,7 @@ pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod project;
+pub mod proxy;
 pub mod redis;
 pub mod roles;
 pub mod secrets;
