@@ -3,11 +3,13 @@
 //!
 //! Counts, several rows and Redis Cluster are not in it: the first two are in the property tests, the last is not built.
 
+mod parts;
+mod postgres;
 mod promises;
 mod protocol;
 mod search;
 
-use protocol::{Broken, Request, Setup, Verb, When};
+use parts::{Broken, Request, Setup, Verb, When};
 use search::search;
 
 /// The first buyer's Reserve, its retry at the other replica (or a Release instead), and the second buyer's Reserve.

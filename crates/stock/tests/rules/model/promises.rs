@@ -1,6 +1,7 @@
 //! What must be true, judged from the records and from what clients were told, never by the planner's own numbers.
 
-use super::protocol::{Phase, Said, Setup, Verb, Whole, buyer_of};
+use super::parts::{Mini, Phase, Said, Setup, Verb, Whole};
+use super::postgres::buyer_of;
 use holdfast_stock::{Answer, Op, Refusal, State};
 
 /// U and I4: whoever is told that there is too little, asked while there was, and has nothing under the key.
@@ -35,7 +36,7 @@ pub(super) fn batch(
             (_, Err(Refusal::Inconsistent(what))) => return Err(format!("I3: {what}")),
             (Op::Reserve { .. }, Ok(Answer::Reservation(answer))) if !answer.replayed => {
                 let (made, expires) = (now.now, now.now + 1);
-                now.records[buyer] = Some(super::protocol::Mini { state: State::Held, made, expires, fence: false });
+                now.records[buyer] = Some(Mini { state: State::Held, made, expires, fence: false });
             }
             (Op::Release { .. }, Ok(Answer::Reservation(answer))) => {
                 if let Some(record) = &mut now.records[buyer] {
