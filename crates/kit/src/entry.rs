@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::future::Future;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ pub fn main<S: Service>() -> ExitCode {
     let done = match matches.subcommand() {
         Some(("config", _)) => print_config::<S>(file.as_deref()),
         Some(("methods", _)) => print(&methods_text(S::methods())),
-        Some(("migrate", _)) => config::load::<S::Config>(file.as_deref()).map_err(Into::into).and_then(migrate::<S>),
+        Some(("migrate", _)) => migrate::<S>(file.as_deref()),
         Some(("serve", matches)) => serve_command::<S>(file.as_deref(), matches),
         _ => serve_command::<S>(file.as_deref(), &matches),
     };
@@ -116,7 +116,7 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 /// Prints first and complains after: an operator wants to see the numbers that are complained of.
-fn print_config<S: Service>(file: Option<&std::path::Path>) -> anyhow::Result<()> {
+fn print_config<S: Service>(file: Option<&Path>) -> anyhow::Result<()> {
     print(&config::render::<S::Config>(file)?)?;
     config::load::<S::Config>(file)?;
     Ok(())
@@ -131,7 +131,8 @@ fn methods_text(table: &MethodTable) -> String {
     })
 }
 
-fn migrate<S: Service>(config: S::Config) -> anyhow::Result<()> {
+fn migrate<S: Service>(file: Option<&Path>) -> anyhow::Result<()> {
+    let config = config::load::<S::Config>(file)?;
     let common = config.as_ref().clone();
     with_runtime(async move {
         let guard = telemetry::init(&common.telemetry, S::NAME)?;
@@ -142,7 +143,7 @@ fn migrate<S: Service>(config: S::Config) -> anyhow::Result<()> {
     })
 }
 
-fn serve_command<S: Service>(file: Option<&std::path::Path>, matches: &ArgMatches) -> anyhow::Result<()> {
+fn serve_command<S: Service>(file: Option<&Path>, matches: &ArgMatches) -> anyhow::Result<()> {
     let config = config::load::<S::Config>(file)?;
     let announce = matches.get_one::<PathBuf>("announce").cloned().or_else(|| variable::<S>("ANNOUNCE"));
     with_runtime(async move {

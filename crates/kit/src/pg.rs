@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::Problem;
 use crate::config::PostgresConfig;
@@ -17,6 +17,8 @@ use crate::config::PostgresConfig;
 /// The first pause between attempts to connect; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How long one attempt to connect may take: an address where nothing answers, not even with a refusal, would hold it for minutes.
+const ATTEMPT_MAX: Duration = Duration::from_secs(5);
 
 /// Postgres cannot be reached or refuses the role. Nothing has happened.
 #[derive(Debug, thiserror::Error)]
@@ -222,9 +224,10 @@ async fn connect_once(options: &PgConnectOptions, seconds_max: u64) -> Result<Pg
     let end = Instant::now() + Duration::from_secs(seconds_max);
     let mut pause = PAUSE_MIN;
     loop {
-        let source = match PgConnection::connect_with(options).await {
-            Ok(connection) => return Ok(connection),
-            Err(source) => source,
+        let source = match timeout(ATTEMPT_MAX, PgConnection::connect_with(options)).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(source)) => source,
+            Err(_) => sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()),
         };
         if matches!(&source, sqlx::Error::Database(error) if !is_starting(error.code().as_deref())) {
             return Err(ConnectError::Refused { place: place(), source });

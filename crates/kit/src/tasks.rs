@@ -53,14 +53,12 @@ impl Tasks {
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.lock().running.push(name);
         let end = End { tasks: self.clone(), name, finished: false };
-        self.tracker.spawn(
-            async move {
-                let mut end = end;
-                task.await;
-                end.finished = true;
-            }
-            .instrument(tracing::info_span!("task", name)),
-        );
+        // In no span: one that lasted as long as the process would be the parent of every trace that the task begins.
+        self.tracker.spawn(async move {
+            let mut end = end;
+            task.await;
+            end.finished = true;
+        });
     }
 
     /// Cancels the token and waits for all tasks, at most so long.

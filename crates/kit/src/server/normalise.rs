@@ -39,6 +39,8 @@ pub(super) fn normalised(status: Status) -> Status {
             .into();
     }
     let reason = match status.code() {
+        // What tonic's client says when a call of ours to another service took too long.
+        Code::Cancelled if said == "Timeout expired" => ErrorReason::DeadlineExceeded,
         // Said of what the caller sent; the words are meant for him.
         Code::InvalidArgument => return Problem::new(ErrorReason::InvalidField, said).into(),
         Code::NotFound => return Problem::new(ErrorReason::NotFound, said).into(),

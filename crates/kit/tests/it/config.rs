@@ -76,7 +76,9 @@ fn render(file: Option<&str>, variables: &[(&str, &str)]) -> String {
 fn with_file<T>(text: Option<&str>, run: impl FnOnce(Option<&Path>) -> T) -> T {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
-    text.map(|text| std::fs::write(&path, text).unwrap());
+    if let Some(text) = text {
+        std::fs::write(&path, text).unwrap();
+    }
     run(text.map(|_| &*path))
 }
 

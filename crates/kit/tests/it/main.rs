@@ -1,5 +1,7 @@
 //! Kit from outside: a real server on free ports, a real process, a real Postgres.
 
+#![expect(clippy::unwrap_used, reason = "tests, and helpers of tests, fail where they stand")]
+
 mod config;
 mod docs;
 mod pg;

@@ -146,6 +146,27 @@ async fn migrate_says_where_postgres_is_not() {
     assert!(!said.contains("sesame"), "{said}");
 }
 
+#[tokio::test]
+async fn every_log_line_is_an_object_and_one_of_a_request_names_its_trace() {
+    let serving = serve(&[("HOLDFAST_MINIMAL__TELEMETRY__LOG_FILTER", "info,holdfast_kit=debug")]).await;
+    let mut request = Request::new(HealthCheckRequest::default());
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    request.metadata_mut().insert("traceparent", parent.parse().unwrap());
+    serving.health().await.check(request).await.unwrap();
+    let output = serving.ends_by(Signal::TERM).await;
+    let lines = stderr(&output);
+    let lines: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    assert!(lines.iter().all(|line| line["time"].is_string() && line["message"].is_string()), "{lines:#?}");
+    let hello = lines.iter().find(|line| line["message"] == "hello").unwrap();
+    assert_eq!((&hello["level"], hello.get("trace_id")), (&"INFO".into(), None));
+    let answered = lines.iter().find(|line| line["message"] == "answered").unwrap();
+    assert_eq!(answered["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!((&answered["code"], &answered["caller"]), (&"OK".into(), &"anonymous".into()), "{answered}");
+}
+
 /// Keeps the spans that it is sent.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<Span>>>);

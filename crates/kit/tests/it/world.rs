@@ -62,8 +62,7 @@ pub(crate) async fn world() -> World {
 
 /// A server with defaults that `change` changes. Anybody may do what a checkout may.
 pub(crate) async fn world_with(change: impl FnOnce(&mut Common)) -> World {
-    let mut common = Common::default();
-    common.callers = toml::from_str(&format!(
+    let callers = toml::from_str(&format!(
         r#"
         unauthenticated_roles = ["checkout"]
         list = [
@@ -73,6 +72,7 @@ pub(crate) async fn world_with(change: impl FnOnce(&mut Common)) -> World {
         "#
     ))
     .unwrap();
+    let mut common = Common { callers, ..Common::default() };
     change(&mut common);
     let listeners = Listeners::local().await.unwrap();
     let admin = listeners.admin_address().unwrap();

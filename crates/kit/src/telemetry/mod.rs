@@ -1,5 +1,7 @@
 //! Logs and traces: set up at start, W3C trace context in and out, flushed at the end.
 
+mod json;
+
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
@@ -20,6 +23,9 @@ use crate::config::{LogFormat, TelemetryConfig};
 
 /// How long sending the last spans may take.
 const FLUSH_MAX: Duration = Duration::from_secs(3);
+
+/// What carries spans to the collector.
+const TRANSPORT: &[&str] = &["h2", "hyper", "tonic", "tower", "opentelemetry"];
 
 /// Logs or traces that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -50,20 +56,24 @@ pub struct Guard {
 /// When the filter or the endpoint is not understood, or telemetry is set up already.
 pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Guard, TelemetryError> {
     let provider = provider(config, service)?;
-    let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer("holdfast"));
+    let traces = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("holdfast"))
+        // Sending spans makes no spans, however much is logged.
+        .with_filter(filter_fn(|metadata| !TRANSPORT.iter().any(|name| metadata.target().starts_with(name))));
     let json = match config.log_format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Json => true,
         LogFormat::Text => false,
     };
     // To standard error: standard output belongs to commands that print something.
-    let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines = if json {
-        lines.json().flatten_event(true).with_span_list(false).boxed()
+    let (lines, text) = if json {
+        (Some(json::JsonLines), None)
     } else {
-        lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed()
+        let text = fmt::layer().with_writer(std::io::stderr).with_target(false);
+        (None, Some(text.with_ansi(std::io::stderr().is_terminal())))
     };
-    Registry::default().with(EnvFilter::try_new(&config.log_filter)?).with(traces).with(lines).try_init()?;
+    let filter = EnvFilter::try_new(&config.log_filter)?;
+    Registry::default().with(filter).with(traces).with(lines).with(text).try_init()?;
     log_panics();
     Ok(Guard { provider })
 }
@@ -126,7 +136,6 @@ impl Guard {
 ///
 /// # Errors
 /// None; interceptors have this shape.
-#[expect(clippy::result_large_err, reason = "the shape of tonic's interceptors")]
 pub fn propagate(mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
     inject(&tracing::Span::current().context(), request.metadata_mut());
     Ok(request)
