@@ -1,0 +1,16 @@
+//! vendor-sync through gRPC: the real service on a real Postgres, between a catalog and a reservation that behave as their protos say and can be told to
+//! fail. The scenarios over the whole cluster run the same paths against the real ones.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+mod apply_counts;
+mod connections;
+mod feeds;
+mod interruptions;
+mod peers;
+mod real_feeds;
+mod reports;
+mod schema;
+mod service;
+mod uploads;
+mod world;
