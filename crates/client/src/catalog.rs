@@ -83,7 +83,7 @@ impl CatalogClient {
         unary!(self, list_skus, request.clone())
     }
 
-    /// Imports SKUs from a CSV file. `spec.request_id` is replaced by `key`; `progress` hears of the bytes that went out. An attempt may take
+    /// Imports SKUs from a CSV file. `spec.request_id` and `spec.size_bytes` are filled in; `progress` hears of the bytes that went out. An attempt may take
     /// all of the deadline.
     ///
     /// # Errors

@@ -1,7 +1,27 @@
 //! The demo: a real stock file applied, then a flash sale that neither oversells nor turns anybody away wrongly, and the proof.
+//!
+//! In reading order: [`goods`] finds or makes the files, [`setup`] brings them in, [`sale`] lets the [`buyers`] loose, [`evidence`] reads what the record has,
+//! [`crate::check`] joins the two, [`report`] says what came of it.
+
+mod buyers;
+mod evidence;
+mod goods;
+mod report;
+mod sale;
+mod say;
+mod setup;
+mod shoppers;
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use holdfast_client::{CatalogClient, Connection, ReservationClient, Settings, StockClient, VendorSyncClient};
+
+use crate::check::{Evidence, check};
+use goods::Goods;
+use say::Say;
 
 /// Where the services listen.
 #[derive(Debug, Clone)]
@@ -27,12 +47,16 @@ pub struct Options {
     pub dir: PathBuf,
     /// SKUs of a generated catalog. Default 40,000.
     pub skus: usize,
-    /// What a generated catalog grows from: the same seed, the same files.
+    /// What a generated catalog and the buyers' moods grow from: the same seed, the same files.
     pub seed: u64,
     /// Buyers who race for the one SKU. Default 10,000.
     pub buyers: usize,
-    /// Units of that SKU. Default 150.
+    /// Units of that SKU, 1 or more. Default 150.
     pub units: i64,
+    /// Carts of other SKUs meanwhile. Default 2,500.
+    pub carts: usize,
+    /// Calls under way at once, over all buyers. Default 384.
+    pub in_flight_max: usize,
     /// How a person calls the command line: printed before the commands to repeat. Default `./dev ctl`.
     pub ctl: String,
 }
@@ -45,9 +69,11 @@ impl Options {
             feed: None,
             dir: dir.into(),
             skus: 40_000,
-            seed: 20_26,
+            seed: 2_026,
             buyers: 10_000,
             units: 150,
+            carts: 2_500,
+            in_flight_max: 384,
             ctl: "./dev ctl".to_owned(),
         }
     }
@@ -71,11 +97,76 @@ pub struct Verdict {
     pub broken: Vec<String>,
 }
 
-/// Runs the demo and prints its report.
+/// The services, as the demo's people use them.
+struct Services {
+    catalog: CatalogClient,
+    vendor_sync: VendorSyncClient,
+    reservations: ReservationClient,
+    stock: StockClient,
+}
+
+impl Services {
+    fn connect(endpoints: &Endpoints) -> anyhow::Result<Self> {
+        let connect = |endpoint: &str| {
+            let deadline = Duration::from_secs(60);
+            let settings = Settings { deadline, attempt_timeout: Duration::from_secs(20), ..Settings::default() };
+            let builder = Connection::builder_with([endpoint.to_owned()], settings);
+            match &endpoints.token {
+                Some(token) => builder.token(token).build(),
+                None => builder.build(),
+            }
+        };
+        let reservation = connect(&endpoints.reservation)?;
+        Ok(Self {
+            catalog: CatalogClient::new(&connect(&endpoints.catalog)?),
+            vendor_sync: VendorSyncClient::new(&connect(&endpoints.vendor_sync)?),
+            reservations: ReservationClient::new(&reservation),
+            stock: StockClient::new(&reservation),
+        })
+    }
+}
+
+/// Runs the demo against services that listen, and prints its progress and its report.
 ///
 /// # Errors
-/// What kept it from running to its end: a file that cannot be read, a service that does not answer. Broken invariants are no error but in the verdict.
-#[expect(clippy::unused_async, reason = "the public face, ahead of what it shows")]
-pub async fn run<B: Backstage>(_endpoints: &Endpoints, _options: &Options, _backstage: &B) -> anyhow::Result<Verdict> {
-    anyhow::bail!("the demo is not written yet")
+/// What kept it from running to its end: a file that cannot be read, a service that does not answer. What it brought in stays. Broken invariants are no
+/// error but in the verdict.
+pub async fn run<B: Backstage>(endpoints: &Endpoints, options: &Options, backstage: &B) -> anyhow::Result<Verdict> {
+    anyhow::ensure!(
+        options.units >= 1 && options.buyers >= 1 && options.in_flight_max >= 1,
+        "a sale needs units, buyers and calls"
+    );
+    let say = Say::new();
+    let services = Services::connect(endpoints)?;
+
+    say.title("The shop and its vendor");
+    let goods = Goods::prepare(options, &say)?;
+    let shelf = setup::stock(&services, &goods, options, &say).await?;
+
+    say.title(&format!("The sale: {} buyers, {} units of {}", say::count(options.buyers), options.units, shelf.wanted));
+    let sold = sale::run(endpoints, &services, &shelf, options, backstage, &say).await?;
+
+    say.title("What the buyers saw, beside what Postgres has");
+    let step = say.step("Reading reservations and ledgers");
+    let read = evidence::read(&services, &sold.history, &shelf.wanted).await?;
+    step.done(&format!(
+        "{} reservations, {} ledger entries",
+        say::count(read.records.len()),
+        say::count(read.entries())
+    ));
+    let calls = &sold.history.calls;
+    let findings = check(&Evidence { calls, records: &read.records, ledgers: &read.ledgers, clock: sold.clock });
+    let step = say.step("Auditing every row of Postgres");
+    let audit = backstage.audit().await.context("the auditor could not run")?;
+    step.done(if audit.is_empty() { "every invariant holds" } else { "NOT well, see below" });
+
+    let mut broken = findings.broken.clone();
+    broken.extend(audit);
+    broken.extend(sold.turned_away(&shelf));
+    report::print(
+        &say,
+        &report::Report { sold: &sold, shelf: &shelf, findings: &findings, read: &read, broken: &broken },
+    );
+    report::print_commands(&say, &goods, &shelf, options);
+    Ok(Verdict { broken })
 }

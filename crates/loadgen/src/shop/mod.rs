@@ -72,7 +72,7 @@ impl Shop {
     /// The vendor's stock file as CSV, in the vendor's own order and with the vendor's own habits: semicolons, a few articles that the shop does not
     /// sell, a few cells that are no number.
     pub(crate) fn stock_csv(&self) -> String {
-        let mut rng = Rng::new(self.seed ^ 0x5704_c9);
+        let mut rng = Rng::new(self.seed ^ 0x0057_04c9);
         let mut order: Vec<usize> = (0..self.products.len()).collect();
         rng.shuffle(&mut order);
         let mut csv = "article_no;ean;description;stock\n".to_owned();
