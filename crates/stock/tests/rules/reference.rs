@@ -14,8 +14,8 @@ pub(crate) struct Reference {
     pub(crate) rows: BTreeMap<RowKey, Row>,
     pub(crate) reservations: BTreeMap<ReservationId, Paper>,
     requests: BTreeMap<RequestId, (PayloadHash, Seen)>,
-    /// Holds that are over and that somebody else has locked during this batch.
-    pub(crate) locked: BTreeSet<ReservationId>,
+    /// Holds that this batch does not sweep, even if they are over.
+    pub(crate) left: BTreeSet<ReservationId>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -46,11 +46,11 @@ enum Seen {
 }
 
 impl Reference {
-    /// Frees every hold that is over and not locked by somebody else.
+    /// Frees every hold that is over, but for those to be left.
     pub(crate) fn sweep(&mut self) {
         let now = self.now;
         for (id, paper) in &mut self.reservations {
-            if paper.state == State::Held && paper.end <= now && !self.locked.contains(id) {
+            if paper.state == State::Held && paper.end <= now && !self.left.contains(id) {
                 paper.state = State::Expired;
             }
         }

@@ -187,6 +187,17 @@ fn a_hold_past_its_time_is_over_for_confirm_and_extend() {
 }
 
 #[test]
+fn a_hold_past_its_time_is_over_even_if_nobody_looked_whether_it_is_due() {
+    let mut world = World::with(&[("A", "W1", 5)]);
+    world.one(reserve(1, &[("A", "", 2)])).unwrap();
+    world.wait(HOLD);
+    let left = BTreeSet::from([key(1)]);
+    let answers = world.batch_beside(&[confirm(2, 1), extend(3, 1, HOLD)], &left);
+    assert_eq!(answers, [Err(Refusal::Expired), Err(Refusal::Expired)]);
+    assert_eq!(world.state(1), State::Held, "a no changes nothing");
+}
+
+#[test]
 fn releasing_a_hold_past_its_time_expires_it() {
     let mut world = World::with(&[("A", "W1", 5)]);
     world.one(reserve(1, &[("A", "", 2)])).unwrap();

@@ -63,9 +63,10 @@ impl World {
         self.batch_beside(ops, &BTreeSet::new())
     }
 
-    /// Runs a batch while somebody else has these reservations locked.
-    pub(crate) fn batch_beside(&mut self, ops: &[Op], locked: &BTreeSet<ReservationId>) -> Vec<Outcome> {
-        let plan = plan(self.snapshot(ops, locked), ops, &LIMITS);
+    /// Runs a batch that leaves these reservations as they are, even if they are over: somebody else has them locked, or, if an operation names them, nobody looked whether
+    /// they are due.
+    pub(crate) fn batch_beside(&mut self, ops: &[Op], left: &BTreeSet<ReservationId>) -> Vec<Outcome> {
+        let plan = plan(self.snapshot(ops, left), ops, &LIMITS);
         let answers = plan.answers.clone();
         self.write(plan);
         self.audit();
@@ -73,12 +74,12 @@ impl World {
     }
 
     /// Just what the planner says that it needs for these operations.
-    pub(crate) fn snapshot(&self, ops: &[Op], locked: &BTreeSet<ReservationId>) -> Snapshot {
+    pub(crate) fn snapshot(&self, ops: &[Op], left: &BTreeSet<ReservationId>) -> Snapshot {
         let now = UnixMicros(self.now);
         let named: BTreeSet<ReservationId> = ops.iter().filter_map(Op::reservation).collect();
         let is_due = |record: &&Record| record.is_due(now);
         let due: BTreeSet<ReservationId> =
-            self.records.values().filter(is_due).map(|record| record.id).filter(|id| !locked.contains(id)).collect();
+            self.records.values().filter(is_due).map(|record| record.id).filter(|id| !left.contains(id)).collect();
         let read = |id: &ReservationId| named.contains(id) || due.contains(id);
         let records: BTreeMap<_, _> =
             self.records.iter().filter(|(id, _)| read(id)).map(|(id, record)| (*id, record.clone())).collect();

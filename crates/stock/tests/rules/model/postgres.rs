@@ -144,6 +144,10 @@ impl Setup {
                 continue;
             }
             let mut read = self.snapshot(state, state.now);
+            if !ops.iter().any(|op| matches!(op, Op::Reserve { .. })) {
+                // Only who takes units looks for what is due.
+                read.due.clear();
+            }
             if self.is(Broken::DueHoldsAreNotRead) {
                 read.records.retain(|id, _| !read.due.contains(id));
             }
