@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The section `[gate]`: how to reach Redis and how long to wait for it. Its documentation for operators is [`GateConfig::DEFAULTS`].
+/// The section `[gate]`: how to reach Redis and how long to wait for it. Its documentation for operators is `config.default.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateConfig {
@@ -43,9 +43,6 @@ pub enum Carts {
 }
 
 impl GateConfig {
-    /// The commented defaults, as TOML: a part of the service's.
-    pub const DEFAULTS: &str = include_str!("gate.default.toml");
-
     /// The defaults with this URL.
     #[must_use]
     pub const fn new(url: SecretString) -> Self {
@@ -58,7 +55,7 @@ impl GateConfig {
             probe_interval_ms: 100,
             heartbeat_interval_ms: 1_000,
             batch_skus_max: 128,
-            queue_calls_max: 1_024,
+            queue_calls_max: 4_096,
             carts: Carts::OneCall,
         }
     }
@@ -121,35 +118,17 @@ const TAKE_LAPSE_MS_MAX: u64 = 60_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_kit::config::{Common, ServiceConfig, load_with};
-
-    #[derive(Debug, Clone, Deserialize)]
-    struct Whole {
-        #[serde(flatten)]
-        common: Common,
-        gate: GateConfig,
-    }
-
-    impl AsRef<Common> for Whole {
-        fn as_ref(&self) -> &Common {
-            &self.common
-        }
-    }
-
-    impl ServiceConfig for Whole {
-        const DEFAULTS: &'static str = GateConfig::DEFAULTS;
-        const ENV_PREFIX: &'static str = "X";
-
-        fn problems(&self) -> Vec<String> {
-            self.gate.problems()
-        }
-    }
+    use crate::config::Config;
+    use holdfast_kit::config::load_with;
 
     #[test]
     fn the_documented_defaults_are_those_of_the_code() {
-        let given = [("X__GATE__URL", "redis://127.0.0.1"), ("X__POSTGRES__URL", "postgres://127.0.0.1/x")];
+        let given = [
+            ("HOLDFAST_RESERVATION__GATE__URL", "redis://127.0.0.1"),
+            ("HOLDFAST_RESERVATION__POSTGRES__URL", "postgres://127.0.0.1/x"),
+        ];
         let environment = given.map(|(key, value)| (key.into(), value.into()));
-        let read = load_with::<Whole>(None, environment).unwrap().gate;
+        let read = load_with::<Config>(None, environment).unwrap().gate;
         let coded = GateConfig::new(SecretString::from("redis://127.0.0.1"));
         assert_eq!(format!("{read:?}"), format!("{coded:?}"));
     }
