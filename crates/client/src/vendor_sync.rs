@@ -95,7 +95,8 @@ impl VendorSyncClient {
         file: Bytes,
         progress: Progress,
     ) -> Result<UploadFeedResponse, Error> {
-        let first = Part::Spec(UploadFeedSpec { request_id: key.to_string(), ..spec });
+        let size_bytes = i64::try_from(file.len()).unwrap_or(0);
+        let first = Part::Spec(UploadFeedSpec { request_id: key.to_string(), size_bytes, ..spec });
         let message = move |part| UploadFeedRequest { part: Some(part) };
         let send = |request| {
             let mut grpc = self.grpc.clone();

@@ -111,6 +111,8 @@ pub struct Announced {
     pub as_of: OffsetDateTime,
     /// What the file is called.
     pub file_name: String,
+    /// How large it is, if that was said.
+    pub size_bytes: Option<u64>,
 }
 
 /// What UploadFeed's first message announces.
@@ -122,13 +124,15 @@ pub fn announced(spec: wire::UploadFeedSpec) -> Result<Announced, Problem> {
     let request_id = violations.check_uuid("spec.request_id", &spec.request_id);
     violations.check_code("spec.connection", &spec.connection);
     violations.check_text("spec.file_name", &spec.file_name, 0..=FILE_NAME_BYTES_MAX);
+    violations.check_range("spec.size_bytes", spec.size_bytes, 0..=i64::MAX);
+    let size_bytes = u64::try_from(spec.size_bytes).ok().filter(|size| *size > 0);
     let as_of = spec.as_of_time.and_then(moment);
     if as_of.is_none() {
         violations.add("spec.as_of_time", "is required: when the vendor counted, from 1970 on");
     }
     match (request_id, as_of) {
         (Some(request_id), Some(as_of)) if violations.is_empty() => {
-            Ok(Announced { request_id, connection: spec.connection, as_of, file_name: spec.file_name })
+            Ok(Announced { request_id, connection: spec.connection, as_of, file_name: spec.file_name, size_bytes })
         }
         _ => Err(violations.into_problem()),
     }

@@ -1,6 +1,9 @@
 //! The RPCs: each decodes, calls, encodes.
 
 mod upload;
+mod whole;
+
+pub use whole::WholeStreams;
 
 use std::sync::Arc;
 

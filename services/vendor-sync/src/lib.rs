@@ -26,7 +26,7 @@ use sqlx::migrate::Migrator;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::grpc::Grpc;
+use crate::grpc::{Grpc, WholeStreams};
 use crate::janitor::Janitor;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
@@ -70,7 +70,7 @@ impl Service for VendorSync {
         let drain_max = config.common.server.drain_max();
         let server = Server::new(&config.common, Self::NAME, Self::methods(), &registry);
         let grpc = Grpc::new(store, peers, runs, config.uploads, changes.clone());
-        let service = VendorSyncServiceServer::new(grpc);
+        let service = WholeStreams::new(VendorSyncServiceServer::new(grpc));
         let served = server.add_service(service).serve(listeners, || Readiness::Ready, shutdown).await;
 
         changes.close();

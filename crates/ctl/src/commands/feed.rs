@@ -153,6 +153,7 @@ async fn upload(context: &Context<'_>, args: Upload) -> Result<(), Failure> {
         connection: args.connection,
         as_of_time: Some(args.as_of),
         file_name: file.name().to_owned(),
+        ..UploadFeedSpec::default()
     };
     let bar = Bar::of_bytes("sending", file.bytes().len());
     let vendor_sync = context.services.vendor_sync()?;

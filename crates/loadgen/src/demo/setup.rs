@@ -212,6 +212,7 @@ impl Feed<'_> {
             connection: connection.to_owned(),
             as_of_time: Some(Timestamp::from(SystemTime::now())),
             file_name: file.name().to_owned(),
+            ..UploadFeedSpec::default()
         };
         let bytes: Bytes = file.bytes();
         let vendor_sync = self.services.vendor_sync.with_deadline(FILE_TIMEOUT);

@@ -29,8 +29,8 @@ impl Grpc {
     /// Receives a file and waits for its run.
     ///
     /// # Errors
-    /// INVALID_FIELD when the stream is not what it should be, UNKNOWN_REFERENCE, KEY_REUSED, MESSAGE_TOO_LARGE, OVERLOADED, DEADLINE_EXCEEDED when the
-    /// stream falls silent: nothing was kept. After STORE_UNAVAILABLE it is unknown: sent again, it goes on where it stopped.
+    /// INVALID_FIELD when the stream is not what it should be, UNKNOWN_REFERENCE, KEY_REUSED, MESSAGE_TOO_LARGE, FILE_REFUSED when it has not the size
+    /// that was announced, OVERLOADED, DEADLINE_EXCEEDED when the stream falls silent: nothing was kept. After STORE_UNAVAILABLE it is unknown: sent again, it goes on where it stopped.
     pub(super) async fn upload(
         &self,
         request: Request<Streaming<wire::UploadFeedRequest>>,
@@ -58,8 +58,11 @@ impl Grpc {
         convert::check_as_of(announced.as_of, found.present_time)?;
 
         let (content, sha256) = self.content(stream).await?;
-        let Announced { request_id, connection, as_of, file_name } = announced;
+        let Announced { request_id, connection, as_of, file_name, size_bytes } = announced;
         let upload = Upload { connection, as_of, file_name, sha256, content };
+        if let Some(size) = size_bytes.filter(|size| *size != upload.bytes()) {
+            return Err(another_size(size, upload.bytes()).into());
+        }
         let (store, runs) = (self.store.clone(), self.runs.clone());
         let keep = async move {
             let _place = place;
@@ -128,6 +131,11 @@ fn misplaced(field: &str, description: &str) -> Problem {
     let mut violations = Violations::new();
     violations.add(field, description);
     violations.into_problem()
+}
+
+fn another_size(announced: u64, bytes: u64) -> Problem {
+    let message = format!("the file has {bytes} bytes instead of the {announced} announced; nothing was kept");
+    Problem::new(ErrorReason::FileRefused, message)
 }
 
 fn too_large(bytes_max: u64) -> Problem {

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use holdfast_api::error::v1::ErrorReason;
 use holdfast_api::vendorsync::v1 as wire;
 use holdfast_api::vendorsync::v1::upload_feed_request::Part;
 use holdfast_api::vendorsync::v1::{FeedMode, RunState};
@@ -11,7 +12,7 @@ use holdfast_testkit::eventually;
 use rand::Rng as _;
 use tonic::Request;
 
-use crate::world::{World, client, file, many, spec, totals};
+use crate::world::{World, client, file, many, reason, spec, totals};
 
 /// Long enough for anything on a busy machine; no test waits for so long when it passes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,22 +52,34 @@ async fn landed(world: &World, batches: usize) {
 
 #[tokio::test]
 async fn an_upload_that_breaks_off_leaves_nothing_and_can_be_sent_again() {
-    let world = World::feed(FeedMode::Full, "a:CHAIR b:CUP").await;
+    let world = World::feed_with(FeedMode::Full, "a:CHAIR b:CUP", &[("UPLOADS__AT_ONCE_MAX", "1")]).await;
     let spec = spec(0);
-    let (sender, receiver) = tokio::sync::mpsc::channel(2);
-    let mut client = world.client.clone();
-    let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let broken = tokio::spawn(async move { client.upload_feed(stream).await });
-    for part in [Part::Spec(spec.clone()), Part::Chunk(b"code,stock,name\na,3,x\n".to_vec())] {
-        sender.send(wire::UploadFeedRequest { part: Some(part) }).await.unwrap();
+    for _ in 0..10 {
+        let (sender, receiver) = tokio::sync::mpsc::channel(2);
+        let mut client = world.client.clone();
+        let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let broken = tokio::spawn(async move { client.upload_feed(stream).await });
+        for part in [Part::Spec(spec.clone()), Part::Chunk(b"code,stock,name\na,3,x\n".to_vec())] {
+            sender.send(wire::UploadFeedRequest { part: Some(part) }).await.unwrap();
+        }
+        // The call is cut while its stream is open, once the service has it: the half file must not be taken for a whole one.
+        let taken = async || {
+            let answer = world.upload_parts(Vec::new()).await;
+            (reason(answer) == ErrorReason::Overloaded).then_some(())
+        };
+        eventually("the upload has the only place", PATIENCE, taken).await;
+        broken.abort();
+        assert!(broken.await.unwrap_err().is_cancelled());
+        let free = async || {
+            let answer = world.upload_parts(Vec::new()).await;
+            (reason(answer) == ErrorReason::InvalidField).then_some(())
+        };
+        eventually("the place is free again", PATIENCE, free).await;
     }
-    // The call is cut while its stream is open: the half file must not be taken for a whole one.
-    broken.abort();
-    assert!(broken.await.unwrap_err().is_cancelled());
+    assert_eq!(world.number("SELECT count(*) FROM run").await, 0);
     let answer = world.upload_as(spec, file("a=3 b=4")).await.unwrap();
     assert!(!answer.replayed);
     assert_eq!(world.stock(), "CHAIR=3 CUP=4");
-    assert_eq!(world.number("SELECT count(*) FROM run").await, 1);
 }
 
 #[tokio::test]

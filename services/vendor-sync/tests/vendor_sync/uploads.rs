@@ -70,10 +70,11 @@ async fn all_that_is_wrong_with_a_specification_is_said_at_once() {
         connection: "a b".into(),
         as_of_time: None,
         file_name: "x".repeat(256),
+        size_bytes: -1,
     };
     let (fields, total) = violations(world.upload_as(wrong, "").await);
-    assert_eq!(fields, ["spec.request_id", "spec.connection", "spec.file_name", "spec.as_of_time"]);
-    assert_eq!(total, 4);
+    assert_eq!(fields, ["spec.request_id", "spec.connection", "spec.file_name", "spec.size_bytes", "spec.as_of_time"]);
+    assert_eq!(total, 5);
 }
 
 #[tokio::test]
@@ -174,4 +175,18 @@ async fn the_rust_client_uploads_a_file_and_hears_of_its_progress() {
     let answer = client.upload_feed(key, spec(0), content, progress).await.unwrap();
     assert_eq!(totals(&answer.run.unwrap()), [1, 1, 0, 0, 0, 0]);
     assert_eq!(sent.load(std::sync::atomic::Ordering::SeqCst), length);
+}
+
+#[tokio::test]
+async fn a_file_that_has_not_the_size_announced_is_not_taken_for_a_whole_one() {
+    let world = World::feed(FeedMode::Full, "a:CHAIR").await;
+    let content = file("a=3");
+    let size = i64::try_from(content.len()).unwrap();
+    for size_bytes in [size - 1, size + 1] {
+        let spec = wire::UploadFeedSpec { size_bytes, ..spec(0) };
+        assert_eq!(reason(world.upload_as(spec, &content).await), R::FileRefused);
+    }
+    assert_eq!(world.number("SELECT count(*) FROM run").await, 0);
+    let run = world.upload_as(wire::UploadFeedSpec { size_bytes: size, ..spec(0) }, &content).await.unwrap().run;
+    assert_eq!(totals(&run.unwrap()), [1, 1, 0, 0, 0, 0]);
 }

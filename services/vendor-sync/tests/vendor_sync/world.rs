@@ -255,6 +255,7 @@ pub(crate) fn spec(minutes: i64) -> wire::UploadFeedSpec {
         connection: FEED.to_owned(),
         as_of_time: Some(Timestamp { seconds: NOON + minutes * 60, nanos: 0 }),
         file_name: "stock.csv".to_owned(),
+        size_bytes: 0,
     }
 }
 
