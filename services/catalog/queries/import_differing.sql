@@ -5,6 +5,8 @@ SELECT sku.code, import_row.line,
 FROM import_row
 JOIN sku ON sku.code = import_row.code
 WHERE import_row.import_id = $1 AND import_row.code > $2 AND import_row.code <= $3
+    -- Said of both, so that a slice reads its own range of SKUs and not all of them.
+    AND sku.code > $2 AND sku.code <= $3
     AND (($4::boolean AND sku.name <> import_row.name)
         OR ($5::boolean AND sku.gtin IS DISTINCT FROM import_row.gtin)
         OR sku.attributes <> (sku.attributes - $6::text[]) || import_row.attributes)

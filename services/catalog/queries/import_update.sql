@@ -7,4 +7,5 @@ UPDATE sku SET
     version = sku.version + 1,
     update_time = now()
 FROM import_row
-WHERE import_row.import_id = $1 AND import_row.code = ANY ($2::text[]) AND sku.code = import_row.code
+WHERE import_row.import_id = $1 AND import_row.code = ANY ($2::text[]) AND sku.code = ANY ($2::text[])
+    AND sku.code = import_row.code

@@ -81,7 +81,7 @@ impl Mutation {
             }
             Self::CreateVendor(NewVendor { code, name }) => parts = parts.part(code).part(name),
             Self::CreateLocation(NewLocation { code, name, vendor }) => {
-                parts = parts.part(code).part(name).optional(vendor.as_ref())
+                parts = parts.part(code).part(name).optional(vendor.as_ref());
             }
             Self::CreateOffers { offers, asked } => {
                 parts = parts.part(asked.to_be_bytes());

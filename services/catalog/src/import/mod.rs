@@ -1,5 +1,6 @@
 //! Imports of SKUs: a CSV file in pieces becomes staged rows, then one transaction. Never holds more of the file than a piece, a record and a batch.
 
+mod batch;
 mod layout;
 mod problems;
 mod records;
@@ -46,8 +47,16 @@ pub struct ImportSpec {
 impl ImportSpec {
     /// The beginning of the fingerprint of the whole request; the file's bytes follow as the last part.
     fn fingerprint(&self) -> Fingerprint {
-        let Self { request_id: _, code_column, name_column, gtin_column, attribute_columns, delimiter, error_mode, size_bytes: _ } =
-            self;
+        let Self {
+            request_id: _,
+            code_column,
+            name_column,
+            gtin_column,
+            attribute_columns,
+            delimiter,
+            error_mode,
+            size_bytes: _,
+        } = self;
         let mode = match error_mode {
             ErrorMode::AllOrNothing => b'a',
             ErrorMode::SkipBadRows => b's',

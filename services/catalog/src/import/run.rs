@@ -1,6 +1,5 @@
 //! One import from its first byte to its answer.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,15 +10,16 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::batch::Batch;
 use super::layout::{Layout, refused};
 use super::problems::{Problems, RowProblem};
 use super::records::{Malformed, RecordLimits, Records};
 use super::{ErrorMode, ImportSpec};
 use crate::convert;
 use crate::metrics::Metrics;
-use crate::model::{ATTRIBUTES_MAX, NewSku};
+use crate::model::ATTRIBUTES_MAX;
 use crate::mutation::RequestKey;
-use crate::store::{Applied, ImportColumns, ImportState, StagedRows, Store, StoreError};
+use crate::store::{Applied, ImportColumns, ImportState, Store, StoreError};
 
 /// How many staged rows are dropped at once after an import.
 pub const UNSTAGE_ROWS: u32 = 20_000;
@@ -229,7 +229,7 @@ impl<'a> Attempt<'a> {
                 return Err(refused(format!("the file has more than {} rows", limits.rows_max))
                     .metadata("rows_max", limits.rows_max));
             }
-            if self.batch.is_full(&limits) {
+            if self.batch.is_full(limits.batch_rows_max, limits.batch_bytes_max) {
                 self.stage().await?;
             }
         }
@@ -238,11 +238,11 @@ impl<'a> Attempt<'a> {
     /// Stages what was gathered.
     async fn stage(&mut self) -> Result<(), Problem> {
         let batch = std::mem::take(&mut self.batch);
-        if batch.rows.codes.is_empty() {
+        if batch.rows().codes.is_empty() {
             return Ok(());
         }
-        let repeated = self.importer.store.stage(self.import_id, &batch.rows).await?;
-        self.staged += count(batch.rows.codes.len()) - count(repeated.len());
+        let repeated = self.importer.store.stage(self.import_id, batch.rows()).await?;
+        self.staged += count(batch.rows().codes.len()) - count(repeated.len());
         for again in repeated {
             self.problems.add_row([repeats(&self.spec.code_column, again.line, again.first_line)]);
         }
@@ -319,37 +319,6 @@ fn take(
         Err(found) => problems.add_row(found),
     }
     Ok(())
-}
-
-/// Good rows, gathered to be staged together.
-#[derive(Default)]
-struct Batch {
-    rows: StagedRows,
-    lines: HashMap<String, i64>,
-    bytes: usize,
-}
-
-impl Batch {
-    /// Adds a row, unless its code is there: then it answers the line on which that stands.
-    fn add(&mut self, line: i64, sku: NewSku) -> Result<(), i64> {
-        let NewSku { code, name, gtin, attributes } = sku;
-        if let Some(first_line) = self.lines.get(&code) {
-            return Err(*first_line);
-        }
-        let attributes = serde_json::to_string(&attributes).expect("a map of strings can be written as JSON");
-        self.bytes += 2 * code.len() + name.len() + attributes.len();
-        self.lines.insert(code.clone(), line);
-        self.rows.codes.push(code);
-        self.rows.lines.push(line);
-        self.rows.names.push(name);
-        self.rows.gtins.push(gtin);
-        self.rows.attributes.push(attributes);
-        Ok(())
-    }
-
-    fn is_full(&self, limits: &ImportLimits) -> bool {
-        self.rows.codes.len() >= limits.batch_rows_max as usize || self.bytes >= limits.batch_bytes_max
-    }
 }
 
 /// The next piece; `None` at the end of the file.

@@ -220,7 +220,7 @@ impl ImportTransaction {
     ) -> Result<(), StoreError> {
         let create =
             sqlx::query(include_str!("../../queries/import_create.sql")).bind(self.import_id).bind(after).bind(last);
-        let created = affected(create.execute(&mut *self.transaction).await.map_err(raced)?);
+        let created = affected(&create.execute(&mut *self.transaction).await.map_err(raced)?);
         applied.created += created;
         if created == rows {
             return Ok(());
@@ -255,7 +255,7 @@ impl ImportTransaction {
             .execute(&mut *self.transaction)
             .await
             .map_err(raced)?;
-        Ok(affected(updated))
+        Ok(affected(&updated))
     }
 
     /// Commits with the answer under its key. `rows` were read; those that `applied` does not count failed.
@@ -302,6 +302,6 @@ fn raced(error: sqlx::Error) -> StoreError {
     }
 }
 
-fn affected(result: sqlx::postgres::PgQueryResult) -> i64 {
+fn affected(result: &sqlx::postgres::PgQueryResult) -> i64 {
     i64::try_from(result.rows_affected()).unwrap_or(i64::MAX)
 }

@@ -237,7 +237,7 @@ impl From<SkuRow> for Sku {
 }
 
 #[derive(sqlx::FromRow)]
-struct VendorRow {
+pub(super) struct VendorRow {
     code: String,
     name: String,
     create_time: OffsetDateTime,
@@ -250,7 +250,7 @@ impl From<VendorRow> for Vendor {
 }
 
 #[derive(sqlx::FromRow)]
-struct LocationRow {
+pub(super) struct LocationRow {
     code: String,
     name: String,
     vendor: Option<String>,

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 use sqlx::types::Json;
-use time::OffsetDateTime;
 
-use super::listing::{OfferRow, SkuRow};
+use super::listing::{LocationRow, OfferRow, SkuRow, VendorRow};
 use super::{Reference, Store, StoreError, requests};
-use crate::model::{Location, NewLocation, NewSku, NewVendor, OfferContent, OfferKey, Vendor};
+use crate::model::{NewLocation, NewSku, NewVendor, OfferContent, OfferKey};
 use crate::mutation::{Mutation, Outcome, RequestKey};
 
 /// How many unknown references or differing offers an error names.
@@ -73,33 +72,30 @@ async fn create_sku(connection: &mut PgConnection, sku: &NewSku) -> Result<Outco
 }
 
 async fn create_vendor(connection: &mut PgConnection, vendor: &NewVendor) -> Result<Outcome, StoreError> {
-    let created: Option<(String, String, OffsetDateTime)> =
-        sqlx::query_as(include_str!("../../queries/vendor_insert.sql"))
-            .bind(&vendor.code)
-            .bind(&vendor.name)
-            .fetch_optional(connection)
-            .await?;
-    let (.., create_time) = created.ok_or_else(|| StoreError::Exists { kind: "vendor", code: vendor.code.clone() })?;
-    Ok(Outcome::Vendor(Vendor { content: vendor.clone(), create_time }))
+    let created = sqlx::query_as::<_, VendorRow>(include_str!("../../queries/vendor_insert.sql"))
+        .bind(&vendor.code)
+        .bind(&vendor.name)
+        .fetch_optional(connection)
+        .await?;
+    let created = created.ok_or_else(|| StoreError::Exists { kind: "vendor", code: vendor.code.clone() })?;
+    Ok(Outcome::Vendor(created.into()))
 }
 
 async fn create_location(connection: &mut PgConnection, location: &NewLocation) -> Result<Outcome, StoreError> {
-    let created: Result<Option<(String, String, Option<String>, OffsetDateTime)>, sqlx::Error> =
-        sqlx::query_as(include_str!("../../queries/location_insert.sql"))
-            .bind(&location.code)
-            .bind(&location.name)
-            .bind(&location.vendor)
-            .fetch_optional(connection)
-            .await;
+    let created = sqlx::query_as::<_, LocationRow>(include_str!("../../queries/location_insert.sql"))
+        .bind(&location.code)
+        .bind(&location.name)
+        .bind(&location.vendor)
+        .fetch_optional(connection)
+        .await;
     let created = created.map_err(|error| match (violated(&error), &location.vendor) {
         (Some("location_vendor_fkey"), Some(vendor)) => {
             StoreError::UnknownReferences(vec![Reference { kind: String::from("vendor"), code: vendor.clone() }])
         }
         _ => error.into(),
     })?;
-    let (.., create_time) =
-        created.ok_or_else(|| StoreError::Exists { kind: "location", code: location.code.clone() })?;
-    Ok(Outcome::Location(Location { content: location.clone(), create_time }))
+    let created = created.ok_or_else(|| StoreError::Exists { kind: "location", code: location.code.clone() })?;
+    Ok(Outcome::Location(created.into()))
 }
 
 async fn create_offers(
