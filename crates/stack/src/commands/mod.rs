@@ -9,6 +9,8 @@ use crate::project::Project;
 use crate::say::complain;
 
 mod ctl;
+#[cfg(feature = "demo")]
+mod demo;
 mod down;
 mod lint;
 mod reset;
@@ -26,6 +28,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// A stock file and a flash sale, and the proof that nothing was oversold or wrongly refused.
+    #[cfg(feature = "demo")]
+    Demo(demo::Flags),
     /// Start everything and stay until Ctrl-C.
     Up(up::Options),
     /// End what `up` started.
@@ -59,6 +64,8 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> Result<ExitCode> {
     let project = Project::locate();
     match command {
+        #[cfg(feature = "demo")]
+        Command::Demo(flags) => demo::run(&project, flags).await,
         Command::Up(options) => up::run(&project, options).await,
         Command::Down => down::run(&project).await,
         Command::Reset(options) => reset::run(&project, &options),
