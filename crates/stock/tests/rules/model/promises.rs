@@ -97,6 +97,12 @@ fn record(before: &Whole, after: &Whole, buyer: usize) -> Result<(), String> {
     if is.state == State::Confirmed && was.is_none_or(|was| was.state != State::Confirmed) && after.now >= is.expires {
         return Err(format!("I5: buyer {buyer}'s hold was confirmed after its time"));
     }
+    if let Some(was) = was
+        && is.expires > was.expires
+        && after.now >= was.expires
+    {
+        return Err(format!("I5: buyer {buyer}'s hold was extended after its time"));
+    }
     if after.closed[buyer] && matches!(is.state, State::Held | State::Confirmed) {
         return Err(format!("I4: buyer {buyer} was told that its key is closed, and it is {}", is.state));
     }
