@@ -5,6 +5,7 @@
 mod imports;
 mod imports_broken;
 mod offers;
+mod outage;
 mod places;
 mod schema;
 mod service;

@@ -34,7 +34,11 @@ impl World {
 
     /// With keys of the configuration set: `("IMPORT__ROWS_MAX", "3")`.
     pub(crate) async fn with(keys: &[(&str, &str)]) -> Self {
-        let database = database("catalog", &MIGRATOR).await;
+        Self::on(database("catalog", &MIGRATOR).await, keys).await
+    }
+
+    /// On a database that is there already.
+    pub(crate) async fn on(database: Database, keys: &[(&str, &str)]) -> Self {
         let (url, owner_url) = (database.url(), database.owner_url());
         let mut all = vec![
             ("POSTGRES__URL", url.as_str()),
