@@ -74,11 +74,13 @@ BEGIN
         'claimed', to_jsonb(claimed),
         'created', created,
         'due', to_jsonb(locked_due),
-        -- Units of further due holds: busy elsewhere, beyond due_max, or due only since. Who lacks just these is told to ask again.
+        -- Units of further due holds: busy elsewhere, beyond due_max, or due only since. Who lacks just these is told to ask again. Those that the batch names are
+        -- in records, where the planner counts them.
         'overdue', (SELECT coalesce(jsonb_agg(jsonb_build_array(o.sku, o.location, o.units)), '[]')
                     FROM (SELECT a.sku, a.location, sum(a.quantity)::bigint AS units
                           FROM reservation r JOIN allocation a ON a.reservation_id = r.id
-                          WHERE r.state = 'HELD' AND r.expires_at <= decided_at AND r.id <> ALL (locked_due) AND a.sku = ANY (skus)
+                          WHERE r.state = 'HELD' AND r.expires_at <= decided_at
+                            AND r.id <> ALL (claims || touches || locked_due) AND a.sku = ANY (skus)
                           GROUP BY a.sku, a.location) o),
         'records', (SELECT coalesce(jsonb_agg(record_json(r)), '[]') FROM reservation r
                     WHERE r.id = ANY (claims || touches || locked_due) AND r.id <> ALL (claimed)),
