@@ -9,10 +9,11 @@ use holdfast_api::vendorsync::v1::upload_feed_request::Part;
 use holdfast_api::vendorsync::v1::{FeedMode, RunState};
 use holdfast_stack::process::{Process, Spec};
 use holdfast_testkit::eventually;
+use holdfast_vendor_sync::store::MIGRATOR;
 use rand::Rng as _;
 use tonic::Request;
 
-use crate::world::{World, client, file, many, reason, spec, totals};
+use crate::world::{World, client, connection, file, many, reason, spec, totals};
 
 /// Long enough for anything on a busy machine; no test waits for so long when it passes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -292,6 +293,37 @@ async fn a_request_that_reservation_refuses_as_a_whole_is_repeated_and_given_up_
     let run = world.upload(1, "a=4").await;
     assert_eq!((run.state(), totals(&run)), (RunState::Applied, [1, 0, 0, 0, 0, 1]));
     assert_eq!(world.stock(), "CHAIR=3");
+}
+
+#[tokio::test]
+async fn while_postgres_is_gone_nothing_is_promised_and_afterwards_nothing_is_lost() {
+    let (rows, offers) = many(100);
+    let mut postgres = holdfast_testkit::private_postgres(false).await;
+    let database = holdfast_testkit::database::database_on(postgres.info(), "vendor_sync", &MIGRATOR).await;
+    let world = World::on(database, &[("RUNS__BATCH_COUNTS", "10"), ("POSTGRES__ACQUIRE_TIMEOUT_MS", "500")]).await;
+    world.offers(&offers);
+    world.create(connection(FeedMode::Full)).await.unwrap();
+    world.peers.let_through(3);
+    let upload = upload_in_background(&world, spec(0), &file(&rows), PATIENCE);
+    landed(&world, 3).await;
+    postgres.kill().await.unwrap();
+    // Two more land whose answers cannot be kept.
+    world.peers.let_through(2);
+    landed(&world, 5).await;
+    assert_eq!(reason(upload.await.unwrap()), ErrorReason::StoreUnavailable);
+    let meanwhile = world.upload_file(1, file(&rows)).await;
+    assert!(matches!(reason(meanwhile), ErrorReason::StoreUnavailable | ErrorReason::Overloaded));
+    world.peers.let_through(1000);
+    postgres.restart().await.unwrap();
+    eventually("Postgres is used again", PATIENCE, || async {
+        let request = wire::ListRunsRequest::default();
+        world.client.clone().list_runs(request).await.is_ok().then_some(())
+    })
+    .await;
+    let run_id = newest_run(&world).await;
+    assert_eq!(totals(&world.finished(&run_id).await), [100, 100, 0, 0, 0, 0]);
+    each_once(&world, 100);
+    assert_eq!(world.peers.landed(), 10);
 }
 
 async fn newest_run(world: &World) -> String {

@@ -47,7 +47,11 @@ impl World {
 
     /// With keys of the configuration set: `("RUNS__ROWS_MAX", "3")`.
     pub(crate) async fn with(keys: &[(&'static str, &str)]) -> Self {
-        let database = database("vendor_sync", &MIGRATOR).await;
+        Self::on(database("vendor_sync", &MIGRATOR).await, keys).await
+    }
+
+    /// On a database that is there.
+    pub(crate) async fn on(database: Database, keys: &[(&'static str, &str)]) -> Self {
         let peers = Peers::default();
         let peers_url = format!("http://{}", peers.serve().await);
         let mut all = vec![
