@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct GateConfig {
     /// Where Redis listens and as whom; secret, for the password in it.
     pub url: SecretString,
-    /// How long a call waits for its answer, in milliseconds, 1 to 10,000.
+    /// How long a call waits for its answer from its turn on, in milliseconds, 1 to 10,000.
     pub response_timeout_ms: u64,
     /// How long opening a connection may take, in milliseconds, 1 to 60,000.
     pub connect_timeout_ms: u64,
@@ -25,7 +25,11 @@ pub struct GateConfig {
     pub heartbeat_interval_ms: u64,
     /// SKUs published, read or reconciled in one round trip, 1 to 1,000.
     pub batch_skus_max: usize,
-    /// Calls that may wait to be written to the connection, 1 to 100,000.
+    /// Calls that may be on their way at once, 1 to 10,000. Too low: round trips are not used. Too high: in a rush calls wait in the connection until their time is
+    /// over, and a living Redis counts as dead.
+    #[serde(default = "calls_in_flight_max")]
+    pub calls_in_flight_max: usize,
+    /// Calls that may wait for their turn, 1 to 100,000; one more is answered at once that nothing is known.
     pub queue_calls_max: usize,
     /// How a cart over several SKUs is asked for.
     pub carts: Carts,
@@ -55,6 +59,7 @@ impl GateConfig {
             probe_interval_ms: 100,
             heartbeat_interval_ms: 1_000,
             batch_skus_max: 128,
+            calls_in_flight_max: calls_in_flight_max(),
             queue_calls_max: 4_096,
             carts: Carts::OneCall,
         }
@@ -85,6 +90,7 @@ impl GateConfig {
         within("probe_interval_ms", self.probe_interval_ms, 10, 60_000);
         within("heartbeat_interval_ms", self.heartbeat_interval_ms, 10, 60_000);
         within("batch_skus_max", self.batch_skus_max as u64, 1, 1_000);
+        within("calls_in_flight_max", self.calls_in_flight_max as u64, 1, 10_000);
         within("queue_calls_max", self.queue_calls_max as u64, 1, 100_000);
         if self.take_lapse_ms <= self.response_timeout_ms {
             problems.push(format!(
@@ -110,6 +116,10 @@ impl GateConfig {
     pub(super) fn heartbeat_interval(&self) -> Duration {
         Duration::from_millis(self.heartbeat_interval_ms)
     }
+}
+
+const fn calls_in_flight_max() -> usize {
+    256
 }
 
 /// The scripts take a later lapse for the trace of a clock that was set back.
@@ -168,8 +178,9 @@ mod tests {
         config.probe_interval_ms = 0;
         config.heartbeat_interval_ms = 0;
         config.batch_skus_max = 0;
+        config.calls_in_flight_max = 0;
         config.queue_calls_max = 0;
-        assert_eq!(config.problems().len(), 8, "{:?}", config.problems());
+        assert_eq!(config.problems().len(), 9, "{:?}", config.problems());
     }
 
     #[test]

@@ -8,22 +8,24 @@ use super::breaker::{Breaker, Epoch, Setback};
 use super::config::GateConfig;
 use super::metrics::{GateMetrics, Outcome};
 use super::scripts::{self, Call};
+use super::turns::Turns;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo as _, Pipeline, ProtocolVersion, RedisError, Value,
 };
 use secrecy::ExposeSecret as _;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// Redis counts as dead; it was not asked.
+    /// Redis counts as dead, or too many calls wait; it was not asked.
     NotAsked,
     /// It was asked and did not answer in time.
     TimedOut,
@@ -55,6 +57,7 @@ impl Link {
             config: config.clone(),
             metrics,
             state: Mutex::new(State { breaker, connection: None }),
+            turns: Turns::new(config.calls_in_flight_max, config.queue_calls_max),
             opened: Notify::new(),
         });
         shared.metrics.up(false);
@@ -69,12 +72,12 @@ impl Link {
     }
 
     /// Sends commands in one round trip; one answer per command, in order, which may be an error of Redis. A script that
-    /// Redis does not know is loaded and called again, once.
+    /// Redis does not know is loaded and called again, once. Waits for its turn, then at most the response timeout.
     ///
     /// # Errors
     /// [`Failure`], already counted in the metrics. Only with [`Failure::NotAsked`] is it sure that nothing was done.
-    pub(super) async fn ask(&self, call: Call, commands: &Pipeline, deadline: Instant) -> Result<Vec<Value>, Failure> {
-        self.shared.ask(call, commands, deadline).await
+    pub(super) async fn ask(&self, call: Call, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
+        self.shared.ask(call, commands).await
     }
 
     /// Whether Redis is asked at present.
@@ -93,6 +96,7 @@ struct Shared {
     config: GateConfig,
     metrics: GateMetrics,
     state: Mutex<State>,
+    turns: Turns,
     /// The breaker has opened: the supervisor has something to do.
     opened: Notify,
 }
@@ -109,33 +113,44 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask(&self, call: Call, commands: &Pipeline, deadline: Instant) -> Result<Vec<Value>, Failure> {
+    async fn ask(&self, call: Call, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
+        if self.admit().is_none() {
+            return Err(self.not_asked(call, Outcome::NotAsked));
+        }
+        let Some(_turn) = self.turns.wait().await else {
+            return Err(self.not_asked(call, Outcome::Crowded));
+        };
+        // Meanwhile those before it may have found Redis dead.
         let Some((mut connection, epoch)) = self.admit() else {
-            self.metrics.call(call, Outcome::NotAsked);
-            return Err(Failure::NotAsked);
+            return Err(self.not_asked(call, Outcome::NotAsked));
         };
         let started = Instant::now();
-        let answers = timeout_at(deadline.into(), exchange(&mut connection, commands)).await;
+        let answers = within(self.config.response_timeout(), exchange(&mut connection, commands)).await;
         self.metrics.took(call, started.elapsed());
         match answers {
-            Ok(Ok(answers)) => {
+            Some(Ok(answers)) => {
                 match worst_fault(&answers) {
                     Some(fault) => self.failed(epoch, Setback::Slow, fault.name()),
                     None => self.state().breaker.succeeded(epoch),
                 }
                 Ok(answers)
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 self.metrics.call(call, Outcome::Lost);
                 self.failed(epoch, Setback::Lost, &error.to_string());
                 Err(Failure::Lost)
             }
-            Err(_elapsed) => {
+            None => {
                 self.metrics.call(call, Outcome::TimedOut);
                 self.failed(epoch, Setback::Slow, Outcome::TimedOut.name());
                 Err(Failure::TimedOut)
             }
         }
+    }
+
+    fn not_asked(&self, call: Call, outcome: Outcome) -> Failure {
+        self.metrics.call(call, outcome);
+        Failure::NotAsked
     }
 
     fn admit(&self) -> Option<(MultiplexedConnection, Epoch)> {
@@ -237,10 +252,9 @@ impl Supervisor {
     }
 
     async fn heartbeat(&self) {
-        let deadline = Instant::now() + self.shared.config.response_timeout();
         let mut commands = Pipeline::new();
         commands.add_command(scripts::probe());
-        if let Ok(answers) = self.shared.ask(Call::Probe, &commands, deadline).await {
+        if let Ok(answers) = self.shared.ask(Call::Probe, &commands).await {
             self.shared.metrics.call(Call::Probe, outcome(&answers));
         }
     }
@@ -276,7 +290,7 @@ async fn open(client: &Client, config: &GateConfig) -> Result<MultiplexedConnect
     let settings = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)
-        .set_pipeline_buffer_size(config.queue_calls_max);
+        .set_pipeline_buffer_size(config.calls_in_flight_max);
     let mut connection = step(config.connect_timeout(), "connecting", async {
         client.get_multiplexed_async_connection_with_config(&settings).await
     })
@@ -293,10 +307,22 @@ async fn open(client: &Client, config: &GateConfig) -> Result<MultiplexedConnect
 }
 
 async fn step<T>(limit: Duration, what: &str, work: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
-    match timeout(limit, work).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(format!("{what}: {error}")),
-        Err(_elapsed) => Err(format!("{what}: no answer within {} ms", limit.as_millis())),
+    match within(limit, work).await {
+        Some(Ok(done)) => Ok(done),
+        Some(Err(error)) => Err(format!("{what}: {error}")),
+        None => Err(format!("{what}: no answer within {} ms", limit.as_millis())),
+    }
+}
+
+/// Waits so long for an answer. A timer that rings much too late tells of this process, which did not run, and not of Redis, whose answer may lie here unread: then it gets
+/// the same time again.
+async fn within<F: Future>(limit: Duration, answer: F) -> Option<F::Output> {
+    let mut answer = pin!(answer);
+    let started = Instant::now();
+    match timeout(limit, &mut answer).await {
+        Ok(answer) => Some(answer),
+        Err(_elapsed) if started.elapsed() > limit * 3 / 2 => timeout(limit, answer).await.ok(),
+        Err(_elapsed) => None,
     }
 }
 

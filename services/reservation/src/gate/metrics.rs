@@ -29,7 +29,7 @@ impl GateMetrics {
             ),
             seconds: registry.register(
                 "holdfast_gate_seconds",
-                "Time until a call to the Redis gate ended, in seconds, those that were not made left out",
+                "Time from a call's turn to the end of the call to the Redis gate, in seconds",
                 Family::new_with_constructor(histogram),
             ),
             up: registry
@@ -63,6 +63,8 @@ pub(super) enum Outcome {
     Done,
     /// Not made, because Redis counts as dead.
     NotAsked,
+    /// Not made, because too many calls wait for their turn.
+    Crowded,
     /// No answer in time.
     TimedOut,
     /// The connection broke.
@@ -100,6 +102,7 @@ impl Outcome {
             Self::Missing => "missing",
             Self::Done => "done",
             Self::NotAsked => "not_asked",
+            Self::Crowded => "crowded",
             Self::TimedOut => "timed_out",
             Self::Lost => "lost",
             Self::OutOfMemory => "out_of_memory",

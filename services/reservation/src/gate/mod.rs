@@ -20,6 +20,7 @@ mod keys;
 mod link;
 mod metrics;
 mod scripts;
+mod turns;
 
 pub use config::{Carts, GateConfig};
 pub use metrics::GateMetrics;
@@ -31,7 +32,6 @@ use redis::{Cmd, Pipeline, Value};
 use scripts::{Call, TakeCode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 use thiserror::Error;
 
 /// A handle to the gate. Clones share one connection, which closes when the last of them is dropped.
@@ -58,7 +58,7 @@ pub enum Taken {
 pub enum UnknownCause {
     /// A SKU is not published, or unreadable: to the read queue, whose publishing it as a whole makes it known. Nothing is taken.
     Missing,
-    /// Redis cannot be asked, or cannot do its work (no memory, read-only, starting): to the committer through the limiter. The take may be there if
+    /// Redis cannot be asked (dead, or too many ask), or cannot do its work (no memory, read-only, starting): to the committer through the limiter. The take may be there if
     /// the connection broke only just now.
     Unreachable,
     /// Redis did not answer in time: to the committer through the limiter. The take may be there.
@@ -167,7 +167,7 @@ pub enum GateState {
 /// Why a call about published numbers was not done, or not wholly. Whoever gets it leaves it to the next publish or to the reconciler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum GateError {
-    /// Redis counts as dead. What came before this batch of SKUs was done, the rest was not.
+    /// Redis counts as dead, or too many calls wait for their turn. What came before this batch of SKUs was done, the rest was not.
     #[error("Redis is not asked at present")]
     NotAsked,
     /// Redis did not answer in time, or the connection broke. What came before this batch was done, this batch may have been, the rest was not.
@@ -190,16 +190,15 @@ impl Gate {
         if self.link.is_up() { GateState::Up } else { GateState::Down }
     }
 
-    /// Asks for all units of a cart, or none; all its calls together take at most the response timeout. Asking again under the same id while the take stands is
+    /// Asks for all units of a cart, or none. Waits for its turn, which is bounded by who may wait, then at most the response timeout. Asking again under the same id while the take stands is
     /// granted and takes nothing more.
     ///
     /// `wanted` holds units above 0, the lines of a SKU summed.
     pub async fn take(&self, id: ReservationId, wanted: &BTreeMap<Sku, i64>) -> Taken {
         debug_assert!(wanted.values().all(|units| *units > 0), "units to take are above 0");
-        let deadline = Instant::now() + self.config.response_timeout();
         let mut granted = BTreeMap::new();
         for cart in calls(self.config.carts, wanted) {
-            match self.take_in_one_call(id, &cart, deadline).await {
+            match self.take_in_one_call(id, &cart).await {
                 Taken::Granted(skus) => granted.extend(skus),
                 Taken::Refused => {
                     self.give_back(id, granted.keys().map(|sku| (sku, wanted[sku]))).await;
@@ -262,10 +261,10 @@ impl Gate {
         Ok(read)
     }
 
-    async fn take_in_one_call(&self, id: ReservationId, cart: &[(&Sku, i64)], deadline: Instant) -> Taken {
+    async fn take_in_one_call(&self, id: ReservationId, cart: &[(&Sku, i64)]) -> Taken {
         let mut commands = Pipeline::with_capacity(1);
         commands.add_command(scripts::take(id, self.config.take_lapse_ms, cart));
-        let answer = match self.link.ask(Call::Take, &commands, deadline).await {
+        let answer = match self.link.ask(Call::Take, &commands).await {
             Ok(answers) => answers.into_iter().next().unwrap_or(Value::Nil),
             Err(Failure::TimedOut) => return Taken::Unknown(UnknownCause::TimedOut),
             Err(Failure::NotAsked | Failure::Lost) => return Taken::Unknown(UnknownCause::Unreachable),
@@ -325,8 +324,7 @@ impl Gate {
             for item in &batch {
                 commands.add_command(command(item));
             }
-            let deadline = Instant::now() + self.config.response_timeout();
-            let answers = self.link.ask(call, &commands, deadline).await.map_err(|failure| match failure {
+            let answers = self.link.ask(call, &commands).await.map_err(|failure| match failure {
                 Failure::NotAsked => GateError::NotAsked,
                 Failure::TimedOut | Failure::Lost => GateError::Unanswered,
             })?;

@@ -5,5 +5,6 @@
 mod faults;
 mod memory;
 mod publishing;
+mod rush;
 mod takes;
 mod world;

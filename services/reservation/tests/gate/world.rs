@@ -54,6 +54,7 @@ impl World {
         config.response_timeout_ms = 10_000;
         config.connect_timeout_ms = 10_000;
         config.take_lapse_ms = 60_000;
+        config.queue_calls_max = 100_000;
         config.probe_interval_ms = 20;
         config
     }
