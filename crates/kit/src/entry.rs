@@ -1,6 +1,5 @@
 //! The entry of every service: its commands, its exit codes, its start and its end.
 
-use std::fmt::Write as _;
 use std::future::Future;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Common, ConfigError, ServiceConfig};
 use crate::listeners::{BindError, Listeners};
-use crate::methods::MethodTable;
+use crate::methods::{Method, MethodTable};
 use crate::pg;
 use crate::telemetry;
 
@@ -123,12 +122,12 @@ fn print_config<S: Service>(file: Option<&Path>) -> anyhow::Result<()> {
 }
 
 fn methods_text(table: &MethodTable) -> String {
-    table.rows().iter().fold(String::new(), |mut text, row| {
-        let roles: Vec<_> = row.roles.iter().map(|role| role.name()).collect();
-        writeln!(text, "{} {:?} {}", row.path, row.priority, roles.join(","))
-            .expect("writing into a String does not fail");
-        text
-    })
+    table.rows().iter().map(methods_row).collect()
+}
+
+fn methods_row(row: &Method) -> String {
+    let roles: Vec<_> = row.roles.iter().map(|role| role.name()).collect();
+    format!("{} {:?} {}\n", row.path, row.priority, roles.join(","))
 }
 
 fn migrate<S: Service>(file: Option<&Path>) -> anyhow::Result<()> {
@@ -226,4 +225,31 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.is::<pg::MigrateError>()
     });
     if start { EXIT_START } else { EXIT_FAILED }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+    use crate::{Priority, Role};
+
+    #[test]
+    fn the_table_is_printed_for_people_and_for_grep() {
+        static TABLE: MethodTable = MethodTable::new(&["holdfast.vendorsync.v1.Nothing"], &[]);
+        assert_eq!(methods_text(&TABLE), "");
+        let row = Method::new("/a.B/C", Priority::Read, &[Role::Checkout, Role::VendorSync]);
+        assert_eq!(methods_row(&row), "/a.B/C Read checkout,vendor-sync\n");
+    }
+
+    #[test]
+    fn an_error_is_told_once_with_what_was_being_done() {
+        let source = std::io::Error::other("no route");
+        let error = anyhow::Error::new(BindError { key: "grpc_listen", address: ([127, 0, 0, 1], 1).into(), source });
+        let error = Err::<(), _>(error).context("starting").unwrap_err();
+        assert_eq!(explain(&error), "starting: cannot listen on 127.0.0.1:1 (server.grpc_listen): no route");
+        assert_eq!(exit_code(&error), EXIT_START);
+        assert_eq!(exit_code(&ConfigError::Refused(Vec::new()).into()), EXIT_CONFIG);
+        assert_eq!(exit_code(&anyhow::anyhow!("else")), EXIT_FAILED);
+    }
 }

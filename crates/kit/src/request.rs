@@ -25,7 +25,7 @@ impl Deadline {
     }
 
     /// Sends what is left of the deadline along with a call to another service, so that deadlines shrink on their way and nobody works for a caller that
-    /// has gone.
+    /// has gone. tonic's client then ends the call itself when the time is over, and calls that CANCELLED, "Timeout expired": read it as DEADLINE_EXCEEDED.
     pub fn apply<T>(&self, request: &mut tonic::Request<T>) {
         request.set_timeout(self.remaining());
     }

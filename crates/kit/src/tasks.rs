@@ -142,7 +142,7 @@ mod tests {
         let token = CancellationToken::new();
         let tasks = Tasks::new(token.clone());
         tasks.spawn("committer", async { panic!("told to") });
-        token.cancelled().await;
+        tokio::time::timeout(Duration::from_secs(10), token.cancelled()).await.expect("the process is told to end");
         let error = tasks.shutdown(Duration::from_secs(10)).await.unwrap_err();
         assert_eq!(error, TasksError::Panicked(vec!["committer"]));
     }

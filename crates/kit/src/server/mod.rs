@@ -18,6 +18,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use self::admin::Ask;
@@ -138,7 +139,10 @@ impl Server {
         // Whatever way this function ends, the two helpers end with it.
         let _end_helpers = ended.clone().drop_guard();
         let admin = tokio::spawn(admin::serve(listeners.admin, self.metrics, Arc::clone(&readiness), ended.clone()));
-        tokio::spawn(follow(reporter, names, readiness, shutdown.clone(), ended.clone()));
+        let mut health = Health { reporter, names, readiness, last: None };
+        // Before the first connection, which must not hear tonic's default: serving.
+        health.tell().await;
+        tokio::spawn(health.follow(shutdown.clone(), ended.clone()));
 
         let incoming = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true));
         let stack = Stack { shared: Arc::clone(&shared), routes: routes.prepare() };
@@ -197,33 +201,41 @@ fn unless_ending(readiness: impl Fn() -> Readiness + Send + Sync + 'static, shut
     )
 }
 
-/// Lets gRPC's health follow readiness, for the process (the empty name) and each of its services.
-async fn follow(
+/// gRPC's health of the process (the empty name) and of each of its services.
+struct Health {
     reporter: HealthReporter,
     names: Vec<&'static str>,
     readiness: Ask,
-    shutdown: CancellationToken,
-    ended: CancellationToken,
-) {
-    let mut ticks = interval(HEALTH_PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last = None;
-    loop {
-        tokio::select! {
-            () = ended.cancelled() => return,
-            () = shutdown.cancelled(), if last != Some(false) => {}
-            _ = ticks.tick() => {}
-        }
-        let now = readiness();
+    last: Option<bool>,
+}
+
+impl Health {
+    /// Asks for readiness and tells of a change.
+    async fn tell(&mut self) {
+        let now = (self.readiness)();
         let serving = !matches!(now, Readiness::NotReady(_));
-        if last != Some(serving) {
-            tracing::info!(readiness = ?now, "readiness changed");
-            let status =
-                if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
-            for name in &names {
-                reporter.set_service_status(*name, status).await;
+        if self.last == Some(serving) {
+            return;
+        }
+        tracing::info!(readiness = ?now, "readiness changed");
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for name in &self.names {
+            self.reporter.set_service_status(*name, status).await;
+        }
+        self.last = Some(serving);
+    }
+
+    /// Follows readiness until `ended`.
+    async fn follow(mut self, shutdown: CancellationToken, ended: CancellationToken) {
+        let mut ticks = interval(HEALTH_PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = ended.cancelled() => return,
+                () = shutdown.cancelled(), if self.last != Some(false) => {}
+                _ = ticks.tick() => {}
             }
-            last = Some(serving);
+            self.tell().await;
         }
     }
 }

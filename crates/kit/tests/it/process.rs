@@ -138,6 +138,24 @@ async fn config_prints_what_holds_without_secrets_even_if_it_cannot_be_used() {
 }
 
 #[tokio::test]
+async fn the_environment_names_the_file_unless_the_command_line_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, times: u32| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("[greeting]\ntimes = {times}\n")).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (named, given) = (file("named.toml", 3), file("given.toml", 4));
+    for (arguments, expected) in [(&["config"][..], "times = 3\n"), (&["config", "--config", &given], "times = 4\n")] {
+        let mut command = minimal(arguments);
+        command.env("HOLDFAST_MINIMAL_CONFIG", &named);
+        let output = run(command).await;
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(String::from_utf8(output.stdout).unwrap().contains(expected), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
 async fn migrate_says_where_postgres_is_not() {
     let output = run(minimal(&["migrate"])).await;
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));

@@ -97,7 +97,9 @@ impl World {
     }
 
     pub(crate) async fn reserve_with(&self, request: Request<ReserveRequest>) -> Result<String, Status> {
-        let response = self.client().reserve(request).await?;
+        let mut client = self.client();
+        let answer = tokio::time::timeout(Duration::from_secs(20), client.reserve(request));
+        let response = answer.await.expect("an answer within 20 s")?;
         Ok(response.into_inner().reservation.unwrap_or_default().owner)
     }
 
