@@ -7,6 +7,7 @@ use holdfast_api::error::v1::ErrorReason;
 use holdfast_api::vendorsync::v1 as wire;
 use holdfast_api::vendorsync::v1::upload_feed_request::Part;
 use holdfast_api::vendorsync::v1::{FeedMode, RunState};
+use holdfast_stack::postgres::StopMode;
 use holdfast_stack::process::{Process, Spec};
 use holdfast_testkit::eventually;
 use holdfast_vendor_sync::store::MIGRATOR;
@@ -306,7 +307,7 @@ async fn while_postgres_is_gone_nothing_is_promised_and_afterwards_nothing_is_lo
     world.peers.let_through(3);
     let upload = upload_in_background(&world, spec(0), &file(&rows), PATIENCE);
     landed(&world, 3).await;
-    postgres.kill().await.unwrap();
+    postgres.stop(StopMode::Immediate).await.unwrap();
     // Two more land whose answers cannot be kept.
     world.peers.let_through(2);
     landed(&world, 5).await;
@@ -314,7 +315,7 @@ async fn while_postgres_is_gone_nothing_is_promised_and_afterwards_nothing_is_lo
     let meanwhile = world.upload_file(1, file(&rows)).await;
     assert!(matches!(reason(meanwhile), ErrorReason::StoreUnavailable | ErrorReason::Overloaded));
     world.peers.let_through(1000);
-    postgres.restart().await.unwrap();
+    postgres.start_again().await.unwrap();
     eventually("Postgres is used again", PATIENCE, || async {
         let request = wire::ListRunsRequest::default();
         world.client.clone().list_runs(request).await.is_ok().then_some(())
