@@ -78,19 +78,19 @@ struct Missing {
 
 async fn get(project: &Project, missing: &[Missing]) -> Result<()> {
     let whats: Vec<&str> = missing.iter().map(|missing| missing.what.as_str()).collect();
-    let whats = whats.join(" and ");
+    let whats = format!("{} {}", whats.join(" and "), if whats.len() == 1 { "is" } else { "are" });
     let packages: Vec<&str> = missing.iter().map(|missing| missing.package).collect();
     if !is_debian() {
-        return Err(StackError::Usage(format!("{whats} is missing, and this is no Debian to install it on")));
+        return Err(StackError::Usage(format!("{whats} missing, and this is no Debian to install it on")));
     }
     if can_install() {
-        say(format!("{whats} is missing: installing Debian's {} …", packages.join(" and ")));
+        say(format!("{whats} missing: installing Debian's {} …", packages.join(" and ")));
         match install(project, &packages).await {
             Ok(()) => return Ok(()),
             Err(error) => say(format!("  that did not work ({error}); unpacking into the project's cache instead")),
         }
     } else {
-        say(format!("{whats} is missing: unpacking Debian's {} into the project's cache …", packages.join(" and ")));
+        say(format!("{whats} missing: unpacking Debian's {} into the project's cache …", packages.join(" and ")));
     }
     unpack(project, &packages, Path::new("/var/lib/dpkg/status")).await
 }
@@ -110,14 +110,16 @@ pub(crate) fn can_install() -> bool {
 ///
 /// [`StackError::Command`] with what apt-get said; some of them may be installed then.
 pub(crate) async fn install(project: &Project, packages: &[&str]) -> Result<()> {
-    let shims = shims(project)?;
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths(std::iter::once(shims).chain(std::env::split_paths(&path))).unwrap_or(path);
+    // apt gives the packages' scripts a PATH of its own.
+    let mut path = OsString::from("DPkg::Path=");
+    path.push(shims(project)?);
+    path.push(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     let apt = |name: &str| {
         Spec::new(name, "apt-get")
+            .arg("-o")
+            .arg(&path)
             .args(["-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0", "-qq"])
             .env("DEBIAN_FRONTEND", "noninteractive")
-            .env("PATH", &path)
     };
     let install = apt("apt-get install").args(["install", "-y", "--no-install-recommends"]).args(packages);
     if Process::output(&install).await.is_ok() {
@@ -178,6 +180,7 @@ async fn unpack(project: &Project, packages: &[&str], status: &Path) -> Result<(
     let plan = apt("apt-get install").args(["--simulate", "install", "--no-install-recommends"]).args(packages);
     let plan = Process::output(&plan).await?;
     let needed = plan.lines().filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next());
+    let needed = needed.filter(|package| !is_ballast(package));
     Process::output(&apt("apt-get download").arg("download").args(needed)).await?;
     if draft.exists() {
         std::fs::remove_dir_all(&draft).map_err(|error| StackError::unwritable(&draft, error))?;
@@ -193,7 +196,15 @@ async fn unpack(project: &Project, packages: &[&str], status: &Path) -> Result<(
     if root.exists() {
         std::fs::remove_dir_all(&root).map_err(|error| StackError::unwritable(&root, error))?;
     }
-    std::fs::rename(&draft, &root).map_err(|error| StackError::unwritable(&root, error))
+    std::fs::rename(&draft, &root).map_err(|error| StackError::unwritable(&root, error))?;
+    std::fs::remove_dir_all(&archives).map_err(|error| StackError::unwritable(&archives, error))
+}
+
+/// What Debian's packages depend on and our servers do not: Debian's own scripts around them, and the compiler that
+/// PostgreSQL uses for statements larger than any of ours.
+fn is_ballast(package: &str) -> bool {
+    let begins = ["libllvm", "libz3", "perl", "libperl", "postgresql-common", "postgresql-client-common", "ssl-cert"];
+    begins.iter().any(|begin| package.starts_with(begin)) || package.ends_with("-perl")
 }
 
 /// What a person types on this machine to install the servers.

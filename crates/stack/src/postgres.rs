@@ -167,6 +167,8 @@ impl Postgres {
             ("log_timezone", "UTC"),
             ("log_line_prefix", "%m [%p] %a/%d "),
             ("max_wal_size", "2GB"),
+            // Compiling a statement takes longer than running any of ours, and its compiler is not always installed.
+            ("jit", "off"),
             ("fsync", if self.options.durable { "on" } else { "off" }),
             ("full_page_writes", if self.options.durable { "on" } else { "off" }),
         ];

@@ -8,8 +8,6 @@ use serde::Deserialize;
 use crate::checks::metadata::{Metadata, Package};
 use crate::error::{Result, StackError};
 
-const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
-
 /// The part of `deny.toml` that is read here.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Deny {
@@ -63,10 +61,15 @@ fn check_package(package: &Package, deny: &Deny) -> Vec<String> {
     if deny.bans.deny.iter().any(|ban| ban.name == *name) {
         findings.push(format!("{name} {version} is banned by deny.toml"));
     }
-    if source.as_deref().is_some_and(|source| source != REGISTRY) {
+    if !source.as_deref().is_some_and(from_the_registry) {
         findings.push(format!("{name} {version} does not come from the usual registry"));
     }
     findings
+}
+
+/// Whether a source is the registry that everybody uses, rather than a repository or a registry of somebody's own.
+fn from_the_registry(source: &str) -> bool {
+    source.starts_with("registry+") && source.ends_with("/crates.io-index")
 }
 
 /// Whether an SPDX expression can be met with allowed licences alone. The old notation `MIT/Apache-2.0` means OR.
@@ -145,15 +148,16 @@ mod tests {
     fn a_package_from_elsewhere_or_under_a_ban_is_found() {
         let deny: Deny =
             toml::from_str("[licenses]\nallow = [\"MIT\"]\n[bans]\ndeny = [{ name = \"openssl-sys\" }]\n").unwrap();
+        let registry = "registry+https://example.com/crates.io-index";
         let package = |name: &str, source: &str, license: &str| -> Package {
             serde_json::from_value(serde_json::json!({
                 "name": name, "version": "1.0.0", "license": license, "source": source, "dependencies": [], "id": "",
             }))
             .unwrap()
         };
-        assert_eq!(check_package(&package("fine", REGISTRY, "MIT"), &deny), Vec::<String>::new());
-        assert_eq!(check_package(&package("openssl-sys", REGISTRY, "MIT"), &deny).len(), 1);
+        assert_eq!(check_package(&package("fine", registry, "MIT"), &deny), Vec::<String>::new());
+        assert_eq!(check_package(&package("openssl-sys", registry, "MIT"), &deny).len(), 1);
         assert_eq!(check_package(&package("fork", "git+https://example.com/fork", "MIT"), &deny).len(), 1);
-        assert_eq!(check_package(&package("copyleft", REGISTRY, "GPL-3.0"), &deny).len(), 1);
+        assert_eq!(check_package(&package("copyleft", registry, "GPL-3.0"), &deny).len(), 1);
     }
 }
