@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
     /// A program that the stack runs is neither installed nor to be had from Debian's packages.
-    #[error("{what} is not here, and it could not be got: {detail}")]
+    #[error("{what}: not here, and not to be had: {detail}")]
     Unavailable {
         /// The program, for example "PostgreSQL 15".
         what: String,

@@ -14,6 +14,9 @@ use crate::programs::{POSTGRES_MAJOR, PostgresPrograms, REDIS_MAJOR, RedisProgra
 use crate::project::Project;
 use crate::say::say;
 
+/// A package list that cannot be fetched is an error, which apt otherwise only mentions.
+const STRICT: [&str; 2] = ["-o", "APT::Update::Error-Mode=any"];
+
 /// Which servers are to be run.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
@@ -46,9 +49,13 @@ pub async fn programs(project: &Project, wanted: Wanted) -> Result<Programs> {
     }
     let got = get(project, &missing).await;
     let found = find(project, wanted).await?;
-    let Some(missing) = found.missing(wanted).pop() else { return Ok(found) };
+    let missing = found.missing(wanted);
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    let what = missing.into_iter().map(|missing| missing.what).collect::<Vec<_>>().join(" and ");
     let detail = got.err().map_or("it was installed, and cannot be run".into(), |error| error.to_string());
-    Err(StackError::Unavailable { what: missing.what, detail, install: advice() })
+    Err(StackError::Unavailable { what, detail, install: advice() })
 }
 
 async fn find(project: &Project, wanted: Wanted) -> Result<Programs> {
@@ -87,7 +94,11 @@ async fn get(project: &Project, missing: &[Missing]) -> Result<()> {
         say(format!("{whats} missing: installing Debian's {} …", packages.join(" and ")));
         match install(project, &packages).await {
             Ok(()) => return Ok(()),
-            Err(error) => say(format!("  that did not work ({error}); unpacking into the project's cache instead")),
+            Err(error) => {
+                let text = error.to_string();
+                let why = text.lines().find_map(|line| line.trim().strip_prefix("E: ")).unwrap_or(&text);
+                say(format!("  that did not work ({why}); unpacking into the project's cache instead"));
+            }
         }
     } else {
         say(format!("{whats} missing: unpacking Debian's {} into the project's cache …", packages.join(" and ")));
@@ -119,6 +130,7 @@ pub(crate) async fn install(project: &Project, packages: &[&str]) -> Result<()> 
             .arg("-o")
             .arg(&path)
             .args(["-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0", "-qq"])
+            .args(STRICT)
             .env("DEBIAN_FRONTEND", "noninteractive")
     };
     let install = apt("apt-get install").args(["install", "-y", "--no-install-recommends"]).args(packages);
@@ -173,6 +185,7 @@ async fn unpack(project: &Project, packages: &[&str], status: &Path) -> Result<(
             .args(option("Dir::State::status", status))
             .args(option("Dir::Cache", &state))
             .args(["-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=true", "-qq"])
+            .args(STRICT)
             .cwd(&archives)
             .env("LC_ALL", "C")
     };

@@ -327,6 +327,28 @@ pub(crate) fn store(doing: impl Into<String>, error: &sqlx::Error) -> StackError
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::project::Project;
+
+    #[tokio::test]
+    async fn root_runs_it_also_where_namespaces_are_forbidden() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        // The folder is root's alone, as /root is.
+        let options = PostgresOptions {
+            data: folder.path().join("data"),
+            log: folder.path().join("log"),
+            password: "secret".into(),
+            port: Port::Free,
+            durable: false,
+        };
+        let programs = PostgresPrograms::find(&Project::locate()).await.unwrap().expect("./dev test gets PostgreSQL");
+        let mut postgres = Postgres::start_as(&programs, options.clone(), Unprivileged::OtherUser).await.unwrap();
+        postgres.stop(StopMode::Fast).await.unwrap();
+        let mut postgres = Postgres::start_as(&programs, options, Unprivileged::choose().await).await.unwrap();
+        postgres.stop(StopMode::Fast).await.unwrap();
+    }
 
     #[test]
     fn addresses_of_other_databases_keep_the_server_and_its_options() {

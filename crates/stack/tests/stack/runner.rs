@@ -73,8 +73,14 @@ impl Place {
 
     /// Starts `up` and waits until it says that everything runs.
     pub(crate) fn up(&self, flags: &[&str]) -> Running {
+        self.up_with(flags, &[])
+    }
+
+    /// The same with environment variables.
+    pub(crate) fn up_with(&self, flags: &[&str], variables: &[(&str, String)]) -> Running {
         let words: Vec<&str> = std::iter::once("up").chain(flags.iter().copied()).collect();
-        let mut child = self.command(&words).spawn().unwrap();
+        let variables = variables.iter().map(|(name, value)| (name, value));
+        let mut child = self.command(&words).envs(variables).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut said = String::new();
         let start = Instant::now();

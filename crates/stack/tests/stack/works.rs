@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 
 use holdfast_stack::endpoints::Endpoints;
 use holdfast_stack::http;
-use holdfast_stack::postgres::connect;
+use holdfast_stack::ports::Port;
+use holdfast_stack::postgres::{Postgres, PostgresOptions, connect};
+use holdfast_stack::programs::{PostgresPrograms, RedisProgram};
+use holdfast_stack::project::Project;
+use holdfast_stack::redis::{Redis, RedisOptions};
 use rustix::process::Signal;
 
 use crate::runner::{Place, users};
@@ -37,6 +41,38 @@ async fn all_that_it_says_it_runs_answers() {
     assert_eq!(policy[1], "noeviction");
     running.signal(Signal::TERM);
     running.ended();
+}
+
+#[tokio::test]
+async fn stores_that_already_run_are_used_and_left_running() {
+    let (place, project) = (Place::new(users()[0]), Project::locate());
+    let folder = tempfile::tempdir().unwrap();
+    let programs = PostgresPrograms::find(&project).await.unwrap().expect("./dev test gets PostgreSQL");
+    let options = PostgresOptions {
+        data: folder.path().join("data"),
+        log: folder.path().join("postgres.log"),
+        password: "theirs".into(),
+        port: Port::Free,
+        durable: true,
+    };
+    let postgres = Postgres::start(&programs, options).await.unwrap();
+    let program = RedisProgram::find(&project).await.unwrap().expect("./dev test gets Redis");
+    let options = RedisOptions {
+        folder: folder.path().into(),
+        log: folder.path().join("redis.log"),
+        admin_password: "theirs".into(),
+        gate_password: "theirs".into(),
+        port: Port::Free,
+    };
+    let redis = Redis::start(&program, options).await.unwrap();
+    let given = [("HOLDFAST_POSTGRES_ADMIN_URL", postgres.admin_url()), ("HOLDFAST_REDIS_URL", redis.gate_url())];
+    let running = place.up_with(&[], &given);
+    let services_alone = 4;
+    assert_eq!(running.processes().len(), services_alone, "it started stores of its own");
+    running.signal(Signal::TERM);
+    assert_eq!(running.ended().code(), Some(0));
+    connect(&postgres.admin_url()).await.unwrap();
+    assert!(!place.state().join("postgres").exists());
 }
 
 #[tokio::test]
