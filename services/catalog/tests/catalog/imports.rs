@@ -30,7 +30,7 @@ fn problems(answer: &wire::ImportSkusResponse) -> Vec<(i64, &str, &str)> {
         .collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_file_says_is_counted_truly_each_time() {
     let world = World::new().await;
     let file = "name,sku,ignored\nChair,C-1,x\n\"Table, \"\"big\"\"\",T-1,\n,E-1,y\n";
@@ -49,7 +49,7 @@ async fn what_a_file_says_is_counted_truly_each_time() {
     assert!(table.update_time.unwrap().nanos != table.create_time.unwrap().nanos);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn however_a_file_is_cut_into_messages_the_same_is_imported() {
     let world = World::new().await;
     let file = "\u{feff}sku;name\r\nä;\"Z;1\r\nZ2\"\r\n\r\nb;Ümläut\r\n";
@@ -68,7 +68,7 @@ async fn however_a_file_is_cut_into_messages_the_same_is_imported() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_file_has_no_column_for_is_left_alone() {
     let world = World::new().await;
     let attributes = HashMap::from([("colour".into(), "red".into()), ("size".into(), "L".into())]);
@@ -106,7 +106,7 @@ async fn what_the_file_has_no_column_for_is_left_alone() {
     assert_eq!(world.sku("S").await.gtin, "");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_rows_are_reported_by_line_and_column_and_the_good_ones_imported() {
     let world = World::new().await;
     world.skus(&["OLD"]).await;
@@ -161,7 +161,7 @@ async fn bad_rows_are_reported_by_line_and_column_and_the_good_ones_imported() {
     assert_eq!(counts(&mended), [1, 1, 0, 0, 0, 0], "the refusal left the key free for the mended file");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_code_that_stands_twice_is_noticed_however_far_apart() {
     let world = World::with(&[("IMPORT__BATCH_ROWS_MAX", "10")]).await;
     let mut file = String::from("sku,name\n");
@@ -178,7 +178,7 @@ async fn a_code_that_stands_twice_is_noticed_however_far_apart() {
     assert_eq!(world.sku("S3").await.name, "3", "the first row counts");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_hundred_problems_are_listed_and_all_bad_rows_counted() {
     let world = World::with(&[("IMPORT__BATCH_ROWS_MAX", "7")]).await;
     let rows: String =
@@ -189,7 +189,7 @@ async fn the_first_hundred_problems_are_listed_and_all_bad_rows_counted() {
     assert_eq!(lines, (0..100).map(|number| 2 + 2 * number).collect::<Vec<_>>());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sku_that_would_get_too_many_attributes_is_a_bad_row() {
     let world = World::new().await;
     let attributes = (0..49).map(|number| (format!("a{number}"), "v".to_owned())).collect();
@@ -211,7 +211,7 @@ async fn a_sku_that_would_get_too_many_attributes_is_a_bad_row() {
     assert_eq!(world.sku("FULL").await.attributes.len(), 50);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_import_sent_again_answers_what_it_answered_first() {
     let world = World::new().await;
     let (spec, file) = (spec(), "sku,name\nA,a\nB,b\n");
@@ -225,7 +225,7 @@ async fn an_import_sent_again_answers_what_it_answered_first() {
     assert_eq!(reason(world.import(other, file).await), R::KeyReused);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn one_import_sent_many_times_at_once_is_applied_once() {
     let world = World::with(&[("IMPORT__CONCURRENT_MAX", "4")]).await;
     let rows: String = (0..3000).map(|row| format!("S{row},{row}\n")).collect();
@@ -240,7 +240,7 @@ async fn one_import_sent_many_times_at_once_is_applied_once() {
     assert_eq!(world.number("SELECT max(version) FROM sku").await, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn imports_of_the_same_skus_at_once_do_not_hinder_each_other() {
     let world = World::with(&[("IMPORT__CONCURRENT_MAX", "4"), ("IMPORT__BATCH_ROWS_MAX", "100")]).await;
     let file = |turn: usize| {
@@ -260,7 +260,7 @@ async fn imports_of_the_same_skus_at_once_do_not_hinder_each_other() {
     assert_eq!(names, 1, "each import is one transaction: the last one's content stands in all rows");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_import_staged_is_dropped_after_it_and_its_outcome_is_kept() {
     let world = World::new().await;
     world.import(spec(), "sku,name\nA,a\nB,b\n").await.unwrap();
@@ -280,7 +280,7 @@ async fn what_an_import_staged_is_dropped_after_it_and_its_outcome_is_kept() {
     assert_eq!(world.number("SELECT count(*) FROM import WHERE state = 'REFUSED' AND rows = 0").await, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_rows_are_imported_in_under_a_minute_and_again_without_a_write() {
     let world = World::new().await;
     let mut file = String::from("sku,name,gtin,colour,material,usage\n");
@@ -303,7 +303,7 @@ async fn a_hundred_thousand_rows_are_imported_in_under_a_minute_and_again_withou
     eprintln!("100,000 rows: first {took:?}, again {:?}", began.elapsed() - took);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_real_catalog_of_44_446_skus_is_imported_whole() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/catalog/styles_44446_skus.csv.gz");
     let Ok(packed) = std::fs::read(&path) else {

@@ -12,7 +12,7 @@ use tonic_types::StatusExt as _;
 
 use crate::world::{World, id, reason, skipping, spec, violations};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_header_without_a_column_says_which_columns_there_are() {
     let world = World::new().await;
     let refused = world.import(spec(), "code;name\nA;a\n").await.unwrap_err();
@@ -30,7 +30,7 @@ async fn a_header_without_a_column_says_which_columns_there_are() {
     assert!(refused.message().len() < 4000 && refused.message().contains("and 351 more"), "{}", refused.message());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_no_csv_of_utf_8_are_refused_and_change_nothing() {
     let world = World::with(&[("IMPORT__RECORD_BYTES_MAX", "1000"), ("IMPORT__COLUMNS_MAX", "5")]).await;
     let long = format!("sku,name\nA,{}\n", "x".repeat(1001));
@@ -63,7 +63,7 @@ async fn files_that_are_no_csv_of_utf_8_are_refused_and_change_nothing() {
     assert_eq!((header_only.rows, header_only.created), (0, 0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_beyond_the_limits_is_refused_while_it_arrives() {
     let world = World::with(&[("IMPORT__FILE_BYTES_MAX", "100000"), ("IMPORT__ROWS_MAX", "100")]).await;
     let rows = |count: usize| (0..count).map(|row| format!("S{row},\n")).collect::<String>();
@@ -77,7 +77,7 @@ async fn a_file_beyond_the_limits_is_refused_while_it_arrives() {
     assert_eq!(reason::<()>(Err(refused)), R::FileRefused);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn all_that_is_wrong_with_a_specification_is_said_at_once() {
     let world = World::new().await;
     let wrong = wire::ImportSkusSpec {
@@ -117,7 +117,7 @@ async fn all_that_is_wrong_with_a_specification_is_said_at_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_in_the_wrong_order_is_refused() {
     let world = World::new().await;
     let chunk = |text: &str| Some(Part::Chunk(text.as_bytes().to_vec()));
@@ -138,7 +138,7 @@ async fn a_stream_in_the_wrong_order_is_refused() {
     assert_eq!(world.import_parts(vec![first(), largest]).await.unwrap().created, 1, "a piece of 1 MiB is taken");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_breaks_off_leaves_nothing_behind_and_can_be_repeated() {
     let world = World::with(&[("IMPORT__BATCH_ROWS_MAX", "10")]).await;
     for spec in [spec(), skipping()] {
@@ -163,7 +163,7 @@ async fn a_stream_that_breaks_off_leaves_nothing_behind_and_can_be_repeated() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_shorter_than_its_sender_says_is_refused() {
     let world = World::new().await;
     let file = "sku,name\nA,a\nB,b\n";
@@ -176,7 +176,7 @@ async fn a_file_that_is_shorter_than_its_sender_says_is_refused() {
     assert_eq!(world.import(sized(file.len()), file).await.unwrap().created, 2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_stream_is_ended_and_gives_its_place_back() {
     let world = World::with(&[("IMPORT__IDLE_SECONDS_MAX", "1"), ("IMPORT__CONCURRENT_MAX", "1")]).await;
     let (sender, receiver) = mpsc::channel(1);
@@ -194,7 +194,7 @@ async fn a_silent_stream_is_ended_and_gives_its_place_back() {
     drop(sender);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_was_taken_for_dead_is_not_applied() {
     let world = World::with(&[("IMPORT__BATCH_ROWS_MAX", "1")]).await;
     for sabotage in ["UPDATE import SET state = 'ABANDONED'", "DELETE FROM import_row"] {

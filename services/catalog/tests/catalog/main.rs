@@ -1,4 +1,7 @@
 //! The catalog through gRPC, the real service on a real Postgres.
+//!
+//! Each test has threads besides its own: dropping its database blocks that one, and a connection of the service's that is just being made would never be
+//! finished. Postgres drops no database while anybody is half way in, so everybody's tests would wait for its `authentication_timeout`.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may panic as tests do")]
 

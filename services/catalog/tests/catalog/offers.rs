@@ -31,7 +31,7 @@ async fn create(world: &World, offers: &[wire::Offer]) -> (i64, i64) {
     (created.created, created.unchanged)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn offers_read_back_in_the_order_asked_for() {
     let world = world().await;
     let offers = [
@@ -53,7 +53,7 @@ async fn offers_read_back_in_the_order_asked_for() {
     assert_eq!(got.missing_vendor_skus, ["nix"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn offers_that_are_there_already_are_left_as_they_are() {
     let world = world().await;
     let one = offer("acme", "berlin", "v1", "A", 1);
@@ -68,7 +68,7 @@ async fn offers_that_are_there_already_are_left_as_they_are() {
     assert_eq!(reason(world.client.clone().batch_create_offers(other).await), R::KeyReused);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn one_offer_with_other_content_stops_the_whole_batch() {
     let world = world().await;
     create(&world, &[offer("acme", "berlin", "v1", "A", 1), offer("acme", "berlin", "v2", "B", 6)]).await;
@@ -83,7 +83,7 @@ async fn one_offer_with_other_content_stops_the_whole_batch() {
     assert_eq!(world.number("SELECT count(*) FROM offer").await, 2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn all_unknown_references_are_named_and_nothing_is_created() {
     let world = world().await;
     let offers = [
@@ -99,7 +99,7 @@ async fn all_unknown_references_are_named_and_nothing_is_created() {
     assert_eq!(world.number("SELECT count(*) FROM offer").await, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn all_fields_of_a_batch_that_are_wrong_are_said_at_once() {
     let world = world().await;
     let offers = [
@@ -139,7 +139,7 @@ async fn all_fields_of_a_batch_that_are_wrong_are_said_at_once() {
     assert_eq!(violations(world.client.clone().batch_get_offers(request).await).0, ["vendor_skus"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_offers_are_created_at_once_also_by_batches_that_overlap_in_opposite_order() {
     let world = world().await;
     let rows: String = (0..1000).map(|number| format!("S{number:03},\n")).collect();
@@ -164,7 +164,7 @@ async fn a_thousand_offers_are_created_at_once_also_by_batches_that_overlap_in_o
     assert_eq!(world.number("SELECT count(*) FROM offer").await, 1000);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn offers_are_listed_by_vendor_by_sku_and_by_both() {
     let world = world().await;
     let offers = [
@@ -212,7 +212,7 @@ async fn list(world: &World, page_size: i32, vendor: &str, sku: &str) -> Vec<Str
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn filters_of_lists_are_checked() {
     let world = world().await;
     let wrong =

@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::world::{World, id, reason, sku, spec};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn while_postgres_is_away_the_outcome_is_unknown_and_then_the_same_key_works() {
     let mut postgres = private_postgres(false).await;
     let world = World::on(database_on(postgres.info(), "catalog", &MIGRATOR).await, &[]).await;
@@ -34,7 +34,7 @@ async fn while_postgres_is_away_the_outcome_is_unknown_and_then_the_same_key_wor
     assert_eq!(world.all_skus().await.len(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_import_whose_staged_rows_a_crash_of_postgres_emptied_is_not_applied_in_part() {
     let mut postgres = private_postgres(false).await;
     let database = database_on(postgres.info(), "catalog", &MIGRATOR).await;

@@ -17,7 +17,7 @@ fn location(code: &str, vendor: &str) -> wire::CreateLocationRequest {
     wire::CreateLocationRequest { request_id: id(), location: Some(location) }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_vendor_reads_back_and_is_created_once() {
     let world = World::new().await;
     let mut client = world.client.clone();
@@ -32,7 +32,7 @@ async fn a_vendor_reads_back_and_is_created_once() {
     assert_eq!(reason(client.get_vendor(wire::GetVendorRequest { code: "nix".into() }).await), R::NotFound);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn codes_of_vendors_and_locations_have_few_characters() {
     let world = World::new().await;
     let mut client = world.client.clone();
@@ -57,7 +57,7 @@ async fn codes_of_vendors_and_locations_have_few_characters() {
     assert_eq!(violations(client.create_location(nothing).await).0, ["location"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_location_is_the_shops_own_or_a_known_vendors() {
     let world = World::new().await;
     let mut client = world.client.clone();
@@ -81,7 +81,7 @@ async fn a_location_is_the_shops_own_or_a_known_vendors() {
     assert_eq!(reason(client.get_location(wire::GetLocationRequest { code: "acme-2".into() }).await), R::NotFound);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn vendors_and_locations_are_listed_page_by_page() {
     let world = World::new().await;
     let mut client = world.client.clone();

@@ -7,7 +7,7 @@ use holdfast_catalog::store::MIGRATOR;
 use holdfast_testkit::database;
 use sqlx::{AssertSqlSafe, Executor as _};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn every_query_prepares_and_the_running_role_may_run_it() {
     let database = database("catalog", &MIGRATOR).await;
     let mut connection = database.pool(1).await.acquire().await.unwrap();
@@ -34,7 +34,7 @@ async fn every_query_prepares_and_the_running_role_may_run_it() {
     assert!(prepared > 20, "the folder has the service's queries");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_running_role_cannot_alter_the_schema_or_rewrite_what_is_final() {
     let database = database("catalog", &MIGRATOR).await;
     let pool = database.pool(1).await;
@@ -65,7 +65,7 @@ async fn the_running_role_cannot_alter_the_schema_or_rewrite_what_is_final() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn every_table_and_every_column_has_a_comment() {
     let database = database("catalog", &MIGRATOR).await;
     let uncommented: Vec<String> = sqlx::query_scalar(
@@ -82,7 +82,7 @@ async fn every_table_and_every_column_has_a_comment() {
     assert_eq!(uncommented, Vec::<String>::new());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_and_batches_go_by_index() {
     let database = database("catalog", &MIGRATOR).await;
     let pool = database.admin_pool().await;

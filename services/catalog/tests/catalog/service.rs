@@ -12,7 +12,7 @@ use tonic::Request;
 
 use crate::world::{World, configuration, id, reason, sku, spec};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_write_is_turned_away_and_nothing_is_written() {
     let world = World::with(&[
         ("CALLERS__UNAUTHENTICATED_ROLES", "[]"),
@@ -67,7 +67,7 @@ fn numbers_that_do_not_fit_each_other_are_refused_all_at_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_janitor_forgets_what_is_old_and_keeps_what_is_not() {
     let world = World::with(&[("JANITOR__BATCH_ROWS_MAX", "2")]).await;
     world.skus(&["A", "B", "C", "D", "E"]).await;
@@ -102,7 +102,7 @@ async fn the_janitor_forgets_what_is_old_and_keeps_what_is_not() {
     assert_eq!(world.number("SELECT count(*) FROM import").await, 1, "only the one that is alive");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_was_begun_survives_the_end_of_the_service() {
     let mut world = World::new().await;
     world.skus(&["A"]).await;

@@ -27,7 +27,7 @@ fn codes(skus: &[wire::Sku]) -> Vec<&str> {
     skus.iter().map(|sku| sku.code.as_str()).collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_created_sku_reads_back_as_it_was_created() {
     let world = World::new().await;
     let created = world.create_sku(chair()).await.unwrap();
@@ -41,7 +41,7 @@ async fn a_created_sku_reads_back_as_it_was_created() {
     assert_eq!(world.sku("CHAIR-ERGO-BLK").await, created);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_create_sent_again_answers_what_it_answered_first_even_after_a_change() {
     let world = World::new().await;
     let request = wire::CreateSkuRequest {
@@ -57,7 +57,7 @@ async fn a_create_sent_again_answers_what_it_answered_first_even_after_a_change(
     assert_ne!(now.etag, first.sku.unwrap().etag, "the etag changes with the SKU");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_used_for_anything_else_changes_nothing() {
     let world = World::new().await;
     let request_id = id();
@@ -78,7 +78,7 @@ async fn a_key_used_for_anything_else_changes_nothing() {
     assert_eq!(world.number("SELECT count(*) FROM vendor").await, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_fills_in_does_not_make_another_request() {
     let world = World::new().await;
     let request_id = id();
@@ -88,7 +88,7 @@ async fn what_the_server_fills_in_does_not_make_another_request() {
     assert_eq!(world.client.clone().create_sku(request).await.unwrap().into_inner(), first);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn of_many_creates_of_one_code_at_once_one_wins_and_the_others_hear_that_it_exists() {
     let world = World::new().await;
     let creates: Vec<_> = (0..24)
@@ -112,7 +112,7 @@ async fn of_many_creates_of_one_code_at_once_one_wins_and_the_others_hear_that_i
     assert_eq!(world.number("SELECT count(*) FROM request").await, 1, "a refusal leaves nothing");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn one_create_sent_many_times_at_once_gets_one_answer() {
     let world = World::new().await;
     let request = wire::CreateSkuRequest { request_id: id(), sku: Some(chair()) };
@@ -130,7 +130,7 @@ async fn one_create_sent_many_times_at_once_gets_one_answer() {
     assert_eq!(world.number("SELECT count(*) FROM sku").await, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_leaves_its_key_free() {
     let world = World::new().await;
     world.skus(&["A"]).await;
@@ -143,7 +143,7 @@ async fn a_refusal_leaves_its_key_free() {
     world.client.clone().create_sku(request).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn all_fields_that_are_wrong_are_said_at_once_and_nothing_is_created() {
     let world = World::new().await;
     let request = wire::CreateSkuRequest {
@@ -164,7 +164,7 @@ async fn all_fields_that_are_wrong_are_said_at_once_and_nothing_is_created() {
     assert!(world.all_skus().await.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn of_many_violations_twenty_are_listed_and_all_counted() {
     let world = World::new().await;
     let attributes = (0..60).map(|key| (format!("k{key}"), "\u{0}".into())).collect();
@@ -172,7 +172,7 @@ async fn of_many_violations_twenty_are_listed_and_all_counted() {
     assert_eq!((fields.len(), total), (20, 61), "sixty values, and too many of them");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn odd_codes_are_taken_or_refused_as_the_proto_says() {
     let world = World::new().await;
     for good in
@@ -191,7 +191,7 @@ async fn odd_codes_are_taken_or_refused_as_the_proto_says() {
     assert_eq!(violations(world.client.clone().create_sku(request).await).0, ["sku", "request_id"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_code_is_named() {
     let world = World::new().await;
     let status = world.client.clone().get_sku(wire::GetSkuRequest { code: "NIX".into() }).await.unwrap_err();
@@ -200,7 +200,7 @@ async fn an_unknown_code_is_named() {
     assert_eq!(reason::<()>(Err(status)), R::NotFound);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_keeps_the_order_asked_for_and_names_what_is_missing() {
     let world = World::new().await;
     world.skus(&["A", "B", "C"]).await;
@@ -211,7 +211,7 @@ async fn a_batch_keeps_the_order_asked_for_and_names_what_is_missing() {
     assert_eq!(got.missing_codes, ["X", "Y"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_has_one_to_a_thousand_codes() {
     let world = World::new().await;
     let batch = |count: usize| wire::BatchGetSkusRequest {
@@ -225,7 +225,7 @@ async fn a_batch_has_one_to_a_thousand_codes() {
     assert_eq!(violations(world.client.clone().batch_get_skus(request).await).0, ["codes[1]", "codes[2]"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_would_be_too_large_is_refused_and_a_page_is_cut() {
     let world = World::with(&[("LIMITS__RESPONSE_BYTES_MAX", "3000")]).await;
     for code in ["A", "B", "C"] {
@@ -245,7 +245,7 @@ async fn an_answer_that_would_be_too_large_is_refused_and_a_page_is_cut() {
     assert_eq!(codes(&world.all_skus().await), ["A", "B", "C"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_follow_the_bytes_of_the_codes_whatever_changes_between_them() {
     let world = World::new().await;
     world.skus(&["b", "a", "B", "é", "A", "c", "~"]).await;
@@ -268,7 +268,7 @@ async fn pages_follow_the_bytes_of_the_codes_whatever_changes_between_them() {
     assert!(["b", "a", "B", "é", "A", "c", "~"].iter().all(|code| distinct.contains(code)), "nothing lost: {seen:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_prefix_is_taken_literally() {
     let world = World::new().await;
     world.skus(&["A", "A%", "A%1", "A_", "AB", "B", "\u{10ffff}a", "\u{10ffff}b"]).await;
@@ -288,7 +288,7 @@ async fn a_prefix_is_taken_literally() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_belongs_to_one_list_with_its_filters() {
     let world = World::new().await;
     world.skus(&["A1", "A2", "A3"]).await;
@@ -309,7 +309,7 @@ async fn a_token_belongs_to_one_list_with_its_filters() {
     assert_eq!(reason(world.client.clone().list_vendors(vendors).await), R::InvalidPageToken);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_is_as_long_as_asked_for_within_bounds() {
     let world = World::new().await;
     let rows: String = (0..1500).map(|number| format!("{number:04},\n")).collect();
