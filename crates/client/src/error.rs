@@ -61,25 +61,25 @@ pub enum Error {
         message: String,
     },
     /// The hold's time is over and its units are free: reserve again with a new key. Certain.
-    #[error("the reservation has expired: {message}")]
+    #[error("{message}")]
     Expired {
         /// What the server said.
         message: String,
     },
     /// The reservation was released, or its key was closed by a Release: reserve again with a new key. Certain.
-    #[error("the reservation was released: {message}")]
+    #[error("{message}")]
     Released {
         /// What the server said.
         message: String,
     },
     /// The reservation is confirmed already, so it can be neither released nor extended. Certain.
-    #[error("the reservation is confirmed: {message}")]
+    #[error("{message}")]
     Confirmed {
         /// What the server said.
         message: String,
     },
     /// The reservation was cancelled after it was confirmed. Certain.
-    #[error("the reservation was cancelled: {message}")]
+    #[error("{message}")]
     Cancelled {
         /// What the server said.
         message: String,
@@ -99,13 +99,13 @@ pub enum Error {
         message: String,
     },
     /// Nothing is known under this id or code. Certain.
-    #[error("not found: {message}")]
+    #[error("{message}")]
     NotFound {
         /// What the server said.
         message: String,
     },
     /// Another resource has this code. Certain.
-    #[error("exists already: {message}")]
+    #[error("{message}")]
     AlreadyExists {
         /// What the server said.
         message: String,
@@ -117,7 +117,7 @@ pub enum Error {
         message: String,
     },
     /// A code that the request refers to (a vendor, a location, a SKU, a connection) does not exist: create it first. Certain.
-    #[error("unknown reference: {message}")]
+    #[error("{message}")]
     UnknownReference {
         /// Which, at most 20.
         lines: Vec<ShortLine>,

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::cli::Format;
 use crate::failure::Failure;
@@ -87,7 +87,7 @@ fn at<'a>(item: &'a Value, pointer: &str) -> &'a Value {
     item.pointer(&format!("/{pointer}")).unwrap_or(&Value::Null)
 }
 
-/// A value in a cell: lists joined, objects as `name=value`.
+/// A value in a cell: lists joined, objects as a phrase.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
@@ -95,9 +95,22 @@ fn cell(value: &Value) -> String {
         Value::String(text) => text.replace(char::is_control, " "),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
-        Value::Object(fields) => {
-            fields.iter().map(|(name, value)| format!("{name}={}", cell(value))).collect::<Vec<_>>().join(" ")
-        }
+        Value::Object(fields) => phrase(fields),
+    }
+}
+
+/// `2 × CHAIR (2 at HALL)` for a line, `2 at HALL` for a part of it, `3 DAMAGED` for units in a condition, else `name=value …`.
+fn phrase(fields: &Map<String, Value>) -> String {
+    let field = |name| fields.get(name).map(cell);
+    let units = field("quantity").or_else(|| field("available"));
+    match (units, field("sku"), field("location"), field("condition")) {
+        (Some(units), Some(sku), _, _) => match field("allocations") {
+            Some(parts) if !parts.is_empty() => format!("{units} × {sku} ({parts})"),
+            _ => format!("{units} × {sku}"),
+        },
+        (Some(units), None, Some(location), _) => format!("{units} at {location}"),
+        (Some(units), None, None, Some(condition)) => format!("{units} {condition}"),
+        _ => fields.iter().map(|(name, value)| format!("{name}={}", cell(value))).collect::<Vec<_>>().join(" "),
     }
 }
 
@@ -116,9 +129,17 @@ mod tests {
     }
 
     #[test]
+    fn lines_and_their_parts_read_as_phrases() {
+        let parts = json!([{"location": "HALL", "quantity": 2}, {"location": "SHOP", "quantity": 1}]);
+        let line = json!([{"sku": "CHAIR", "quantity": 3, "allocations": parts}]);
+        assert_eq!(cell(&line), "3 × CHAIR (2 at HALL, 1 at SHOP)");
+        assert_eq!(cell(&json!([{"condition": "DAMAGED", "quantity": 4}])), "4 DAMAGED");
+        assert_eq!(cell(&json!({"colour": "red"})), "colour=red");
+    }
+
+    #[test]
     fn a_cell_never_breaks_its_line() {
         assert_eq!(cell(&json!("one\ntwo\u{1b}[31m")), "one two [31m");
-        assert_eq!(cell(&json!([{"location": "HALL", "quantity": 2}])), "location=HALL quantity=2");
         assert_eq!(cell(&Value::Null), "-");
     }
 }

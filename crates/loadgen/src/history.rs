@@ -1,5 +1,6 @@
 //! What the callers saw, call by call: their own histories, kept apart from whatever Holdfast says about itself.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -148,6 +149,12 @@ impl Recorder {
             Ok((response.reservation, response.current_state, response.replayed))
         };
         self.record(blank(caller, Verb::Release, id, Some(key), 1, Vec::new()), call).await
+    }
+
+    /// The reservations that were asked for so far.
+    pub fn reservations(&self) -> HashSet<ReservationKey> {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.iter().map(|call| call.reservation).collect()
     }
 
     /// Ends the history.

@@ -25,7 +25,7 @@ pub(super) enum Mood {
     Abandons,
     /// Holds a unit and gives it back.
     GivesBack,
-    /// Waits for an answer for a few milliseconds only, then asks again with the same key; pays.
+    /// Waits for an answer for some milliseconds only, then asks again with the same key; pays.
     Impatient,
     /// Clicks twice: the same request goes out twice at the same time; pays.
     Twins,
@@ -73,7 +73,9 @@ impl Buyer {
         let reserve = self.reserve(sale, ReservationKey::new());
         let wish = match self.mood {
             Mood::Impatient => {
-                let moment = Duration::from_micros(500 + self.rng.next() % 6_000);
+                // Half of them give up before anything can have happened, half while it is happening.
+                let moment = if self.rng.permille(500) { self.rng.between(1, 8) } else { self.rng.between(20, 300) };
+                let moment = Duration::from_millis(moment as u64);
                 let first = sale.recorder.reserve(self.number, &reserve, 1, moment).await;
                 self.go_on(sale, &reserve, first, 1).await
             }

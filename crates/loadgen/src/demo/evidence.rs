@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::Context as _;
 use holdfast_client::ReservationKey;
 use holdfast_client::api::reservation::v1::{
-    LedgerEntry, ListLedgerEntriesRequest, ListReservationsRequest, ReadSource, Reservation,
+    LedgerEntry, ListLedgerEntriesRequest, ListReservationsRequest, ReadSource, Reservation, ReservationState,
 };
 use tokio::task::JoinSet;
 
@@ -23,7 +23,7 @@ const ENTRIES: i32 = 1_000;
 const LEDGERS_AT_ONCE: usize = 8;
 
 /// SKUs of refused carts that are looked at; with more, a sample is.
-const LEDGERS_MAX: usize = 400;
+const LEDGERS_MAX: usize = 2_000;
 
 /// How often the clock is asked: the quickest answer counts.
 const CLOCK_READINGS: usize = 15;
@@ -98,6 +98,18 @@ async fn reservations(services: &Services, history: &History) -> anyhow::Result<
             return Ok(records);
         }
     }
+}
+
+/// How many of these reservations are holds that can still be confirmed; of the newest 500 holds that there are.
+///
+/// # Errors
+/// Reservation cannot be reached.
+pub(super) async fn held(services: &Services, ours: &HashSet<ReservationKey>) -> anyhow::Result<usize> {
+    let request =
+        ListReservationsRequest { page_size: RESERVATIONS, state: ReservationState::Held.into(), ..Default::default() };
+    let page = services.reservations.list_reservations(request).await.context("reservations cannot be listed")?;
+    let is_ours = |held: &&Reservation| held.reservation_id.parse().is_ok_and(|key| ours.contains(&key));
+    Ok(page.reservations.iter().filter(is_ours).count())
 }
 
 async fn ledger(stock: &holdfast_client::StockClient, sku: &str) -> anyhow::Result<Vec<LedgerEntry>> {

@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn without_files_a_shop_is_made_with_codes_of_the_vendors_own() {
         let dir = tempfile::tempdir().unwrap();
-        let goods = Goods::prepare(&options(dir.path()), &Say::new()).unwrap();
+        let goods = Goods::prepare(&options(dir.path()), &Say::silent()).unwrap();
         assert_eq!(goods.offers.len(), 200);
         assert!(goods.offers.iter().all(|(vendor_sku, sku)| vendor_sku != sku));
         assert!(goods.catalog.path.is_file() && goods.feed.path.is_file() && goods.offers_file.path.is_file());
@@ -296,7 +296,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let catalog = file(dir.path(), "c.csv", "id,colour\nA,red\nB,blue\n");
         let feed = file(dir.path(), "f.csv", "product_code;stock;name\nB;5;Belt\nX;9;\"Axe, large\"\nX;9;again\n");
-        let goods = Goods::prepare(&Options { catalog, feed, ..options(dir.path()) }, &Say::new()).unwrap();
+        let goods = Goods::prepare(&Options { catalog, feed, ..options(dir.path()) }, &Say::silent()).unwrap();
         assert_eq!(goods.offers, [("B".to_owned(), "B".to_owned()), ("X".to_owned(), "X".to_owned())]);
         let added: Vec<_> = goods.added.unwrap().file.rows().map(|row| row.cells).collect();
         assert_eq!(added, [["X", "again"]]);
@@ -307,11 +307,11 @@ mod tests {
     fn a_feed_alone_is_its_own_catalog_and_a_catalog_alone_gets_a_feed() {
         let dir = tempfile::tempdir().unwrap();
         let feed = file(dir.path(), "f.csv", "sku,qty\nA,1\nB,2\n");
-        let goods = Goods::prepare(&Options { feed, ..options(dir.path()) }, &Say::new()).unwrap();
+        let goods = Goods::prepare(&Options { feed, ..options(dir.path()) }, &Say::silent()).unwrap();
         assert_eq!(goods.catalog.file.rows().count(), 2);
 
         let catalog = file(dir.path(), "c.csv", "sku,name\nA,one\nB,two\nC,three\n");
-        let goods = Goods::prepare(&Options { catalog, ..options(dir.path()) }, &Say::new()).unwrap();
+        let goods = Goods::prepare(&Options { catalog, ..options(dir.path()) }, &Say::silent()).unwrap();
         assert_eq!((goods.feed.file.rows().count(), goods.wanted.as_str()), (3, "B"));
     }
 
@@ -319,7 +319,7 @@ mod tests {
     fn a_file_with_nothing_to_sell_is_refused_with_a_reason() {
         let dir = tempfile::tempdir().unwrap();
         let feed = file(dir.path(), "f.csv", "sku,qty\n");
-        let error = Goods::prepare(&Options { feed, ..options(dir.path()) }, &Say::new()).unwrap_err();
+        let error = Goods::prepare(&Options { feed, ..options(dir.path()) }, &Say::silent()).unwrap_err();
         assert!(error.to_string().contains("has no products"), "{error}");
     }
 
@@ -335,12 +335,12 @@ mod tests {
         for (feed, products) in [
             ("csv_marketplace/refurbed_import_20260526T1324_50a9e07.csv", 592),
             ("misc/inventory_report.csv", 2),
-            ("csv_shopify/apparel.csv", 19),
+            ("csv_shopify/apparel.csv", 20),
         ] {
             let feed = Some(data.join(feed));
             let goods = Goods::prepare(
                 &Options { catalog: catalog.clone(), feed: feed.clone(), ..options(dir.path()) },
-                &Say::new(),
+                &Say::silent(),
             );
             let goods = goods.unwrap();
             assert_eq!(goods.offers.len(), products, "{feed:?}");

@@ -55,7 +55,7 @@ pub struct Options {
     pub units: i64,
     /// Carts of other SKUs meanwhile. Default 2,500.
     pub carts: usize,
-    /// Calls under way at once, over all buyers. Default 384.
+    /// Calls under way at once, over all buyers. Default 256.
     pub in_flight_max: usize,
     /// How a person calls the command line: printed before the commands to repeat. Default `./dev ctl`.
     pub ctl: String,
@@ -73,7 +73,7 @@ impl Options {
             buyers: 10_000,
             units: 150,
             carts: 2_500,
-            in_flight_max: 384,
+            in_flight_max: 256,
             ctl: "./dev ctl".to_owned(),
         }
     }
@@ -163,6 +163,7 @@ pub async fn run<B: Backstage>(endpoints: &Endpoints, options: &Options, backsta
     let mut broken = findings.broken.clone();
     broken.extend(audit);
     broken.extend(sold.turned_away(&shelf));
+    broken.extend(sold.charged_twice(&read.records));
     report::print(
         &say,
         &report::Report { sold: &sold, shelf: &shelf, findings: &findings, read: &read, broken: &broken },

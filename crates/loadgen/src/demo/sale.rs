@@ -1,12 +1,13 @@
 //! The sale: buyers and shoppers at once, Redis wiped in the middle, until everything is sold or given up.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use holdfast_client::ReservationClient;
-use holdfast_client::api::reservation::v1::ReadSource;
+use holdfast_client::api::reservation::v1::{ReadSource, Reservation, ReservationState};
+use holdfast_client::{ReservationClient, ReservationKey};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -76,6 +77,19 @@ pub(super) struct Sold {
 }
 
 impl Sold {
+    /// Everybody wanted one cart: whoever was sold two was charged twice.
+    pub(super) fn charged_twice(&self, records: &HashMap<ReservationKey, Reservation>) -> Option<String> {
+        let mut sold: HashMap<usize, HashSet<ReservationKey>> = HashMap::new();
+        for call in &self.history.calls {
+            let confirmed = |record: &Reservation| record.state() == ReservationState::Confirmed;
+            if records.get(&call.reservation).is_some_and(confirmed) {
+                sold.entry(call.caller).or_default().insert(call.reservation);
+            }
+        }
+        let twice = sold.values().filter(|reservations| reservations.len() > 1).count();
+        (twice > 0).then(|| format!("I4: {twice} buyers were sold more than the one cart that they wanted"))
+    }
+
     /// Nobody may have left without a unit while units were left.
     pub(super) fn turned_away(&self, shelf: &Shelf) -> Option<String> {
         (self.left_over > 0 && self.left_waiting > 0).then(|| {
@@ -142,7 +156,7 @@ pub(super) async fn run<B: Backstage>(
     }
     let sold = sale.sold.load(Ordering::Relaxed);
     step.done(&format!("{sold} of {} units sold, {} carts filled meanwhile", options.units, count(carts)));
-    let left_over = settle(services, shelf, say).await?;
+    let left_over = settle(services, &sale.recorder, shelf, say).await?;
     let sale = Arc::into_inner(sale).expect("all buyers have left");
     clock = evidence::better(clock, evidence::clock(services, &sale.recorder, &shelf.wanted).await?);
     Ok(Sold { history: sale.recorder.finish(), clock, left_waiting, left_over, wiped_after, options: options.clone() })
@@ -178,15 +192,17 @@ fn admit(sale: &Arc<Sale>, shelf: &Shelf, options: &Options, carts: usize) -> Jo
     people
 }
 
-/// Waits until no hold of the wanted SKU is left in its row, and answers with the units that could still be reserved.
-async fn settle(services: &Services, shelf: &Shelf, say: &Say) -> anyhow::Result<i64> {
+/// Waits until no hold of the sale's is left, and answers with the units of the wanted SKU that could still be reserved.
+async fn settle(services: &Services, recorder: &Recorder, shelf: &Shelf, say: &Say) -> anyhow::Result<i64> {
     let step = say.step("Waiting for the last holds to expire");
+    let ours = recorder.reservations();
     let ends = Instant::now() + SETTLING_MAX;
     loop {
         let levels = services.stock.get_stock(&shelf.wanted).await.context("stock cannot be read")?.levels;
-        let held: i64 = levels.iter().filter(|level| level.location == shelf.location).map(|level| level.held).sum();
-        if held == 0 || Instant::now() > ends {
-            step.done(if held == 0 { "none is left" } else { "some are left" });
+        let in_row: i64 = levels.iter().filter(|level| level.location == shelf.location).map(|level| level.held).sum();
+        let held = evidence::held(services, &ours).await?;
+        if (in_row == 0 && held == 0) || Instant::now() > ends {
+            step.done(&if held == 0 { "none is left".to_owned() } else { format!("{held} are left") });
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
