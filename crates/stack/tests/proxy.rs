@@ -1,5 +1,7 @@
 //! The proxy breaks the network as it says, and in no other way.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may end the test")]
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

@@ -45,9 +45,9 @@ pub(crate) async fn run(project: &Project) -> Result<ExitCode> {
     };
     let root = project.root();
     note("rustfmt", cargo(project, &["fmt", "--all", "--check"]).await);
-    note("arrows between crates", Metadata::read(root).map(|metadata| report(arrows::check(&metadata))));
+    note("arrows between crates", Metadata::read(root).map(|metadata| report(&arrows::check(&metadata))));
     note("licences, bans and sources", supply_chain(project).await);
-    note("tidy code", tidy::check(root).map(report));
+    note("tidy code", tidy::check(root).map(|findings| report(&findings)));
     note("protos", protos(project).await);
     note("clippy", cargo(project, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).await);
     if failed.is_empty() {
@@ -56,7 +56,7 @@ pub(crate) async fn run(project: &Project) -> Result<ExitCode> {
     Err(StackError::Found(format!("lint found something: {}", failed.join(", "))))
 }
 
-fn report(findings: Vec<String>) -> Outcome {
+fn report(findings: &[String]) -> Outcome {
     if findings.is_empty() {
         return Outcome::Passed;
     }
@@ -79,7 +79,7 @@ async fn supply_chain(project: &Project) -> Result<Outcome> {
     let root = project.root();
     let findings = supply::check(&Metadata::read(root)?, &Deny::read(root)?);
     if on_path("cargo-deny").is_none() || !findings.is_empty() {
-        return Ok(report(findings));
+        return Ok(report(&findings));
     }
     cargo(project, &["deny", "--all-features", "check", "bans", "licenses", "sources"]).await
 }

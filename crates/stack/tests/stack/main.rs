@@ -2,6 +2,8 @@
 //!
 //! These tests need the services' binaries, which `./dev` builds before it runs any test.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may end the test")]
+
 mod ends;
 mod refusals;
 mod runner;
