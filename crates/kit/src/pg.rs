@@ -132,6 +132,8 @@ pub async fn connect(config: &PostgresConfig, application_name: &str) -> Result<
         ("statement_timeout", config.statement_timeout_ms.to_string()),
         ("lock_timeout", config.lock_timeout_ms.to_string()),
         ("idle_in_transaction_session_timeout", config.idle_in_transaction_timeout_ms.to_string()),
+        // Short statements only: compiling one that is estimated to be costly takes longer than running it.
+        ("jit", "off".to_owned()),
     ]);
     let first = connect_once(&options, config.connect_seconds_max).await?;
     // Only to learn that it can be had; the pool makes its own.

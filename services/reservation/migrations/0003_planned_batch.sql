@@ -14,7 +14,7 @@ CREATE TYPE stock_key AS (sku text COLLATE "C", location text COLLATE "C");
 COMMENT ON TYPE stock_key IS 'Names a row of stock.';
 
 -- claims: keys that the batch may create. touches: reservations that it changes. skus: what it takes from, at whatever location; their due holds are
--- found and locked too. row_*: further rows of stock. new_*: rows of stock that it may create. due_max: how many due holds to take along.
+-- found and locked too (OFFSET 0 as in due_allocation). row_*: further rows of stock. new_*: rows of stock that it may create. due_max: how many due holds to take along.
 CREATE FUNCTION lock_batch(
     claims uuid[], touches uuid[], requests uuid[], skus text[],
     row_sku text[], row_location text[], new_sku text[], new_location text[], due_max integer
@@ -41,9 +41,9 @@ BEGIN
 
     due_at := clock_timestamp();
     SELECT coalesce(array_agg(d.id), '{}') INTO found_due
-    FROM (SELECT r.id FROM reservation r
-          WHERE r.state = 'HELD' AND r.expires_at <= due_at
-            AND EXISTS (SELECT FROM allocation a WHERE a.reservation_id = r.id AND a.sku = ANY (skus))
+    FROM (SELECT DISTINCT r.id FROM reservation r
+          CROSS JOIN LATERAL (SELECT sku FROM allocation WHERE reservation_id = r.id OFFSET 0) a
+          WHERE r.state = 'HELD' AND r.expires_at <= due_at AND a.sku = ANY (skus)
           LIMIT due_max) d;
 
     WITH inserted AS (
@@ -78,7 +78,8 @@ BEGIN
         -- in records, where the planner counts them.
         'overdue', (SELECT coalesce(jsonb_agg(jsonb_build_array(o.sku, o.location, o.units)), '[]')
                     FROM (SELECT a.sku, a.location, sum(a.quantity)::bigint AS units
-                          FROM reservation r JOIN allocation a ON a.reservation_id = r.id
+                          FROM reservation r
+                          CROSS JOIN LATERAL (SELECT * FROM allocation WHERE reservation_id = r.id OFFSET 0) a
                           WHERE r.state = 'HELD' AND r.expires_at <= decided_at
                             AND r.id <> ALL (claims || touches || locked_due) AND a.sku = ANY (skus)
                           GROUP BY a.sku, a.location) o),

@@ -1,10 +1,7 @@
 -- The read queue's one statement for everybody who waits: $1 the keys, $2 the SKUs. Due holds do not count (they belong to nobody), though the sweeper has not come
--- by yet. statement_timestamp() is this statement's start, and lets the index on due holds be used.
+-- by yet.
 WITH due AS MATERIALIZED (
-    SELECT a.sku, a.location, sum(a.quantity)::bigint AS units
-    FROM reservation r JOIN allocation a ON a.reservation_id = r.id
-    WHERE r.state = 'HELD' AND r.expires_at <= statement_timestamp() AND a.sku = ANY ($2)
-    GROUP BY a.sku, a.location)
+    SELECT sku, location, sum(quantity)::bigint AS units FROM due_allocation WHERE sku = ANY ($2) GROUP BY sku, location)
 SELECT jsonb_build_object(
     'read_at', micros(statement_timestamp()),
     'records', (SELECT coalesce(jsonb_agg(record_json(r)), '[]') FROM reservation r WHERE r.id = ANY ($1)),

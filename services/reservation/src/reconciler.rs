@@ -22,7 +22,7 @@ pub struct ReconcilerConfig {
     pub period_ms: u64,
     /// SKUs read and published at once.
     pub skus_max: u16,
-    /// SKUs that were not asked for, in one pass: how fast the whole stock comes round.
+    /// Rows of stock that were not asked for, in one pass: how fast everything comes round. More than a SKU has locations.
     pub others_max: u16,
     /// SKUs that are remembered as asked for; further ones come in turn.
     pub asked_max: usize,
@@ -108,24 +108,41 @@ impl Reconciler {
         for skus in asked.chunks(usize::from(self.config.skus_max)) {
             self.overwrite(skus).await?;
         }
-        let others = self.store.skus_after(&self.cursor, i64::from(self.config.others_max)).await?;
-        for skus in others.chunks(usize::from(self.config.skus_max)) {
-            self.overwrite(skus).await?;
-        }
-        // A short page is the last one: the next pass begins a new round.
-        let ended = others.len() < usize::from(self.config.others_max);
-        self.cursor = if ended { String::new() } else { others.last().map_or_else(String::new, ToString::to_string) };
+        let ended = self.others().await?;
         self.metrics.passed(ended);
         Ok(())
     }
 
     async fn overwrite(&self, skus: &[Sku]) -> Result<(), StoreError> {
         let look = self.store.availability(skus).await?;
-        match self.gate.reconcile(published(&look)).await {
+        self.publish(published(&look)).await;
+        Ok(())
+    }
+
+    /// The next of those that come in turn; true at the end of a round.
+    async fn others(&mut self) -> Result<bool, StoreError> {
+        let rows_max = usize::from(self.config.others_max);
+        let look = self.store.available_after(&self.cursor, i64::from(self.config.others_max)).await?;
+        // Fewer rows than asked for are the last ones.
+        let ended = look.available.len() < rows_max;
+        let mut found = published(&look);
+        if !ended && found.len() > 1 {
+            // The last SKU may have further locations: it comes with the next ones.
+            found.pop();
+        }
+        self.cursor = match found.last() {
+            Some(last) if !ended => last.sku.to_string(),
+            _ => String::new(),
+        };
+        self.publish(found).await;
+        Ok(ended)
+    }
+
+    async fn publish(&self, found: Vec<Published>) {
+        match self.gate.reconcile(found).await {
             Ok(report) => self.metrics.reconciled(&report),
             Err(error) => tracing::debug!(%error, "Redis was not overwritten; the next pass tries again"),
         }
-        Ok(())
     }
 }
 

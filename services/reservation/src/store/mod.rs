@@ -44,6 +44,6 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("list_stock", reads::LIST_STOCK),
     ("list_ledger", reads::LIST_LEDGER),
     ("list_reservations", reads::LIST_RESERVATIONS),
-    ("all_skus", reads::ALL_SKUS),
+    ("next_available", reads::NEXT_AVAILABLE),
     ("audit", reads::AUDIT),
 ];

@@ -17,7 +17,7 @@ pub(super) const LIST_STOCK: &str = include_str!("../../queries/list_stock.sql")
 pub(super) const LIST_LEDGER: &str = include_str!("../../queries/list_ledger.sql");
 pub(super) const LIST_RESERVATIONS: &str = include_str!("../../queries/list_reservations.sql");
 pub(super) const AUDIT: &str = include_str!("../../queries/audit.sql");
-pub(super) const ALL_SKUS: &str = "SELECT DISTINCT sku FROM stock WHERE sku > $1 ORDER BY sku LIMIT $2";
+pub(super) const NEXT_AVAILABLE: &str = include_str!("../../queries/next_available.sql");
 
 /// What one shared read found.
 #[derive(Debug, Clone, Default)]
@@ -139,10 +139,11 @@ impl Store {
         Ok((UnixMicros(row.now), row.due.into_iter().map(rows::id_of).collect()))
     }
 
-    /// SKUs after one, ascending.
-    pub async fn skus_after(&self, sku: &str, max: i64) -> Result<Vec<Sku>, StoreError> {
-        let found: Vec<(String,)> = sqlx::query_as(ALL_SKUS).bind(sku).bind(max).fetch_all(&self.pool).await?;
-        found.into_iter().map(|(sku,)| rows::sku(&sku)).collect()
+    /// What the next SKUs after one have, holds that are over not counted, from at most so many rows; the last SKU may lack locations if the rows are as many.
+    pub async fn available_after(&self, sku: &str, rows_max: i64) -> Result<Look, StoreError> {
+        let (Json(row),): (Json<LookRow>,) =
+            sqlx::query_as(NEXT_AVAILABLE).bind(sku).bind(rows_max).fetch_one(&self.pool).await?;
+        row.into_look()
     }
 
     /// Stock of these SKUs at every location, holds that are over not counted.
