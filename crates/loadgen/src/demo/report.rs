@@ -202,34 +202,29 @@ fn right(table: &mut Table, columns: &[usize]) {
     }
 }
 
-/// Prints how each step is done by hand.
+/// Prints how each step is done by hand, with a vendor, a location and a connection of one's own, for the demo's are there already.
 pub(super) fn print_commands(say: &Say, goods: &Goods, shelf: &Shelf, options: &Options) {
-    let ctl = &options.ctl;
-    let Shelf { vendor, location, connection, run_id, wanted, .. } = shelf;
-    let sku = quoted(wanted);
+    let sku = quoted(&shelf.wanted);
     let [catalog, feed, offers] =
         [&goods.catalog, &goods.feed, &goods.offers_file].map(|file| quoted(&near(&file.path)));
-    say.title("Each step by hand, beside a Holdfast that runs (./dev up, in another terminal)");
-    let mut lines = vec![format!("{ctl} sku import {catalog}")];
-    if let Some(added) = &goods.added {
-        lines.push(format!("{ctl} sku import {}", quoted(&near(&added.path))));
-    }
+    let whose = "--vendor MY-VENDOR --location MY-HALL";
+    let mut lines = vec![format!("sku import {catalog}")];
+    lines.extend(goods.added.as_ref().map(|added| format!("sku import {}", quoted(&near(&added.path)))));
     lines.extend([
-        format!("{ctl} vendor create {vendor} --name 'Northwind Wholesale'"),
-        format!("{ctl} location create {location} --vendor {vendor}"),
-        format!("{ctl} offer import {offers} --vendor {vendor} --location {location}"),
-        format!(
-            "{ctl} connection create {connection} --vendor {vendor} --location {location} --mode full --like {feed}"
-        ),
-        format!("{ctl} feed upload {feed} --connection {connection} --as-of now"),
-        format!("{ctl} run list        # the demo's was {run_id}; then: run rows RUN --outcome rejected"),
-        format!("{ctl} availability {sku}"),
-        format!("{ctl} reserve --owner me {sku}=1        # prints the reservation's id"),
-        format!("{ctl} confirm ID        # or: release ID"),
-        format!("{ctl} stock get {sku}"),
-        format!("{ctl} stock ledger {sku}"),
+        "vendor create MY-VENDOR --name 'My wholesaler'".to_owned(),
+        "location create MY-HALL --vendor MY-VENDOR".to_owned(),
+        format!("offer import {offers} {whose}"),
+        format!("connection create MY-FEED {whose} --mode full --like {feed}"),
+        format!("feed upload {feed} --connection MY-FEED --as-of now"),
+        "run list        # the upload above, and the demo's; then: run rows RUN --outcome rejected".to_owned(),
+        format!("availability {sku}"),
+        format!("reserve --owner me {sku}=1        # prints the reservation's id"),
+        "confirm ID        # or: release ID".to_owned(),
+        format!("stock get {sku}"),
+        format!("stock ledger {sku}"),
     ]);
-    lines.iter().for_each(|line| say.line(&format!("  {line}")));
+    say.title("Each step by hand, beside a Holdfast that runs (./dev up, in another terminal)");
+    lines.iter().for_each(|line| say.line(&format!("  {} {line}", options.ctl)));
 }
 
 /// A path as it is written from here.

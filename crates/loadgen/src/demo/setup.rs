@@ -33,11 +33,8 @@ pub(super) struct Shelf {
     pub(super) only_here: Option<String>,
     /// The other SKUs of which there is something.
     pub(super) others: Vec<String>,
-    pub(super) vendor: String,
+    /// Where it lies.
     pub(super) location: String,
-    pub(super) connection: String,
-    /// The run of the vendor's file.
-    pub(super) run_id: String,
 }
 
 /// Brings everything in. What is there from an earlier demo with the same files is left as it is.
@@ -64,7 +61,7 @@ pub(super) async fn stock(services: &Services, goods: &Goods, options: &Options,
     }
     let only_here = feed.bring_to(goods, options.units).await?;
     let others = check_availability(services, &location, &goods.wanted, say).await?;
-    Ok(Shelf { wanted: goods.wanted.clone(), only_here, others, vendor, location, connection, run_id: run.run_id })
+    Ok(Shelf { wanted: goods.wanted.clone(), only_here, others, location })
 }
 
 async fn import(services: &Services, file: &CsvFile, columns: &CatalogColumns, say: &Say) -> anyhow::Result<()> {
