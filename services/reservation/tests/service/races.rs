@@ -62,10 +62,11 @@ fn a_confirm_at_the_end_of_a_hold_wins_or_loses_but_never_half() {
             let mut client = world.reservations_of(n);
             async move {
                 let request = pb::ReserveRequest { hold_duration: seconds(1), ..ask(&[("CHAIR", 1)]) };
+                let asked = tokio::time::Instant::now();
                 let held = client.reserve(request).await.unwrap().into_inner();
-                // Aim at the last millisecond, some before and some after.
-                let millis = 980 + u64::try_from(n).unwrap();
-                tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+                // Aim at the last milliseconds, some before and some after.
+                let aim = asked + std::time::Duration::from_millis(980 + u64::try_from(n).unwrap());
+                tokio::time::sleep_until(aim).await;
                 let id = id_of(&held);
                 (id.clone(), client.confirm(confirm(&id)).await)
             }
