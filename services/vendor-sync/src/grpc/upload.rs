@@ -41,7 +41,7 @@ impl Grpc {
         let margin = (deadline.remaining() / MARGIN).min(MARGIN_MAX);
         let patience = Duration::from_millis(self.uploads.answer_wait_ms_max);
         let until = Instant::now() + deadline.remaining().saturating_sub(margin).min(patience);
-        let run = self.runs.wait(received.run_id, until).await.map_err(Problem::from)?;
+        let run = self.runs.wait(received.run_id, until).await.map_err(received_anyway)?;
         let run = run.ok_or_else(|| convert::no_run(received.run_id))?;
         Ok(Response::new(wire::UploadFeedResponse { run: Some(convert::run(run)), replayed: received.replayed }))
     }
@@ -67,7 +67,10 @@ impl Grpc {
         let keep = async move {
             let _place = place;
             let received = store.receive(&convert::upload_key(request_id, &upload), &upload).await?;
-            store.rouse(received.run_id).await?;
+            // The file is in the record: from here on no failure may be told as if nothing had been done.
+            if let Err(error) = store.rouse(received.run_id).await {
+                tracing::warn!(%error, "a run could not be roused; it is looked for anyway");
+            }
             runs.wake();
             Ok::<_, StoreError>(received)
         };
@@ -131,6 +134,12 @@ fn misplaced(field: &str, description: &str) -> Problem {
     let mut violations = Violations::new();
     violations.add(field, description);
     violations.into_problem()
+}
+
+/// The record failed after it had taken the file.
+fn received_anyway(error: StoreError) -> Problem {
+    let message = "the file was received, and its run cannot be read now; send it again to learn of it";
+    Problem::new(ErrorReason::StoreUnavailable, message).because(error)
 }
 
 fn another_size(announced: u64, bytes: u64) -> Problem {

@@ -104,18 +104,22 @@ impl Runs {
         self.0.work.notify_one();
     }
 
-    /// Waits until a run is finished, but not past an instant; answers it as it is then.
+    /// Waits until a run is finished, but not past an instant; answers it as it is then. A record that does not answer is asked again.
     ///
     /// # Errors
-    /// [`StoreError::Postgres`]; the run goes on.
+    /// [`StoreError`] when the record did not answer at the end; the run goes on.
     pub async fn wait(&self, run_id: Uuid, until: Instant) -> Result<Option<Run>, StoreError> {
         let mut steps = self.0.steps.subscribe();
         loop {
             steps.mark_unchanged();
-            let run = self.0.store.run(run_id).await?;
+            let run = self.0.store.run(run_id).await;
             let left = until.saturating_duration_since(Instant::now());
-            if run.as_ref().is_none_or(|run| run.state.is_final()) || left.is_zero() {
-                return Ok(run);
+            let is_settled = match &run {
+                Ok(run) => run.as_ref().is_none_or(|run| run.state.is_final()),
+                Err(_) => false,
+            };
+            if is_settled || left.is_zero() {
+                return run;
             }
             // Either way it is looked at again: after a step of this process, or because another one may have made it.
             drop(tokio::time::timeout(left.min(LOOK), steps.changed()).await);

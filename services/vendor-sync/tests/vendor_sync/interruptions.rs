@@ -301,28 +301,32 @@ async fn while_postgres_is_gone_nothing_is_promised_and_afterwards_nothing_is_lo
     let (rows, offers) = many(100);
     let mut postgres = holdfast_testkit::private_postgres(false).await;
     let database = holdfast_testkit::database::database_on(postgres.info(), "vendor_sync", &MIGRATOR).await;
-    let world = World::on(database, &[("RUNS__BATCH_COUNTS", "10"), ("POSTGRES__ACQUIRE_TIMEOUT_MS", "500")]).await;
+    let keys = [
+        ("RUNS__BATCH_COUNTS", "10"),
+        ("POSTGRES__ACQUIRE_TIMEOUT_MS", "500"),
+        // A call that waits at reservation still waits when Postgres has been stopped.
+        ("RESERVATION__CALL_TIMEOUT_MS", "60000"),
+    ];
+    let world = World::on(database, &keys).await;
     world.offers(&offers);
     world.create(connection(FeedMode::Full)).await.unwrap();
     world.peers.let_through(3);
     let upload = upload_in_background(&world, spec(0), &file(&rows), PATIENCE);
     landed(&world, 3).await;
+    let under_way = || async { (world.peers.waiting() == 2).then_some(()) };
+    eventually("two more are under way", PATIENCE, under_way).await;
     postgres.stop(StopMode::Immediate).await.unwrap();
-    // Two more land whose answers cannot be kept.
+    // What is under way lands, and its answer cannot be kept.
     world.peers.let_through(2);
     landed(&world, 5).await;
-    assert_eq!(reason(upload.await.unwrap()), ErrorReason::StoreUnavailable);
     let meanwhile = world.upload_file(1, file(&rows)).await;
     assert!(matches!(reason(meanwhile), ErrorReason::StoreUnavailable | ErrorReason::Overloaded));
+    let impatient = upload_in_background(&world, spec(0), &file(&rows), Duration::from_secs(1)).await.unwrap();
+    assert!(impatient.is_err());
     world.peers.let_through(1000);
     postgres.start_again().await.unwrap();
-    eventually("Postgres is used again", PATIENCE, || async {
-        let request = wire::ListRunsRequest::default();
-        world.client.clone().list_runs(request).await.is_ok().then_some(())
-    })
-    .await;
-    let run_id = newest_run(&world).await;
-    assert_eq!(totals(&world.finished(&run_id).await), [100, 100, 0, 0, 0, 0]);
+    let answer = upload.await.unwrap().expect("it was received, and waited for");
+    assert_eq!(totals(&answer.run.unwrap()), [100, 100, 0, 0, 0, 0]);
     each_once(&world, 100);
     assert_eq!(world.peers.landed(), 10);
 }

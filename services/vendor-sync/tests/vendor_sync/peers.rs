@@ -56,11 +56,16 @@ pub(crate) struct Faults {
     pub(crate) lost_answers: AtomicUsize,
     /// Each call takes one; without one it waits.
     pub(crate) calls: Semaphore,
+    /// How many calls wait.
+    pub(crate) waiting: Semaphore,
     /// Says INVALID_FIELD of counts of SKUs that begin with this.
     pub(crate) refused_prefix: Mutex<Option<String>>,
     /// Says INVALID_FIELD of the as_of_time, so many times.
     pub(crate) refused_requests: AtomicUsize,
 }
+
+/// More calls than these tests make at once.
+const WAITERS_MAX: usize = 1000;
 
 impl Default for Faults {
     fn default() -> Self {
@@ -68,6 +73,7 @@ impl Default for Faults {
             down: AtomicBool::default(),
             lost_answers: AtomicUsize::default(),
             calls: Semaphore::new(Semaphore::MAX_PERMITS),
+            waiting: Semaphore::new(WAITERS_MAX),
             refused_prefix: Mutex::default(),
             refused_requests: AtomicUsize::default(),
         }
@@ -99,6 +105,11 @@ impl Peers {
 
     pub(crate) fn on_hand(&self, sku: &str, location: &str) -> Option<i64> {
         self.stock.lock().unwrap().rows.get(&(sku.to_owned(), location.to_owned())).map(|row| row.on_hand)
+    }
+
+    /// How many calls of ApplyCounts wait to be let through.
+    pub(crate) fn waiting(&self) -> usize {
+        WAITERS_MAX - self.faults.waiting.available_permits()
     }
 
     pub(crate) fn landed(&self) -> usize {
@@ -172,7 +183,9 @@ fn check(request: &pb::ApplyCountsRequest) -> Violations {
 impl StockService for Peers {
     async fn apply_counts(&self, request: Request<pb::ApplyCountsRequest>) -> Answer<pb::ApplyCountsResponse> {
         let faults = &self.faults;
+        let waiting = faults.waiting.acquire().await.unwrap();
         faults.calls.acquire().await.unwrap().forget();
+        drop(waiting);
         self.stock.lock().unwrap().calls += 1;
         let request = request.into_inner();
         if faults.down.load(Ordering::SeqCst) {
