@@ -13,6 +13,9 @@ use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use crate::stores::stores;
 
+/// How long a test waits for its database to be dropped.
+const DROP_WAIT_MAX: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// A service's database for one test; dropped with the value.
 #[derive(Debug)]
 pub struct Database {
@@ -91,8 +94,10 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let (admin_url, name) = (self.info.admin_url.clone(), self.name.clone());
-        // A value cannot wait when it is dropped, so a thread of its own does. When Postgres is gone, so is the database.
-        let dropping = std::thread::spawn(move || {
+        // A value cannot wait when it is dropped, so a thread of its own does, and not for long: a connection that this very thread's runtime was just opening
+        // keeps Postgres from dropping the database until it ends, which it does with the test's process. Postgres then goes on dropping without us.
+        let (sent, done) = std::sync::mpsc::channel();
+        let _goes_on_without_us = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 if let Ok(mut admin) = connect(&admin_url).await {
@@ -100,9 +105,10 @@ impl Drop for Database {
                     let _gone_with_the_run = admin.execute(AssertSqlSafe(drop)).await;
                 }
             });
+            let _nobody_waits_any_more = sent.send(());
             std::io::Result::Ok(())
         });
-        let _gone_with_the_run = dropping.join();
+        let _gone_with_the_run = done.recv_timeout(DROP_WAIT_MAX);
     }
 }
 
