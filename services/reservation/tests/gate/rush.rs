@@ -102,7 +102,7 @@ async fn a_process_that_did_not_run_does_not_take_redis_for_dead() {
     let mut taking = pin!(gate.take(id(1), &wanted));
     poll_fn(|context| Poll::Ready(taking.as_mut().poll(context).is_ready())).await;
     // The call's timer runs, and nothing else in this process does: what a stopped or starved one looks like.
-    let stopped = std::time::Instant::now();
+    let stopped = Instant::now();
     while stopped.elapsed() < Duration::from_millis(400) {
         std::hint::spin_loop();
     }
