@@ -1,9 +1,7 @@
 //! Stores for tests: the run's shared Postgres, and servers of a test's own for tests that stop, wipe or freeze them.
 
-use std::fmt::Write as _;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use holdfast_stack::ports::Port;
 use holdfast_stack::postgres::{Postgres, PostgresOptions};
@@ -128,7 +126,7 @@ impl DerefMut for PrivateRedis {
     }
 }
 
-/// A folder for one store of one test, removed when the test ends.
+/// A folder for one store of one test, removed when the test ends; or, when the test was killed, with the run's stores.
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
@@ -136,10 +134,10 @@ struct Folder {
 
 impl Folder {
     fn make(kind: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let mut name = format!("{kind}-{}", std::process::id());
-        let _infallible = write!(name, "-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join("holdfast-tests").join(name);
+        let run = TestStoresInfo::find(&Project::locate()).ok();
+        let run = run.as_ref().and_then(|info| info.template.parent()).filter(|folder| folder.is_dir());
+        let temporary = std::env::temp_dir().join("holdfast-tests");
+        let path = run.unwrap_or(&temporary).join(format!("{kind}-{}", &random_secret()[..12]));
         std::fs::create_dir_all(&path).unwrap_or_else(|error| panic!("making {}: {error}", path.display()));
         Self { path }
     }
@@ -147,7 +145,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A killed server may still write for a moment; what is left lies in the temporary folder.
+        // A killed server may still write for a moment; what is left goes with the run's folder.
         let _left = std::fs::remove_dir_all(&self.path);
     }
 }

@@ -124,7 +124,10 @@ async fn cargo_test(
         say(format!("\n{}", executable.file_name().unwrap_or_default().display()));
         let spec = Spec::new("a test binary", &executable).cwd(folder).env("CARGO_MANIFEST_DIR", folder);
         let spec = variables.iter().fold(spec, |spec, (name, value)| spec.env(name, value));
-        let ended = run_to_end(&spec.args(&filters).args(run.iter().skip(1)), interrupts).await?;
+        // As nextest's group for the whole cluster: one at a time.
+        let alone = (folder == project.root().join("tests")).then_some("--test-threads=1");
+        let spec = spec.args(alone).args(&filters).args(run.iter().skip(1));
+        let ended = run_to_end(&spec, interrupts).await?;
         if ended.code().is_none() {
             return Ok(ended);
         }

@@ -49,14 +49,14 @@ impl Place {
 
     /// holdfast-stack with these words.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = match self.user {
-            User::Ours => Command::new(env!("CARGO_BIN_EXE_holdfast-stack")),
-            User::Nobody => {
-                let mut command = Command::new("setpriv");
-                command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
-                command.arg(self.folder.path().join("bin/holdfast-stack"));
-                command
-            }
+        // A test that is killed takes what it started with it.
+        let mut command = Command::new("setpriv");
+        command.arg("--pdeathsig=KILL");
+        match self.user {
+            User::Ours => command.arg("--").arg(env!("CARGO_BIN_EXE_holdfast-stack")),
+            User::Nobody => command
+                .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+                .arg(self.folder.path().join("bin/holdfast-stack")),
         };
         command.args(words).env("HOLDFAST_STATE_DIR", self.state()).env("HOME", self.folder.path());
         command.env_remove("HOLDFAST_POSTGRES_ADMIN_URL").env_remove("HOLDFAST_REDIS_URL");
