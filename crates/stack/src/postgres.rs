@@ -169,6 +169,8 @@ impl Postgres {
             ("max_wal_size", "2GB"),
             // Compiling a statement takes longer than running any of ours, and its compiler is not always installed.
             ("jit", "off"),
+            // Whoever stops in the middle of logging in, as a test that ends does, holds up every DROP DATABASE for so long.
+            ("authentication_timeout", if self.options.durable { "60s" } else { "5s" }),
             ("fsync", if self.options.durable { "on" } else { "off" }),
             ("full_page_writes", if self.options.durable { "on" } else { "off" }),
         ];
