@@ -1,0 +1,15 @@
+//! Scenarios over the whole cluster: the built binaries as processes, on a real Postgres and a real Redis, broken on purpose.
+
+mod load;
+mod record;
+mod shop;
+mod world;
+
+mod callers;
+mod commits;
+mod journey;
+mod kills;
+mod operators;
+mod stores;
+mod strangers;
+mod traces;
