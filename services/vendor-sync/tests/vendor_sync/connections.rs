@@ -12,7 +12,7 @@ fn request(connection: wire::Connection) -> wire::CreateConnectionRequest {
     wire::CreateConnectionRequest { request_id: id(), connection: Some(connection) }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_reads_back_as_it_was_created() {
     let world = World::new().await;
     let created = world.create(connection(FeedMode::Full)).await.unwrap();
@@ -26,7 +26,7 @@ async fn a_connection_reads_back_as_it_was_created() {
     assert_eq!(read, Some(created));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn creating_again_with_the_same_key_answers_the_same_also_without_catalog() {
     let world = World::new().await;
     let request = request(connection(FeedMode::Full));
@@ -38,14 +38,14 @@ async fn creating_again_with_the_same_key_answers_the_same_also_without_catalog(
     assert_eq!(reason(world.client.clone().create_connection(other).await), R::KeyReused);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_is_taken_once() {
     let world = World::new().await;
     world.create(connection(FeedMode::Full)).await.unwrap();
     assert_eq!(reason(world.create(connection(FeedMode::Full)).await), R::AlreadyExists);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_request_sent_ten_times_at_once_creates_one_connection() {
     let world = World::new().await;
     let request = request(connection(FeedMode::Full));
@@ -63,7 +63,7 @@ async fn the_same_request_sent_ten_times_at_once_creates_one_connection() {
     assert_eq!(world.number("SELECT count(*) FROM connection").await, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_vendor_and_a_location_that_catalog_does_not_know_are_named() {
     let world = World::new().await;
     let unknown = wire::Connection {
@@ -79,7 +79,7 @@ async fn a_vendor_and_a_location_that_catalog_does_not_know_are_named() {
     assert_eq!(world.number("SELECT count(*) FROM connection").await, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_that_is_wrong_with_a_connection_is_said_at_once() {
     let world = World::new().await;
     let schema = wire::CsvSchema {
@@ -116,7 +116,7 @@ async fn all_that_is_wrong_with_a_connection_is_said_at_once() {
     assert_eq!(violations(world.create(without).await).0, ["connection.csv_schema"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_listed_in_the_order_of_their_codes() {
     let world = World::new().await;
     for code in ["c", "a", "B", "d"] {
@@ -141,7 +141,7 @@ async fn connections_are_listed_in_the_order_of_their_codes() {
     assert_eq!(reason(world.client.clone().list_connections(wrong).await), R::InvalidPageToken);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_does_not_exist_is_not_found() {
     let world = World::new().await;
     let request = wire::GetConnectionRequest { code: "nobody".into() };

@@ -6,7 +6,7 @@ use holdfast_api::vendorsync::v1::{FeedMode, QuantityMeaning, RowOutcome, RunSta
 
 use crate::world::{World, connection, file, many, totals};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_sets_the_stock_of_its_skus_and_reports_row_by_row() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR b:CUP*12 z:LAMP").await;
     let run = world.upload(0, "a=3 b=2 c=1 z=1.5").await;
@@ -22,7 +22,7 @@ async fn a_file_sets_the_stock_of_its_skus_and_reports_row_by_row() {
     assert!(run.end_time.is_some());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reservation_is_told_whose_numbers_they_are_and_what_they_mean() {
     let world = World::with(&[]).await;
     world.offers("a:CHAIR");
@@ -37,7 +37,7 @@ async fn reservation_is_told_whose_numbers_they_are_and_what_they_mean() {
     assert_eq!(request.counts[0].location, "berlin");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_file_changes_what_changed() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR b:CUP").await;
     world.upload(0, "a=3 b=2").await;
@@ -48,7 +48,7 @@ async fn the_next_file_changes_what_changed() {
     assert_eq!((rows[0].previous_on_hand, rows[1].previous_on_hand), (3, 2));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_file_is_stale_row_by_row_in_a_partial_feed() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR b:CUP").await;
     world.upload(10, "a=3").await;
@@ -58,7 +58,7 @@ async fn an_older_file_is_stale_row_by_row_in_a_partial_feed() {
     assert_eq!(world.stock(), "CHAIR=3 CUP=2");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_full_file_is_stale_as_a_whole_and_brings_nothing_back() {
     let world = World::feed(FeedMode::Full, "a:CHAIR b:CUP").await;
     world.upload(10, "a=3").await;
@@ -73,7 +73,7 @@ async fn an_older_full_file_is_stale_as_a_whole_and_brings_nothing_back() {
     assert_eq!(world.stock(), "CHAIR=0 CUP=2");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_files_of_the_same_moment_count_in_the_order_of_their_arrival() {
     let world = World::feed(FeedMode::Full, "a:CHAIR").await;
     world.upload(0, "a=3").await;
@@ -85,7 +85,7 @@ async fn two_files_of_the_same_moment_count_in_the_order_of_their_arrival() {
     assert_eq!(world.stock(), "CHAIR=4");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_full_file_leaves_out_is_gone_and_reported_on_line_0() {
     let world = World::feed(FeedMode::Full, "a:CHAIR b:CUP c:LAMP").await;
     world.upload(0, "a=3 b=2 c=1").await;
@@ -103,7 +103,7 @@ async fn what_a_full_file_leaves_out_is_gone_and_reported_on_line_0() {
     assert_eq!(world.report(&run).await, "2:a:Unchanged 3:b:Applied 4:c:Unchanged");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_partial_file_leaves_out_is_unchanged() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR b:CUP").await;
     world.upload(0, "a=3 b=2").await;
@@ -112,7 +112,7 @@ async fn what_a_partial_file_leaves_out_is_unchanged() {
     assert_eq!(world.stock(), "CHAIR=4 CUP=2");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_file_cut_off_in_the_middle_is_held_and_changes_nothing() {
     let (rows, offers) = many(300);
     let world = World::feed(FeedMode::Full, &offers).await;
@@ -128,7 +128,7 @@ async fn a_full_file_cut_off_in_the_middle_is_held_and_changes_nothing() {
     assert_eq!(totals(&run), [300, 0, 300, 0, 0, 0]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_with_a_shifted_column_is_held_and_names_the_rows_that_speak_against_it() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     let rows: String = (0..30).map(|n| format!("a{n}={}.50 ", n + 1)).collect();
@@ -140,7 +140,7 @@ async fn a_file_with_a_shifted_column_is_held_and_names_the_rows_that_speak_agai
     assert_eq!(world.stock(), "");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_unlike_the_registered_header_is_refused_and_says_why() {
     let world = World::feed(FeedMode::Full, "a:CHAIR").await;
     for (minute, (content, why)) in [
@@ -163,14 +163,14 @@ async fn a_file_unlike_the_registered_header_is_refused_and_says_why() {
     assert_eq!(world.number("SELECT count(*) FROM run_content").await, 0, "a refused file is not kept");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_with_more_rows_than_allowed_is_refused() {
     let world = World::feed_with(FeedMode::Full, "a:CHAIR", &[("RUNS__ROWS_MAX", "2")]).await;
     let run = world.upload(0, "a=1 b=1 c=1").await;
     assert_eq!((run.state(), run.reason.as_str()), (RunState::Refused, "the file has more than 2 rows"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn odd_numbers_are_read_literally_or_not_at_all() {
     let world = World::feed(FeedMode::Partial, "a:A b:B c:C d:D e:E f:F g:G h:H i:I").await;
     let run = world.upload(0, "a=-5 b=1e3 c=1.000 d=>50 e=007 f= g=1000000001 h=99999999999999999999 i=0").await;
@@ -181,7 +181,7 @@ async fn odd_numbers_are_read_literally_or_not_at_all() {
     assert!(notes[3].starts_with("R10"), "{notes:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_numbers_for_one_code_the_smaller_is_applied_and_both_rows_say_so() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     let run = world.upload(0, "a=7 a=5").await;
@@ -192,7 +192,7 @@ async fn of_two_numbers_for_one_code_the_smaller_is_applied_and_both_rows_say_so
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_vendors_codes_for_one_sku_add_up_also_over_partial_files() {
     let world = World::feed(FeedMode::Partial, "single:CUP dozen:CUP*12").await;
     world.upload(0, "single=5 dozen=2").await;
@@ -203,7 +203,7 @@ async fn a_vendors_codes_for_one_sku_add_up_also_over_partial_files() {
     assert!(note.contains("1 of them as it said in an earlier file"), "{note}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_that_no_offer_maps_for_a_while_does_not_leave_its_units_behind() {
     let world = World::feed(FeedMode::Full, "a:CHAIR b:CUP").await;
     world.upload(0, "a=3 b=2").await;
@@ -217,7 +217,7 @@ async fn a_code_that_no_offer_maps_for_a_while_does_not_leave_its_units_behind()
     drop(offer);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_file_goes_in_batches_of_the_configured_size() {
     let (rows, offers) = many(2500);
     let world = World::feed(FeedMode::Full, &offers).await;

@@ -52,7 +52,7 @@ async fn landed(world: &World, batches: usize) {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_that_breaks_off_leaves_nothing_and_can_be_sent_again() {
     let world = World::feed_with(FeedMode::Full, "a:CHAIR b:CUP", &[("UPLOADS__AT_ONCE_MAX", "1")]).await;
     let spec = spec(0);
@@ -84,7 +84,7 @@ async fn an_upload_that_breaks_off_leaves_nothing_and_can_be_sent_again() {
     assert_eq!(world.stock(), "CHAIR=3 CUP=4");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_reservation_is_down_the_answer_is_honest_and_the_run_goes_on_by_itself() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     world.peers.faults.down.store(true, Ordering::SeqCst);
@@ -98,7 +98,7 @@ async fn while_reservation_is_down_the_answer_is_honest_and_the_run_goes_on_by_i
     assert_eq!((totals(&run), run.reason.as_str()), ([1, 1, 0, 0, 0, 0], ""));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_catalog_is_down_nothing_is_applied_and_nothing_is_taken_for_unmapped() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     world.peers.catalog_is_down.store(true, Ordering::SeqCst);
@@ -111,7 +111,7 @@ async fn while_catalog_is_down_nothing_is_applied_and_nothing_is_taken_for_unmap
     assert_eq!(totals(&world.finished(&run.run_id).await), [1, 1, 0, 0, 0, 0]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_is_asked_for_again_and_the_counts_land_once() {
     let (rows, offers) = many(50);
     let world = World::feed_with(FeedMode::Full, &offers, &[("RUNS__BATCH_COUNTS", "10")]).await;
@@ -127,7 +127,7 @@ async fn a_lost_answer_is_asked_for_again_and_the_counts_land_once() {
     assert!(world.peers.stock.lock().unwrap().calls > 5);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_killed_in_the_middle_of_applying_goes_on_where_it_stopped() {
     let (rows, offers) = many(100);
     // A process of its own is killed, so the world's service is only there for the record and for the end.
@@ -160,7 +160,7 @@ async fn a_service_killed_in_the_middle_of_applying_goes_on_where_it_stopped() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_again_and_again_at_any_moment_it_still_has_its_effect_once() {
     let (rows, offers) = many(400);
     let mut world = World::feed_with(FeedMode::Full, &offers, &[("RUNS__BATCH_COUNTS", "10")]).await;
@@ -194,7 +194,7 @@ async fn killed_again_and_again_at_any_moment_it_still_has_its_effect_once() {
     assert_eq!(world.number("SELECT count(*) FROM run").await, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_ends_in_order_leaves_the_rest_to_the_next_one() {
     let (rows, offers) = many(100);
     let mut world = World::feed_with(FeedMode::Full, &offers, &[("RUNS__BATCH_COUNTS", "10")]).await;
@@ -214,7 +214,7 @@ async fn a_service_that_ends_in_order_leaves_the_rest_to_the_next_one() {
     each_once(&world, 100);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dead_process_held_is_taken_over_when_its_lease_ends() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     let admin = world.database.admin_pool().await;
@@ -231,7 +231,7 @@ async fn what_a_dead_process_held_is_taken_over_when_its_lease_ends() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_later_file_waits_for_the_earlier_one_of_its_connection() {
     let world = World::feed(FeedMode::Full, "a:CHAIR b:CUP").await;
     world.peers.let_through(0);
@@ -252,7 +252,7 @@ async fn a_later_file_waits_for_the_earlier_one_of_its_connection() {
     assert_eq!(world.stock(), "CHAIR=4 CUP=0");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sent_again_a_run_goes_on_at_once() {
     let keys = [("RUNS__PAUSE_MS_MIN", "3600000"), ("RUNS__PAUSE_MS_MAX", "3600000")];
     let world = World::feed_with(FeedMode::Partial, "a:CHAIR", &keys).await;
@@ -265,7 +265,7 @@ async fn sent_again_a_run_goes_on_at_once() {
     assert_eq!(totals(&again.run.unwrap()), [1, 1, 0, 0, 0, 0], "it did not wait for an hour");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counts_that_reservation_refuses_are_rejected_and_do_not_stop_their_neighbours() {
     let (rows, offers) = many(100);
     let world = World::feed_with(FeedMode::Full, &offers, &[("RUNS__BATCH_COUNTS", "50")]).await;
@@ -285,7 +285,7 @@ async fn counts_that_reservation_refuses_are_rejected_and_do_not_stop_their_neig
     assert_eq!(totals(&run), [100, 10, 90, 0, 0, 0]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_reservation_refuses_as_a_whole_is_repeated_and_given_up_in_the_end() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     world.peers.faults.refused_requests.store(3, Ordering::SeqCst);
@@ -296,7 +296,7 @@ async fn a_request_that_reservation_refuses_as_a_whole_is_repeated_and_given_up_
     assert_eq!(world.stock(), "CHAIR=3");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_postgres_is_gone_nothing_is_promised_and_afterwards_nothing_is_lost() {
     let (rows, offers) = many(100);
     let mut postgres = holdfast_testkit::private_postgres(false).await;

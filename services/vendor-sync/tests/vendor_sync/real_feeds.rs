@@ -45,7 +45,7 @@ fn offer_all(world: &World, files: &[(String, Vec<u8>)]) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_marketplace_imports_are_applied_until_the_delimiter_changes_overnight() {
     let files = marketplace();
     if files.is_empty() {
@@ -71,7 +71,7 @@ async fn five_marketplace_imports_are_applied_until_the_delimiter_changes_overni
     assert_eq!(world.peers.stock.lock().unwrap().rows.len(), stock, "a refused file changes nothing");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_import_cut_off_in_the_middle_is_held() {
     let files = marketplace();
     let Some((_, whole)) = files.first() else { return };

@@ -6,7 +6,7 @@ use holdfast_api::vendorsync::v1::{FeedMode, RowOutcome};
 
 use crate::world::{FEED, World, connection, file, id, reason, spec, violations};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_are_listed_newest_first_of_one_connection_or_of_all() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     world.create(wire::Connection { code: "other".into(), ..connection(FeedMode::Partial) }).await.unwrap();
@@ -40,7 +40,7 @@ async fn list(world: &World, page_size: i32, connection: &str) -> Vec<String> {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_is_listed_in_the_order_of_the_file_by_outcome_or_whole() {
     let world = World::feed(FeedMode::Full, "a:A b:B c:C").await;
     world.upload(0, "a=1 b=1 c=1").await;
@@ -75,7 +75,7 @@ async fn rows(world: &World, run_id: &str, page_size: i32, outcome: RowOutcome) 
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_does_not_exist_is_not_found_and_bad_fields_are_named() {
     let world = World::new().await;
     let mut client = world.client.clone();

@@ -7,7 +7,7 @@ use holdfast_testkit::database;
 use holdfast_vendor_sync::store::MIGRATOR;
 use sqlx::{AssertSqlSafe, Executor as _};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_query_prepares_as_the_running_role() {
     let database = database("vendor_sync", &MIGRATOR).await;
     let pool = database.pool(1).await;
@@ -22,7 +22,7 @@ async fn every_query_prepares_as_the_running_role() {
     assert!(prepared > 20, "the folder has the service's queries");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_running_role_cannot_alter_the_schema_or_rewrite_what_is_final() {
     let database = database("vendor_sync", &MIGRATOR).await;
     let pool = database.pool(1).await;
@@ -49,7 +49,7 @@ async fn the_running_role_cannot_alter_the_schema_or_rewrite_what_is_final() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_table_and_every_column_has_a_comment() {
     let database = database("vendor_sync", &MIGRATOR).await;
     let uncommented: Vec<String> = sqlx::query_scalar(
@@ -66,7 +66,7 @@ async fn every_table_and_every_column_has_a_comment() {
     assert_eq!(uncommented, Vec::<String>::new());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_and_work_go_by_index() {
     let database = database("vendor_sync", &MIGRATOR).await;
     let pool = database.admin_pool().await;

@@ -18,14 +18,14 @@ use crate::apply_counts;
 use crate::peers::Peers;
 use crate::world::{World, configuration, file, many, reason, totals};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_stand_in_for_reservation_keeps_reservations_contract() {
     let address = Peers::default().serve().await;
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     apply_counts::holds(StockServiceClient::new(channel)).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_write_is_turned_away() {
     let world = World::with(&[
         ("CALLERS__UNAUTHENTICATED_ROLES", "[]"),
@@ -56,7 +56,7 @@ fn the_service_does_not_start_without_knowing_its_peers() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_janitor_forgets_old_answers_and_reports_and_keeps_the_runs() {
     let world = World::feed(FeedMode::Full, "a:CHAIR b:CUP").await;
     let old = world.upload(0, "a=3").await;
@@ -79,7 +79,7 @@ async fn the_janitor_forgets_old_answers_and_reports_and_keeps_the_runs() {
     assert_eq!((again.run.unwrap().run_id, world.stock().as_str()), (old.run_id, "CHAIR=4"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_replicas_share_the_work_and_do_it_once() {
     let (rows, offers) = many(300);
     let world = World::feed_with(FeedMode::Partial, &offers, &[("RUNS__BATCH_COUNTS", "10")]).await;

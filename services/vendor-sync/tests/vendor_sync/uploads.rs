@@ -8,7 +8,7 @@ use holdfast_client::{Connection, Progress, RequestKey, VendorSyncClient};
 
 use crate::world::{World, file, id, reason, spec, subjects, totals, violations};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_content_of_the_same_moment_is_one_run_however_often_it_is_sent() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     let first = world.upload_file(0, file("a=3")).await.unwrap();
@@ -23,7 +23,7 @@ async fn the_same_content_of_the_same_moment_is_one_run_however_often_it_is_sent
     assert_ne!(later.run.unwrap().run_id, first.run.unwrap().run_id);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_file_sent_ten_times_at_once_is_one_run() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     let mut answers = Vec::new();
@@ -49,7 +49,7 @@ fn parts(spec: wire::UploadFeedSpec, file: &str) -> Vec<wire::UploadFeedRequest>
         .to_vec()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_key_is_for_one_upload() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     let spec = spec(0);
@@ -62,7 +62,7 @@ async fn one_key_is_for_one_upload() {
     assert_eq!((world.stock().as_str(), world.number("SELECT count(*) FROM run").await), ("CHAIR=3", 1));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_that_is_wrong_with_a_specification_is_said_at_once() {
     let world = World::feed(FeedMode::Partial, "").await;
     let wrong = wire::UploadFeedSpec {
@@ -77,7 +77,7 @@ async fn all_that_is_wrong_with_a_specification_is_said_at_once() {
     assert_eq!(total, 5);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_moment_more_than_five_minutes_ahead_is_refused() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
@@ -89,7 +89,7 @@ async fn a_moment_more_than_five_minutes_ahead_is_refused() {
     assert_eq!(totals(&world.upload_as(at(200), file("a=3")).await.unwrap().run.unwrap()), [1, 1, 0, 0, 0, 0]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_to_a_connection_that_does_not_exist_is_refused_before_its_bytes() {
     let world = World::new().await;
     let unknown = wire::UploadFeedSpec { connection: "nobody".into(), ..spec(0) };
@@ -98,7 +98,7 @@ async fn an_upload_to_a_connection_that_does_not_exist_is_refused_before_its_byt
     assert_eq!(reason::<()>(Err(refused)), R::UnknownReference);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_is_out_of_order_is_refused_and_leaves_nothing() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     let chunk = || Some(Part::Chunk(b"x".to_vec()));
@@ -117,7 +117,7 @@ async fn a_stream_that_is_out_of_order_is_refused_and_leaves_nothing() {
     assert_eq!(world.number("SELECT count(*) FROM run").await, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_above_the_limit_is_refused_and_leaves_nothing() {
     let world = World::feed_with(FeedMode::Partial, "a:CHAIR", &[("UPLOADS__FILE_BYTES_MAX", "5000")]).await;
     assert_eq!(reason(world.upload_file(0, vec![b'x'; 5001]).await), R::MessageTooLarge);
@@ -126,7 +126,7 @@ async fn a_file_above_the_limit_is_refused_and_leaves_nothing() {
     assert_eq!(run.state(), wire::RunState::Refused, "it is received, and no feed");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_falls_silent_gives_its_place_back() {
     let keys = [("UPLOADS__IDLE_SECONDS_MAX", "1"), ("UPLOADS__AT_ONCE_MAX", "1")];
     let world = World::feed_with(FeedMode::Partial, "a:CHAIR", &keys).await;
@@ -139,7 +139,7 @@ async fn a_stream_that_falls_silent_gives_its_place_back() {
     assert_eq!(totals(&world.upload(0, "a=3").await), [1, 1, 0, 0, 0, 0]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_in_very_small_chunks_is_kept_in_large_parts() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     world.peers.let_through(0);
@@ -159,7 +159,7 @@ async fn a_file_in_very_small_chunks_is_kept_in_large_parts() {
     assert_eq!((totals(&answer.unwrap().run.unwrap())[0], parts), (500, 1));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rust_client_uploads_a_file_and_hears_of_its_progress() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
     let connection = Connection::builder(world.address.clone()).build().unwrap();
@@ -177,7 +177,7 @@ async fn the_rust_client_uploads_a_file_and_hears_of_its_progress() {
     assert_eq!(sent.load(std::sync::atomic::Ordering::SeqCst), length);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_has_not_the_size_announced_is_not_taken_for_a_whole_one() {
     let world = World::feed(FeedMode::Full, "a:CHAIR").await;
     let content = file("a=3");
