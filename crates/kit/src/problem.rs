@@ -180,7 +180,9 @@ fn needs_retry_info(reason: ErrorReason) -> bool {
 pub fn code(reason: ErrorReason) -> Code {
     use ErrorReason as R;
     match reason {
-        R::InvalidField | R::UnknownSku | R::KeyOutOfWindow | R::InvalidPageToken => Code::InvalidArgument,
+        R::InvalidField | R::UnknownSku | R::KeyOutOfWindow | R::InvalidPageToken | R::InvalidResumeToken => {
+            Code::InvalidArgument
+        }
         R::InsufficientStock
         | R::ReservationExpired
         | R::ReservationReleased
@@ -189,7 +191,12 @@ pub fn code(reason: ErrorReason) -> Code {
         | R::StockWouldBeNegative
         | R::HoldTooLong
         | R::UnknownReference
-        | R::FileRefused => Code::FailedPrecondition,
+        | R::FileRefused
+        | R::LimitExceeded
+        | R::AlreadyDecided
+        | R::SkuArchived => Code::FailedPrecondition,
+        R::EtagMismatch => Code::Aborted,
+        R::ResumeTokenExpired => Code::OutOfRange,
         R::NotFound => Code::NotFound,
         R::AlreadyExists | R::KeyReused => Code::AlreadyExists,
         R::Overloaded | R::MessageTooLarge => Code::ResourceExhausted,
@@ -236,7 +243,7 @@ mod tests {
             assert_eq!((info.domain.as_str(), info.reason.as_str()), (DOMAIN, reason_name(reason)));
             assert!(!info.reason.starts_with("ERROR_REASON"));
         }
-        assert_eq!(reasons().count(), 26);
+        assert_eq!(reasons().count(), 32);
     }
 
     #[test]

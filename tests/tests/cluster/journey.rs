@@ -53,7 +53,7 @@ fn a_vendors_file_becomes_stock_that_can_be_sold() {
 fn a_vendor_sync_killed_while_it_applies_a_file_completes_it_when_it_is_back() {
     const ROWS: usize = 3_000;
     let seed = seed();
-    scenario(Options::whole().set("vendor-sync:runs.batch_counts", 10), async |cluster| {
+    scenario(feeding(), async |cluster| {
         eprintln!("to repeat: HOLDFAST_TEST_SEED={}", seed.value());
         let mut random = seed.rng(0);
         open(cluster, ROWS).await;
@@ -90,7 +90,7 @@ fn a_vendor_sync_killed_while_it_applies_a_file_completes_it_when_it_is_back() {
 fn a_reservation_killed_while_a_file_is_applied_counts_every_row_once() {
     const ROWS: usize = 3_000;
     let seed = seed();
-    scenario(Options::whole().set("vendor-sync:runs.batch_counts", 10), async |cluster| {
+    scenario(feeding(), async |cluster| {
         eprintln!("to repeat: HOLDFAST_TEST_SEED={}", seed.value());
         let mut random = seed.rng(0);
         open(cluster, ROWS).await;
@@ -109,6 +109,11 @@ fn a_reservation_killed_while_a_file_is_applied_counts_every_row_once() {
         assert_eq!(applied(&run), (RunState::Applied, 3_000, 3_000), "{run:?}");
         each_counted(cluster, ROWS, 1).await;
     });
+}
+
+/// All services, with many small requests for a file, and work that a dead process held taken over soon.
+fn feeding() -> Options {
+    Options::whole().set("vendor-sync:runs.batch_counts", 10).set("vendor-sync:runs.lease_ms", 1000)
 }
 
 fn upload_in_background(
