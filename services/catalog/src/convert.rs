@@ -356,7 +356,7 @@ pub fn import_answer(report: &Report) -> Vec<u8> {
 #[must_use]
 pub fn sku(sku: Sku) -> wire::Sku {
     let etag = etag(&sku);
-    let Sku { content: NewSku { code, name, gtin, attributes }, create_time, update_time, .. } = sku;
+    let Sku { content: NewSku { code, name, gtin, attributes }, version, create_time, update_time } = sku;
     wire::Sku {
         code,
         name,
@@ -365,6 +365,9 @@ pub fn sku(sku: Sku) -> wire::Sku {
         create_time: Some(timestamp(create_time)),
         update_time: Some(timestamp(update_time)),
         etag,
+        policy: None,
+        archive_time: None,
+        version,
     }
 }
 
@@ -372,14 +375,20 @@ pub fn sku(sku: Sku) -> wire::Sku {
 #[must_use]
 pub fn vendor(vendor: Vendor) -> wire::Vendor {
     let Vendor { content: NewVendor { code, name }, create_time } = vendor;
-    wire::Vendor { code, name, create_time: Some(timestamp(create_time)) }
+    wire::Vendor { code, name, create_time: Some(timestamp(create_time)), etag: String::new() }
 }
 
 /// A location for the wire.
 #[must_use]
 pub fn location(location: Location) -> wire::Location {
     let Location { content: NewLocation { code, name, vendor }, create_time } = location;
-    wire::Location { code, name, vendor: vendor.unwrap_or_default(), create_time: Some(timestamp(create_time)) }
+    wire::Location {
+        code,
+        name,
+        vendor: vendor.unwrap_or_default(),
+        create_time: Some(timestamp(create_time)),
+        etag: String::new(),
+    }
 }
 
 /// An offer for the wire.

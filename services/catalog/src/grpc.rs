@@ -99,7 +99,7 @@ impl CatalogService for Grpc {
     }
 
     async fn list_skus(&self, request: Request<wire::ListSkusRequest>) -> Answer<wire::ListSkusResponse> {
-        let wire::ListSkusRequest { page_size, page_token, code_prefix } = request.into_inner();
+        let wire::ListSkusRequest { page_size, page_token, code_prefix, filter: _ } = request.into_inner();
         let size = convert::page_size(page_size, |violations| {
             violations.check_text("code_prefix", &code_prefix, 0..=128);
         })?;
@@ -122,6 +122,46 @@ impl CatalogService for Grpc {
         request: Request<Streaming<wire::ImportSkusRequest>>,
     ) -> Answer<wire::ImportSkusResponse> {
         decoded(&self.import(request.into_inner()).await?)
+    }
+
+    async fn update_sku(&self, _request: Request<wire::UpdateSkuRequest>) -> Answer<wire::UpdateSkuResponse> {
+        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+    }
+
+    async fn archive_sku(&self, _request: Request<wire::ArchiveSkuRequest>) -> Answer<wire::ArchiveSkuResponse> {
+        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+    }
+
+    async fn restore_sku(&self, _request: Request<wire::RestoreSkuRequest>) -> Answer<wire::RestoreSkuResponse> {
+        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+    }
+
+    async fn search_skus(&self, _request: Request<wire::SearchSkusRequest>) -> Answer<wire::SearchSkusResponse> {
+        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+    }
+
+    async fn update_vendor(&self, _request: Request<wire::UpdateVendorRequest>) -> Answer<wire::UpdateVendorResponse> {
+        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+    }
+
+    async fn update_location(
+        &self,
+        _request: Request<wire::UpdateLocationRequest>,
+    ) -> Answer<wire::UpdateLocationResponse> {
+        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+    }
+
+    async fn batch_delete_offers(
+        &self,
+        _request: Request<wire::BatchDeleteOffersRequest>,
+    ) -> Answer<wire::BatchDeleteOffersResponse> {
+        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+    }
+
+    type WatchSkusStream = tokio_stream::Empty<Result<wire::WatchSkusResponse, Status>>;
+
+    async fn watch_skus(&self, _request: Request<wire::WatchSkusRequest>) -> Answer<Self::WatchSkusStream> {
+        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
     }
 
     async fn create_vendor(&self, request: Request<wire::CreateVendorRequest>) -> Answer<wire::CreateVendorResponse> {

@@ -89,6 +89,7 @@ async fn all_that_is_wrong_with_a_specification_is_said_at_once() {
         delimiter: "ab".into(),
         error_mode: 0,
         size_bytes: -1,
+        ..Default::default()
     };
     let fields = violations(world.import(wrong, "").await).0;
     let wanted = [

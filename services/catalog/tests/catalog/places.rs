@@ -7,13 +7,13 @@ use tonic::Response;
 use crate::world::{World, id, reason, subjects, violations};
 
 fn vendor(code: &str, name: &str) -> wire::CreateVendorRequest {
-    let vendor = wire::Vendor { code: code.into(), name: name.into(), create_time: None };
+    let vendor = wire::Vendor { code: code.into(), name: name.into(), ..Default::default() };
     wire::CreateVendorRequest { request_id: id(), vendor: Some(vendor) }
 }
 
 fn location(code: &str, vendor: &str) -> wire::CreateLocationRequest {
     let location =
-        wire::Location { code: code.into(), name: format!("{code} GmbH"), vendor: vendor.into(), create_time: None };
+        wire::Location { code: code.into(), name: format!("{code} GmbH"), vendor: vendor.into(), ..Default::default() };
     wire::CreateLocationRequest { request_id: id(), location: Some(location) }
 }
 

@@ -20,7 +20,12 @@ fn chair() -> wire::Sku {
 }
 
 fn listing(page_size: i32, code_prefix: &str, page_token: &str) -> wire::ListSkusRequest {
-    wire::ListSkusRequest { page_size, code_prefix: code_prefix.into(), page_token: page_token.into() }
+    wire::ListSkusRequest {
+        page_size,
+        code_prefix: code_prefix.into(),
+        page_token: page_token.into(),
+        ..Default::default()
+    }
 }
 
 fn codes(skus: &[wire::Sku]) -> Vec<&str> {
