@@ -130,6 +130,48 @@ pub enum Error {
         /// What the server said.
         message: String,
     },
+    /// Somebody changed the resource since it was read: read it again and decide anew. Certain.
+    #[error("it was changed meanwhile: {message}")]
+    EtagMismatch {
+        /// What the server said.
+        message: String,
+    },
+    /// More units of a SKU than its selling policy allows per reservation or per owner: ask for fewer. Certain.
+    #[error("more than the selling policy allows: {message}")]
+    LimitExceeded {
+        /// The lines that ask for too much.
+        lines: Vec<ShortLine>,
+        /// What the server said.
+        message: String,
+    },
+    /// A SKU is archived: it is not sold any more. Certain.
+    #[error("not sold any more: {message}")]
+    Archived {
+        /// Which, at most 20.
+        lines: Vec<ShortLine>,
+        /// What the server said.
+        message: String,
+    },
+    /// Somebody decided it otherwise before (a quarantined row, a held run): look at what was decided. Certain.
+    #[error("already decided: {message}")]
+    AlreadyDecided {
+        /// Where it stands, as the server names it (`APPROVED`, …); empty if it did not say.
+        state: String,
+        /// What the server said.
+        message: String,
+    },
+    /// The resume token is older than the changes that are kept: watch again without one, the snapshot has everything. Certain.
+    #[error("the resume token is too old: {message}")]
+    ResumeTokenExpired {
+        /// What the server said.
+        message: String,
+    },
+    /// The resume token is malformed or belongs to another watch: watch again without one. Certain.
+    #[error("the resume token cannot be used: {message}")]
+    InvalidResumeToken {
+        /// What the server said.
+        message: String,
+    },
     /// A queue or a limit is full: come back later. Certain.
     #[error("overloaded: {message}")]
     Overloaded {
@@ -204,6 +246,12 @@ impl Error {
             Self::KeyReused { .. } => ErrorReason::KeyReused,
             Self::UnknownReference { .. } => ErrorReason::UnknownReference,
             Self::FileRefused { .. } => ErrorReason::FileRefused,
+            Self::EtagMismatch { .. } => ErrorReason::EtagMismatch,
+            Self::LimitExceeded { .. } => ErrorReason::LimitExceeded,
+            Self::Archived { .. } => ErrorReason::SkuArchived,
+            Self::AlreadyDecided { .. } => ErrorReason::AlreadyDecided,
+            Self::ResumeTokenExpired { .. } => ErrorReason::ResumeTokenExpired,
+            Self::InvalidResumeToken { .. } => ErrorReason::InvalidResumeToken,
             Self::Overloaded { .. } => ErrorReason::Overloaded,
             Self::TooLarge { .. } => ErrorReason::MessageTooLarge,
             Self::Unauthenticated { .. } => ErrorReason::Unauthenticated,
@@ -235,6 +283,12 @@ impl Error {
             | Self::AlreadyExists { .. }
             | Self::UnknownReference { .. }
             | Self::FileRefused { .. }
+            | Self::EtagMismatch { .. }
+            | Self::LimitExceeded { .. }
+            | Self::Archived { .. }
+            | Self::AlreadyDecided { .. }
+            | Self::ResumeTokenExpired { .. }
+            | Self::InvalidResumeToken { .. }
             | Self::Overloaded { .. }
             | Self::TooLarge { .. }
             | Self::Unauthenticated { .. }
@@ -350,6 +404,15 @@ fn from_reason(reason: ErrorReason, status: &Status, details: &ErrorDetails, ret
         ErrorReason::KeyReused => Error::KeyReused { message },
         ErrorReason::UnknownReference => Error::UnknownReference { lines: short_lines(details), message },
         ErrorReason::FileRefused => Error::FileRefused { message },
+        ErrorReason::EtagMismatch => Error::EtagMismatch { message },
+        ErrorReason::LimitExceeded => Error::LimitExceeded { lines: short_lines(details), message },
+        ErrorReason::SkuArchived => Error::Archived { lines: short_lines(details), message },
+        ErrorReason::AlreadyDecided => {
+            let state = details.error_info().and_then(|info| info.metadata.get("state")).cloned().unwrap_or_default();
+            Error::AlreadyDecided { state, message }
+        }
+        ErrorReason::ResumeTokenExpired => Error::ResumeTokenExpired { message },
+        ErrorReason::InvalidResumeToken => Error::InvalidResumeToken { message },
         ErrorReason::Overloaded => Error::Overloaded { retry_after, message },
         ErrorReason::MessageTooLarge => Error::TooLarge { message },
         ErrorReason::Unauthenticated => Error::Unauthenticated { message },
@@ -471,7 +534,7 @@ mod tests {
 
     #[test]
     fn every_reason_becomes_an_error_that_keeps_its_name() {
-        assert_eq!(all_reasons().count(), 25);
+        assert_eq!(all_reasons().count(), 31);
         for reason in all_reasons() {
             let error = Failure::from_status(&status(reason, Code::Internal)).error;
             match error.reason() {
@@ -531,6 +594,16 @@ mod tests {
         assert_eq!(after(ErrorReason::Overloaded).outcome(), Outcome::Unknown);
         assert_eq!(after(ErrorReason::KeyOutOfWindow).outcome(), Outcome::Unknown);
         assert_eq!(after(ErrorReason::StockWouldBeNegative).outcome(), Outcome::Unknown);
+        assert_eq!(
+            after(ErrorReason::AlreadyDecided).outcome(),
+            Outcome::Unknown,
+            "the first attempt may have decided"
+        );
+        assert_eq!(
+            after(ErrorReason::EtagMismatch).outcome(),
+            Outcome::Unknown,
+            "the first attempt may have changed it"
+        );
     }
 
     #[test]

@@ -96,6 +96,8 @@ fn details(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         Error::Insufficient { lines, .. }
         | Error::StockWouldBeNegative { lines, .. }
+        | Error::LimitExceeded { lines, .. }
+        | Error::Archived { lines, .. }
         | Error::UnknownReference { lines, .. } => {
             lines.iter().try_for_each(|line| write!(f, "\n  {}: {}", line.subject, line.description))
         }
@@ -110,6 +112,10 @@ fn details(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         | Error::AlreadyExists { .. }
         | Error::KeyReused { .. }
         | Error::FileRefused { .. }
+        | Error::EtagMismatch { .. }
+        | Error::AlreadyDecided { .. }
+        | Error::ResumeTokenExpired { .. }
+        | Error::InvalidResumeToken { .. }
         | Error::Overloaded { .. }
         | Error::TooLarge { .. }
         | Error::Unauthenticated { .. }
@@ -135,6 +141,15 @@ fn next_step(error: &Error) -> Option<&'static str> {
         Error::UnknownReference { .. } => "create it first (`holdctl vendor|location|sku|connection create`).",
         Error::AlreadyExists { .. } => "see what is there with `get`; it is not changed by creating it again.",
         Error::FileRefused { .. } => "compare the file with what was registered or asked for; nothing was applied.",
+        Error::EtagMismatch { .. } => {
+            "see what it is now with `get`, and repeat without --key (with the new --etag, or without one)."
+        }
+        Error::LimitExceeded { .. } => "ask for fewer units; `holdctl sku policy SKU` shows what is allowed.",
+        Error::Archived { .. } => "`holdctl sku restore SKU` takes its selling up again.",
+        Error::AlreadyDecided { .. } => "`get` shows what was decided, by whom and why.",
+        Error::ResumeTokenExpired { .. } | Error::InvalidResumeToken { .. } => {
+            "leave --resume away: the watch begins with everything."
+        }
         Error::Overloaded { .. } => "wait a moment and repeat; nothing was done.",
         Error::TooLarge { .. } => "send less at once.",
         Error::Unauthenticated { .. } => "give --token-file, or HOLDFAST_TOKEN.",

@@ -161,7 +161,7 @@ fn describe(args: Create) -> Result<Connection, Failure> {
         mode: mode.into(),
         meaning: meaning.into(),
         csv_schema: Some(schema),
-        create_time: None,
+        ..Connection::default()
     })
 }
 

@@ -184,7 +184,7 @@ async fn until_applied(vendor_sync: &VendorSyncClient, mut run: Run, ends: Insta
 /// A file that was refused or held is a failure of the command, though not of the call.
 fn verdict(run: &Run) -> Result<(), Failure> {
     match run.state() {
-        RunState::Refused | RunState::Held => {
+        RunState::Refused | RunState::Held | RunState::Rejected | RunState::Superseded => {
             let state = json::run_state(run.state());
             Err(Failure::Refused(format!(
                 "the file was {}: {}. Nothing was applied.",
@@ -213,7 +213,8 @@ async fn list(context: &Context<'_>, connection: &str, paging: Paging) -> Result
     let vendor_sync = &context.services.vendor_sync()?;
     let items = paging
         .collect(async |page_size, page_token| {
-            let request = ListRunsRequest { page_size, page_token, connection: connection.to_owned() };
+            let connection = connection.to_owned();
+            let request = ListRunsRequest { page_size, page_token, connection, ..ListRunsRequest::default() };
             let page = vendor_sync.list_runs(request).await?;
             Ok((page.runs.iter().map(json::run).collect(), page.next_page_token))
         })

@@ -47,7 +47,7 @@ pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
     match command {
         Command::Create { code, name, vendor, key } => {
             let key = key.unwrap_or_else(RequestKey::new);
-            let location = Location { code, name, vendor, create_time: None };
+            let location = Location { code, name, vendor, ..Location::default() };
             let response = catalog.create_location(key, location).await.map_err(Failure::changing(key))?;
             output::one(context.format, FIELDS, &json::location(&response.location.unwrap_or_default()))
         }

@@ -200,7 +200,7 @@ async fn list(context: &Context<'_>, prefix: &str, paging: Paging) -> Result<(),
     let catalog = &context.services.catalog()?;
     let items = paging
         .collect(async |page_size, page_token| {
-            let request = ListSkusRequest { page_size, page_token, code_prefix: prefix.to_owned() };
+            let request = ListSkusRequest { page_size, page_token, code_prefix: prefix.to_owned(), filter: None };
             let page = catalog.list_skus(request).await?;
             Ok((page.skus.iter().map(json::sku).collect(), page.next_page_token))
         })

@@ -44,7 +44,7 @@ pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
     match command {
         Command::Create { code, name, key } => {
             let key = key.unwrap_or_else(RequestKey::new);
-            let vendor = Vendor { code, name, create_time: None };
+            let vendor = Vendor { code, name, ..Vendor::default() };
             let response = catalog.create_vendor(key, vendor).await.map_err(Failure::changing(key))?;
             output::one(context.format, FIELDS, &json::vendor(&response.vendor.unwrap_or_default()))
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use holdfast_client::ReservationKey;
-use holdfast_client::api::reservation::v1::{LedgerCause, LedgerEntry, Reservation};
+use holdfast_client::api::reservation::v1::{Freshness, LedgerCause, LedgerEntry, Reservation};
 use prost_types::Timestamp;
 
 use super::{Findings, SENTENCES_MAX};
@@ -40,6 +40,11 @@ struct Version {
     committed: i64,
     safety: i64,
     backorder: i64,
+    /// Most of on_hand that is offered, while a lower number waits for a person.
+    offer_limit: Option<i64>,
+    /// Whether nothing is offered, whatever there is.
+    archived: bool,
+    stale: bool,
     /// Whether this change took units for a reservation.
     took: bool,
     /// Holds that count for nobody after their instant, though the row still has them: instant and units.
@@ -110,7 +115,11 @@ impl Row {
                         holds.insert(id, (ends.unwrap_or(Instant::MAX), entry.held_delta));
                     }
                     LedgerCause::Confirm | LedgerCause::Release | LedgerCause::Expire => drop(holds.remove(&id)),
-                    LedgerCause::Count | LedgerCause::Adjust | LedgerCause::Policy | LedgerCause::Unspecified => {}
+                    LedgerCause::Count
+                    | LedgerCause::Adjust
+                    | LedgerCause::Policy
+                    | LedgerCause::Freshness
+                    | LedgerCause::Unspecified => {}
                 }
             }
             let verb = match cause {
@@ -121,6 +130,7 @@ impl Row {
                 | LedgerCause::Count
                 | LedgerCause::Adjust
                 | LedgerCause::Policy
+                | LedgerCause::Freshness
                 | LedgerCause::Unspecified => None,
             };
             let from = micros(entry.create_time.as_ref()).unwrap_or(Instant::MIN);
@@ -172,6 +182,17 @@ impl Version {
             committed: self.committed + entry.committed_delta,
             safety: self.safety + entry.safety_stock_delta,
             backorder: self.backorder + entry.backorder_limit_delta,
+            offer_limit: match entry.offer_limit {
+                None => self.offer_limit,
+                Some(lifted) if lifted < 0 => None,
+                Some(limit) => Some(limit),
+            },
+            archived: entry.archived.unwrap_or(self.archived),
+            stale: match entry.freshness() {
+                Freshness::Unspecified => self.stale,
+                Freshness::Fresh | Freshness::Late => false,
+                Freshness::Stale => true,
+            },
             took: cause == LedgerCause::Reserve,
             due: holds.values().copied().collect(),
         }
@@ -184,8 +205,12 @@ impl Version {
 
     /// Units that a reservation could get at this instant.
     fn available(&self, at: Instant) -> i64 {
+        if self.archived || self.stale {
+            return 0;
+        }
         let lapsed: i64 = self.due.iter().filter(|(ends, _)| *ends <= at).map(|(_, units)| units).sum();
-        (self.on_hand - self.held + lapsed - self.committed - self.safety + self.backorder).max(0)
+        let offered = self.offer_limit.map_or(self.on_hand, |limit| limit.min(self.on_hand));
+        (offered - self.held + lapsed - self.committed - self.safety + self.backorder).max(0)
     }
 }
 

@@ -93,14 +93,14 @@ async fn import(services: &Services, file: &CsvFile, columns: &CatalogColumns, s
 }
 
 async fn create_partner(services: &Services, vendor: &str, location: &str) -> anyhow::Result<()> {
-    let wholesaler = Vendor { code: vendor.to_owned(), name: "Northwind Wholesale".to_owned(), create_time: None };
+    let wholesaler = Vendor { code: vendor.to_owned(), name: "Northwind Wholesale".to_owned(), ..Vendor::default() };
     is_there(services.catalog.create_vendor(RequestKey::new(), wholesaler).await)
         .context("no vendor could be created")?;
     let hall = Location {
         code: location.to_owned(),
         name: "Northwind's hall".to_owned(),
         vendor: vendor.to_owned(),
-        create_time: None,
+        ..Location::default()
     };
     is_there(services.catalog.create_location(RequestKey::new(), hall).await).context("no location could be created")
 }
@@ -168,7 +168,7 @@ impl Feed<'_> {
             mode: mode.into(),
             meaning: meaning.into(),
             csv_schema: Some(schema),
-            create_time: None,
+            ..Connection::default()
         };
         let created = self.services.vendor_sync.create_connection(RequestKey::new(), connection).await;
         is_there(created).context("the vendor's feed could not be registered")
