@@ -194,6 +194,7 @@ pub fn outcome(violations: &mut Violations, outcome: i32) -> Option<RowOutcome> 
         Ok(wire::RowOutcome::Stale) => Some(RowOutcome::Stale),
         Ok(wire::RowOutcome::Unmapped) => Some(RowOutcome::Unmapped),
         Ok(wire::RowOutcome::Rejected) => Some(RowOutcome::Rejected),
+        Ok(wire::RowOutcome::Quarantined) => Some(RowOutcome::Quarantined),
         Err(_) => {
             violations.add("outcome", format_args!("is none of the outcomes: {outcome}"));
             None
@@ -269,6 +270,7 @@ pub fn connection(connection: Connection) -> wire::Connection {
         meaning: meaning.into(),
         csv_schema: Some(wire::CsvSchema { delimiter, header, key_column, quantity_column }),
         create_time: Some(timestamp(create_time)),
+        ..wire::Connection::default()
     }
 }
 
@@ -280,9 +282,11 @@ pub fn run(run: Run) -> wire::Run {
         RunState::Applied => wire::RunState::Applied,
         RunState::Refused => wire::RunState::Refused,
         RunState::Held => wire::RunState::Held,
+        RunState::Rejected => wire::RunState::Rejected,
+        RunState::Superseded => wire::RunState::Superseded,
     };
     let Moment { as_of, .. } = run.moment;
-    let Totals { rows, applied, unchanged, stale, unmapped, rejected } = run.totals;
+    let Totals { rows, applied, unchanged, stale, unmapped, rejected, quarantined } = run.totals;
     wire::Run {
         run_id: run.run_id.to_string(),
         connection: run.connection,
@@ -293,7 +297,8 @@ pub fn run(run: Run) -> wire::Run {
         create_time: Some(timestamp(run.create_time)),
         end_time: run.end_time.map(timestamp),
         reason: run.reason,
-        totals: Some(wire::RunTotals { rows, applied, unchanged, stale, unmapped, rejected }),
+        totals: Some(wire::RunTotals { rows, applied, unchanged, stale, unmapped, rejected, quarantined }),
+        ..wire::Run::default()
     }
 }
 
@@ -307,6 +312,7 @@ pub fn row(row: RunRow) -> wire::RunRow {
         RowOutcome::Stale => wire::RowOutcome::Stale,
         RowOutcome::Unmapped => wire::RowOutcome::Unmapped,
         RowOutcome::Rejected => wire::RowOutcome::Rejected,
+        RowOutcome::Quarantined => wire::RowOutcome::Quarantined,
     };
     wire::RunRow {
         line: row.line,
@@ -318,6 +324,7 @@ pub fn row(row: RunRow) -> wire::RunRow {
         note: row.note,
         previous_on_hand: row.previous_on_hand.unwrap_or_default(),
         shortfall: row.shortfall.unwrap_or_default(),
+        quarantine_id: String::new(),
     }
 }
 

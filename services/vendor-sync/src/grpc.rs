@@ -1,5 +1,10 @@
 //! The RPCs: each decodes, calls, encodes.
 
+mod connections;
+mod house;
+mod offers;
+mod quarantine;
+mod runs;
 mod upload;
 mod whole;
 
@@ -92,6 +97,31 @@ impl VendorSyncService for Grpc {
         Ok(Response::new(wire::GetConnectionResponse { connection: Some(convert::connection(found.connection)) }))
     }
 
+    async fn update_connection(
+        &self,
+        request: Request<wire::UpdateConnectionRequest>,
+    ) -> Answer<wire::UpdateConnectionResponse> {
+        self.update(request.into_inner()).await
+    }
+
+    async fn pause_connection(
+        &self,
+        request: Request<wire::PauseConnectionRequest>,
+    ) -> Answer<wire::PauseConnectionResponse> {
+        self.pause(request.into_inner()).await
+    }
+
+    async fn resume_connection(
+        &self,
+        request: Request<wire::ResumeConnectionRequest>,
+    ) -> Answer<wire::ResumeConnectionResponse> {
+        self.resume(request.into_inner()).await
+    }
+
+    async fn fetch_now(&self, request: Request<wire::FetchNowRequest>) -> Answer<wire::FetchNowResponse> {
+        self.fetch(request.into_inner()).await
+    }
+
     async fn list_connections(
         &self,
         request: Request<wire::ListConnectionsRequest>,
@@ -122,7 +152,7 @@ impl VendorSyncService for Grpc {
     }
 
     async fn list_runs(&self, request: Request<wire::ListRunsRequest>) -> Answer<wire::ListRunsResponse> {
-        let wire::ListRunsRequest { page_size, page_token, connection } = request.into_inner();
+        let wire::ListRunsRequest { page_size, page_token, connection, .. } = request.into_inner();
         let size = convert::page_size(page_size, RUNS, |violations| {
             if !connection.is_empty() {
                 violations.check_code("connection", &connection);
@@ -158,6 +188,23 @@ impl VendorSyncService for Grpc {
             next_page_token: next.unwrap_or_default(),
         }))
     }
+
+    async fn approve_run(&self, request: Request<wire::ApproveRunRequest>) -> Answer<wire::ApproveRunResponse> {
+        self.approve(request).await
+    }
+
+    async fn reject_run(&self, request: Request<wire::RejectRunRequest>) -> Answer<wire::RejectRunResponse> {
+        self.reject(request.into_inner()).await
+    }
+
+    async fn apply_offers(&self, request: Request<wire::ApplyOffersRequest>) -> Answer<wire::ApplyOffersResponse> {
+        self.take_offers(request.into_inner()).await
+    }
+}
+
+/// The interim answer of what is being built.
+fn unbuilt() -> Status {
+    Problem::new(ErrorReason::UnknownMethod, "this method is being built").into()
 }
 
 /// Catalog was needed for an answer and did not give its own.

@@ -20,6 +20,8 @@ pub mod store;
 
 use std::sync::Arc;
 
+use holdfast_api::vendorsync::v1::house_service_server::HouseServiceServer;
+use holdfast_api::vendorsync::v1::quarantine_service_server::QuarantineServiceServer;
 use holdfast_api::vendorsync::v1::vendor_sync_service_server::VendorSyncServiceServer;
 use holdfast_kit::{CancellationToken, Listeners, MethodTable, Readiness, Server, Service, Tasks, pg};
 use sqlx::migrate::Migrator;
@@ -69,9 +71,12 @@ impl Service for VendorSync {
         let changes = TaskTracker::new();
         let drain_max = config.common.server.drain_max();
         let server = Server::new(&config.common, Self::NAME, Self::methods(), &registry);
-        let grpc = Grpc::new(store, peers, runs, config.uploads, changes.clone());
-        let service = WholeStreams::new(VendorSyncServiceServer::new(grpc));
-        let served = server.add_service(service).serve(listeners, || Readiness::Ready, shutdown).await;
+        let grpc = Arc::new(Grpc::new(store, peers, runs, config.uploads, changes.clone()));
+        let server = server
+            .add_service(WholeStreams::new(VendorSyncServiceServer::from_arc(Arc::clone(&grpc))))
+            .add_service(QuarantineServiceServer::from_arc(Arc::clone(&grpc)))
+            .add_service(HouseServiceServer::from_arc(grpc));
+        let served = server.serve(listeners, || Readiness::Ready, shutdown).await;
 
         changes.close();
         if tokio::time::timeout(drain_max, changes.wait()).await.is_err() {

@@ -32,12 +32,12 @@ impl Metrics {
         Self {
             runs: registry.register(
                 "holdfast_vendor_sync_runs",
-                "Runs that this process finished, by state: applied, refused, held",
+                "Runs that this process worked on to an end, by state: applied, refused, held, rejected, superseded",
                 Family::default(),
             ),
             rows: registry.register(
                 "holdfast_vendor_sync_rows",
-                "Rows of runs that this process finished, by outcome: applied, unchanged, stale, unmapped, rejected",
+                "Rows of runs that this process finished, by outcome: applied, unchanged, stale, unmapped, rejected, quarantined",
                 Family::default(),
             ),
             run_seconds: registry.histogram(
@@ -73,6 +73,8 @@ impl Metrics {
             RunState::Applied => "applied",
             RunState::Refused => "refused",
             RunState::Held => "held",
+            RunState::Rejected => "rejected",
+            RunState::Superseded => "superseded",
         };
         self.runs.get_or_create(&[("state", state)]).inc();
         for (outcome, rows) in [
@@ -81,6 +83,7 @@ impl Metrics {
             (RowOutcome::Stale, run.totals.stale),
             (RowOutcome::Unmapped, run.totals.unmapped),
             (RowOutcome::Rejected, run.totals.rejected),
+            (RowOutcome::Quarantined, run.totals.quarantined),
         ] {
             let rows = u64::try_from(rows).unwrap_or(0);
             self.rows.get_or_create(&[("outcome", label(outcome))]).inc_by(rows);
@@ -119,5 +122,6 @@ fn label(outcome: RowOutcome) -> &'static str {
         RowOutcome::Stale => "stale",
         RowOutcome::Unmapped => "unmapped",
         RowOutcome::Rejected => "rejected",
+        RowOutcome::Quarantined => "quarantined",
     }
 }

@@ -126,14 +126,22 @@ pub enum RunState {
     Applied,
     /// The file is not what the connection registered. Nothing was applied.
     Refused,
-    /// The file looks suspect as a whole. Nothing was applied.
+    /// The file looks suspect as a whole. Nothing was applied; it waits for a person, or for a good newer file.
     Held,
+    /// A person rejected it while it was held. Nothing was applied.
+    Rejected,
+    /// A good newer file was applied while it was held. Nothing of it was applied.
+    Superseded,
 }
 
 impl RunState {
-    /// Whether it does not change any more.
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Applying, Self::Applied, Self::Refused, Self::Held, Self::Rejected, Self::Superseded];
+
+    /// Whether nobody works on it: it does not change any more, or waits for a person.
     #[must_use]
-    pub fn is_final(self) -> bool {
+    pub fn is_settled(self) -> bool {
         self != Self::Applying
     }
 
@@ -145,13 +153,15 @@ impl RunState {
             Self::Applied => "APPLIED",
             Self::Refused => "REFUSED",
             Self::Held => "HELD",
+            Self::Rejected => "REJECTED",
+            Self::Superseded => "SUPERSEDED",
         }
     }
 
     /// The state of this name.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
-        [Self::Applying, Self::Applied, Self::Refused, Self::Held].into_iter().find(|state| state.name() == name)
+        Self::ALL.into_iter().find(|state| state.name() == name)
     }
 }
 
@@ -170,6 +180,8 @@ pub struct Totals {
     pub unmapped: i64,
     /// That could not be read or were not accepted.
     pub rejected: i64,
+    /// That a guard stopped.
+    pub quarantined: i64,
 }
 
 /// A row of a run's report.
@@ -212,12 +224,14 @@ pub enum RowOutcome {
     Unmapped,
     /// It could not be read or was not accepted.
     Rejected,
+    /// A guard stopped it.
+    Quarantined,
 }
 
 impl RowOutcome {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::Applied, Self::Unchanged, Self::Stale, Self::Unmapped, Self::Rejected];
+    pub const ALL: [Self; 7] =
+        [Self::Pending, Self::Applied, Self::Unchanged, Self::Stale, Self::Unmapped, Self::Rejected, Self::Quarantined];
 
     /// Its name in tables and metrics.
     #[must_use]
@@ -229,6 +243,7 @@ impl RowOutcome {
             Self::Stale => "STALE",
             Self::Unmapped => "UNMAPPED",
             Self::Rejected => "REJECTED",
+            Self::Quarantined => "QUARANTINED",
         }
     }
 

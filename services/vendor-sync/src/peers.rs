@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use holdfast_api::catalog::v1::BatchGetOffersRequest;
-use holdfast_api::reservation::v1::{ApplyCountsRequest, Count, CountMeaning, CountOutcome, CountResult};
+use holdfast_api::reservation::v1::{ApplyCountsRequest, Count, CountEffect, CountMeaning, CountOutcome, CountResult};
 use holdfast_client::{CatalogClient, Connection, Error, RequestKey, Settings, StockClient, Violation};
 use holdfast_feeds::observation::Class;
 use holdfast_feeds::plan::Offer;
@@ -127,8 +127,12 @@ impl Peers {
             Class::OnHand => CountMeaning::OnHand,
             Class::Available => CountMeaning::Available,
         };
-        let count =
-            |(sku, units): &(String, i64)| Count { sku: sku.clone(), location: of.location.clone(), quantity: *units };
+        let count = |(sku, units): &(String, i64)| Count {
+            sku: sku.clone(),
+            location: of.location.clone(),
+            quantity: *units,
+            effect: CountEffect::Set.into(),
+        };
         let request = ApplyCountsRequest {
             request_id: String::new(),
             connection: run.connection.clone(),
@@ -137,6 +141,7 @@ impl Peers {
             sequence: run.moment.sequence,
             meaning: meaning.into(),
             counts: counts.iter().map(count).collect(),
+            covers_all: false,
         };
         match self.stock.apply_counts(key(batch.request_id), request).await {
             Ok(answer) => verdicts(counts, answer.results),

@@ -115,7 +115,7 @@ impl Runs {
             let run = self.0.store.run(run_id).await;
             let left = until.saturating_duration_since(Instant::now());
             let is_settled = match &run {
-                Ok(run) => run.as_ref().is_none_or(|run| run.state.is_final()),
+                Ok(run) => run.as_ref().is_none_or(|run| run.state.is_settled()),
                 Err(_) => false,
             };
             if is_settled || left.is_zero() {

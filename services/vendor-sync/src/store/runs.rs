@@ -274,6 +274,7 @@ impl TryFrom<RunColumns> for Run {
                 stale: row.stale,
                 unmapped: row.unmapped,
                 rejected: row.rejected,
+                quarantined: 0,
             },
         })
     }
