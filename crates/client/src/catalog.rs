@@ -6,20 +6,24 @@ use bytes::Bytes;
 use holdfast_api::catalog::v1::catalog_service_client::CatalogServiceClient;
 use holdfast_api::catalog::v1::import_skus_request::Part;
 use holdfast_api::catalog::v1::{
-    BatchCreateOffersRequest, BatchCreateOffersResponse, BatchGetOffersRequest, BatchGetOffersResponse,
+    ArchiveSkuRequest, ArchiveSkuResponse, BatchCreateOffersRequest, BatchCreateOffersResponse,
+    BatchDeleteOffersRequest, BatchDeleteOffersResponse, BatchGetOffersRequest, BatchGetOffersResponse,
     BatchGetSkusRequest, BatchGetSkusResponse, CreateLocationRequest, CreateLocationResponse, CreateSkuRequest,
     CreateSkuResponse, CreateVendorRequest, CreateVendorResponse, GetLocationRequest, GetLocationResponse,
     GetSkuRequest, GetSkuResponse, GetVendorRequest, GetVendorResponse, ImportSkusRequest, ImportSkusResponse,
     ImportSkusSpec, ListLocationsRequest, ListLocationsResponse, ListOffersRequest, ListOffersResponse,
-    ListSkusRequest, ListSkusResponse, ListVendorsRequest, ListVendorsResponse, Location, Offer, Sku, Vendor,
+    ListSkusRequest, ListSkusResponse, ListVendorsRequest, ListVendorsResponse, Location, Offer, RestoreSkuRequest,
+    RestoreSkuResponse, SearchSkusRequest, SearchSkusResponse, Sku, UpdateLocationRequest, UpdateLocationResponse,
+    UpdateSkuRequest, UpdateSkuResponse, UpdateVendorRequest, UpdateVendorResponse, Vendor,
 };
 use tonic::transport::Channel;
 
-use crate::connection::{ANSWER_BYTES_MAX, Connection, unary};
+use crate::connection::{ANSWER_BYTES_MAX, Connection, mask, unary};
 use crate::error::Error;
 use crate::keys::RequestKey;
 use crate::retry::RetryPolicy;
 use crate::upload::{Progress, parts};
+use crate::watch::SkuWatch;
 
 /// Keeps SKUs, vendors, locations and offers.
 #[derive(Debug, Clone)]
@@ -83,7 +87,74 @@ impl CatalogClient {
         unary!(self, list_skus, request.clone())
     }
 
-    /// Imports SKUs from a CSV file. `spec.request_id` and `spec.size_bytes` are filled in; `progress` hears of the bytes that went out. An attempt may take
+    /// Changes the fields of a SKU that `fields` names (`name`, `gtin`, `attributes`, `attributes.KEY`, `policy`, `policy.FIELD`), if it still has
+    /// `sku.etag`, or anyway if that is empty. With `validate_only` nothing is changed: the answer says what the SKU would be.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::EtagMismatch`], [`Error::UnknownReference`] (a location of the policy),
+    /// [`Error::KeyReused`]: nothing was changed. As
+    /// any call, [`Error::Unknown`] among them: then the effect may have happened, call again with the same key.
+    pub async fn update_sku(
+        &self,
+        key: RequestKey,
+        sku: Sku,
+        fields: &[&str],
+        validate_only: bool,
+    ) -> Result<UpdateSkuResponse, Error> {
+        unary!(
+            self,
+            update_sku,
+            UpdateSkuRequest {
+                request_id: key.to_string(),
+                sku: Some(sku.clone()),
+                update_mask: mask(fields),
+                validate_only,
+            }
+        )
+    }
+
+    /// Ends the selling of a SKU, if it still has `etag`, or anyway if that is empty. One that is archived stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::EtagMismatch`], [`Error::KeyReused`]: nothing was changed. As
+    /// any call, [`Error::Unknown`] among them: then the effect may have happened, call again with the same key.
+    pub async fn archive_sku(&self, key: RequestKey, code: &str, etag: &str) -> Result<ArchiveSkuResponse, Error> {
+        unary!(
+            self,
+            archive_sku,
+            ArchiveSkuRequest { request_id: key.to_string(), code: code.to_owned(), etag: etag.to_owned() }
+        )
+    }
+
+    /// Takes the selling of an archived SKU up again, if it still has `etag`, or anyway if that is empty. One that is sold stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::EtagMismatch`], [`Error::KeyReused`]: nothing was changed. As
+    /// any call, [`Error::Unknown`] among them: then the effect may have happened, call again with the same key.
+    pub async fn restore_sku(&self, key: RequestKey, code: &str, etag: &str) -> Result<RestoreSkuResponse, Error> {
+        unary!(
+            self,
+            restore_sku,
+            RestoreSkuRequest { request_id: key.to_string(), code: code.to_owned(), etag: etag.to_owned() }
+        )
+    }
+
+    /// Finds a page of SKUs by what a person remembers of them, best first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::InvalidPageToken`]. As any call: [`Error::Overloaded`], [`Error::Unreachable`], [`Error::Unknown`], and
+    /// those of who may call. Reading changes nothing.
+    pub async fn search_skus(&self, request: SearchSkusRequest) -> Result<SearchSkusResponse, Error> {
+        unary!(self, search_skus, request.clone())
+    }
+
+    /// Watches the catalog: everything that it has and then every change, or every change after `resume_token` if that is not empty. Nothing is sent before
+    /// the first [`SkuWatch::next`].
+    pub fn watch_skus(&self, resume_token: &str) -> SkuWatch {
+        SkuWatch::new(self.connection.clone(), self.grpc.clone(), resume_token)
+    }
+
+    /// Imports SKUs from a CSV or JSON Lines file. `spec.request_id` and `spec.size_bytes` are filled in; `progress` hears of the bytes that went out. An attempt may take
     /// all of the deadline.
     ///
     /// # Errors
@@ -129,6 +200,23 @@ impl CatalogClient {
         unary!(self, get_vendor, GetVendorRequest { code: code.to_owned() })
     }
 
+    /// Changes a vendor's name, if it still has `vendor.etag`, or anyway if that is empty.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::EtagMismatch`], [`Error::KeyReused`]: nothing was changed. As
+    /// any call, [`Error::Unknown`] among them: then the effect may have happened, call again with the same key.
+    pub async fn update_vendor(&self, key: RequestKey, vendor: Vendor) -> Result<UpdateVendorResponse, Error> {
+        unary!(
+            self,
+            update_vendor,
+            UpdateVendorRequest {
+                request_id: key.to_string(),
+                vendor: Some(vendor.clone()),
+                update_mask: mask(&["name"]),
+            }
+        )
+    }
+
     /// Reads a page of vendors, in the order of their codes.
     ///
     /// # Errors
@@ -160,6 +248,23 @@ impl CatalogClient {
         unary!(self, get_location, GetLocationRequest { code: code.to_owned() })
     }
 
+    /// Changes a location's name, if it still has `location.etag`, or anyway if that is empty.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::EtagMismatch`], [`Error::KeyReused`]: nothing was changed. As
+    /// any call, [`Error::Unknown`] among them: then the effect may have happened, call again with the same key.
+    pub async fn update_location(&self, key: RequestKey, location: Location) -> Result<UpdateLocationResponse, Error> {
+        unary!(
+            self,
+            update_location,
+            UpdateLocationRequest {
+                request_id: key.to_string(),
+                location: Some(location.clone()),
+                update_mask: mask(&["name"]),
+            }
+        )
+    }
+
     /// Reads a page of locations, in the order of their codes.
     ///
     /// # Errors
@@ -183,6 +288,23 @@ impl CatalogClient {
             self,
             batch_create_offers,
             BatchCreateOffersRequest { request_id: key.to_string(), offers: offers.clone() }
+        )
+    }
+
+    /// Removes 1 to 1,000 offers, all or none; those that are not there are counted. Only vendor, location and vendor code are looked at.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::KeyReused`]: nothing was removed. As
+    /// any call, [`Error::Unknown`] among them: then the effect may have happened, call again with the same key.
+    pub async fn batch_delete_offers(
+        &self,
+        key: RequestKey,
+        offers: Vec<Offer>,
+    ) -> Result<BatchDeleteOffersResponse, Error> {
+        unary!(
+            self,
+            batch_delete_offers,
+            BatchDeleteOffersRequest { request_id: key.to_string(), offers: offers.clone() }
         )
     }
 

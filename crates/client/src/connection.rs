@@ -267,6 +267,12 @@ macro_rules! unary {
 }
 pub(crate) use unary;
 
+/// The fields that a change is about.
+#[expect(clippy::unnecessary_wraps, reason = "it is a message's field, and those are optional")]
+pub(crate) fn mask(fields: &[&str]) -> Option<prost_types::FieldMask> {
+    Some(prost_types::FieldMask { paths: fields.iter().map(|field| (*field).to_owned()).collect() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -339,6 +339,12 @@ impl Failure {
         Self { error: Error::Unknown { attempts: 1, message }, retryable: true, retry_after: None }
     }
 
+    /// A stream that should last was ended without a reason.
+    pub(crate) fn ended() -> Self {
+        let message = "the server ended the stream".to_owned();
+        Self { error: Error::Unknown { attempts: 1, message }, retryable: true, retry_after: None }
+    }
+
     /// What the server or the network said.
     pub(crate) fn from_status(status: &Status) -> Self {
         let details = status.get_error_details();

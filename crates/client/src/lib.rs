@@ -1,7 +1,8 @@
 //! The Rust client of Holdfast: keys that make every retry safe, deadlines on every call, and errors that say what to do next.
 //!
-//! One [`Connection`] reaches one service, over one endpoint or several. From it come the handles: [`ReservationClient`], [`StockClient`],
-//! [`CatalogClient`] and [`VendorSyncClient`]. A handle is cheap to clone and is meant to be shared.
+//! One [`Connection`] reaches one service, over one endpoint or several. From it come the handles: [`ReservationClient`] and [`StockClient`] for
+//! reservation, [`CatalogClient`] for catalog, [`VendorSyncClient`], [`QuarantineClient`] and [`HouseClient`] for vendor-sync. A handle is cheap to clone and
+//! is meant to be shared. [`SkuWatch`] follows the catalog and resumes by itself.
 //!
 //! What happens when a call fails is in the type: [`Error::outcome`] says whether the effect may have happened. [`Outcome::Certain`]: it did not.
 //! [`Outcome::Unknown`]: it may have; call again with the **same key**, or release.
@@ -28,23 +29,29 @@
 mod catalog;
 mod connection;
 mod error;
+mod house;
 mod keys;
+mod quarantine;
 mod reservation;
 mod retry;
 mod stock;
 mod trace;
 mod upload;
 mod vendor_sync;
+mod watch;
 
 pub use catalog::CatalogClient;
 pub use connection::{BuildError, Builder, Connection, Settings};
 pub use error::{Error, Outcome, ShortLine, Violation};
+pub use house::HouseClient;
 pub use keys::{KeyError, RequestKey, ReservationKey};
+pub use quarantine::QuarantineClient;
 pub use reservation::{Line, ReservationClient, Reserve};
 pub use retry::RetryPolicy;
 pub use stock::StockClient;
 pub use upload::Progress;
-pub use vendor_sync::VendorSyncClient;
+pub use vendor_sync::{Decision, VendorSyncClient};
+pub use watch::{SkuEvent, SkuWatch};
 
 /// The messages themselves, as generated from the protos.
 pub use holdfast_api as api;

@@ -45,7 +45,7 @@ impl RetryPolicy {
         Self { attempts_max: 1, backoff_first: Duration::ZERO, backoff_max: Duration::ZERO, budget: 0 };
 
     /// The pause after `attempts` attempts: full jitter under an exponential ceiling, and never before `retry_after`.
-    fn pause(&self, attempts: u32, retry_after: Option<Duration>) -> Duration {
+    pub(crate) fn pause(&self, attempts: u32, retry_after: Option<Duration>) -> Duration {
         let doublings = attempts.saturating_sub(1).min(20);
         let ceiling = self.backoff_first.saturating_mul(1 << doublings).min(self.backoff_max);
         let jitter = rand::rng().random_range(Duration::ZERO..=ceiling);
@@ -119,14 +119,20 @@ impl Connection {
     }
 
     fn prepare<Q>(&self, message: Q, timeout: Duration, open: u32) -> Request<Q> {
-        let mut request = Request::new(message);
+        let mut request = self.endless(message);
         request.set_timeout(timeout);
+        if open > 0 {
+            request.metadata_mut().insert("grpc-previous-rpc-attempts", MetadataValue::from(open));
+        }
+        request
+    }
+
+    /// A request without a deadline: for streams that last.
+    pub(crate) fn endless<Q>(&self, message: Q) -> Request<Q> {
+        let mut request = Request::new(message);
         let metadata = request.metadata_mut();
         if let Some(token) = &self.token {
             metadata.insert("authorization", token.clone());
-        }
-        if open > 0 {
-            metadata.insert("grpc-previous-rpc-attempts", MetadataValue::from(open));
         }
         trace::inject(metadata);
         request

@@ -1,12 +1,14 @@
-//! Stock itself: availability, levels, counts, adjustments and the ledger.
+//! Stock itself: availability, levels, feeds, the ledger; and what only the other services write: counts, adjustments, policies.
 
 use std::time::Duration;
 
 use holdfast_api::reservation::v1::stock_service_client::StockServiceClient;
 use holdfast_api::reservation::v1::{
-    AdjustStockRequest, AdjustStockResponse, Adjustment, ApplyCountsRequest, ApplyCountsResponse,
-    BatchGetAvailabilityRequest, BatchGetAvailabilityResponse, GetStockRequest, GetStockResponse,
-    ListLedgerEntriesRequest, ListLedgerEntriesResponse, ListStockRequest, ListStockResponse, ReadSource,
+    AdjustStockRequest, AdjustStockResponse, Adjustment, ApplyCountsRequest, ApplyCountsResponse, ApplyPoliciesRequest,
+    ApplyPoliciesResponse, BatchGetAvailabilityRequest, BatchGetAvailabilityResponse, BatchGetStockRequest,
+    BatchGetStockResponse, CompleteRunRequest, CompleteRunResponse, GetStockRequest, GetStockResponse,
+    ListFeedsRequest, ListFeedsResponse, ListLedgerEntriesRequest, ListLedgerEntriesResponse, ListStockRequest,
+    ListStockResponse, ReadSource, SkuPolicy,
 };
 use tonic::transport::Channel;
 
@@ -72,7 +74,41 @@ impl StockClient {
         unary!(self, list_stock, request.clone())
     }
 
-    /// Sets what a vendor counted. `request.request_id` is replaced by `key`.
+    /// Reads 1 to 1,000 SKUs' stock at one location from Postgres; SKUs without a row there are left out.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]. As any call: [`Error::Overloaded`], [`Error::Unreachable`], [`Error::Unknown`], and
+    /// those of who may call. Reading changes nothing.
+    pub async fn batch_get_stock(&self, location: &str, skus: Vec<String>) -> Result<BatchGetStockResponse, Error> {
+        unary!(self, batch_get_stock, BatchGetStockRequest { location: location.to_owned(), skus: skus.clone() })
+    }
+
+    /// Reads a page of feeds and how fresh they are, in the order of their connections' codes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::InvalidPageToken`]. As any call: [`Error::Overloaded`], [`Error::Unreachable`], [`Error::Unknown`], and
+    /// those of who may call. Reading changes nothing.
+    pub async fn list_feeds(&self, request: ListFeedsRequest) -> Result<ListFeedsResponse, Error> {
+        unary!(self, list_feeds, request.clone())
+    }
+
+    /// Says that a connection's run was applied whole. For vendor-sync only. Harmless when repeated, so it needs no key.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: nothing was changed. As any call, [`Error::Unknown`] among them: then it may have been; call again.
+    pub async fn complete_run(&self, request: CompleteRunRequest) -> Result<CompleteRunResponse, Error> {
+        unary!(self, complete_run, request.clone())
+    }
+
+    /// Tells 1 to 1,000 SKUs' selling policies. For catalog only. Harmless when repeated, so it needs no key.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::Overloaded`]: nothing was applied. As any call, [`Error::Unknown`] among them: then some or all may be; call again.
+    pub async fn apply_policies(&self, policies: Vec<SkuPolicy>) -> Result<ApplyPoliciesResponse, Error> {
+        unary!(self, apply_policies, ApplyPoliciesRequest { policies: policies.clone() })
+    }
+
+    /// Sets what a vendor counted. For vendor-sync only. `request.request_id` is replaced by `key`.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::KeyReused`], [`Error::Overloaded`]: nothing was applied. As any call, [`Error::Unknown`] among them: then
@@ -85,7 +121,7 @@ impl StockClient {
         unary!(self, apply_counts, ApplyCountsRequest { request_id: key.to_string(), ..request.clone() })
     }
 
-    /// Adds or removes units for a stated reason; all adjustments, or none.
+    /// Adds or removes units for a stated reason; all adjustments, or none. For vendor-sync only: people use [`crate::HouseClient`], whose guards look at it.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::UnknownSku`], [`Error::StockWouldBeNegative`], [`Error::KeyReused`]: nothing was changed. As any call,
