@@ -1,6 +1,7 @@
 //! What vendor-sync knows, in its own types: wire and tables are converted to and from these.
 
 use holdfast_feeds::formats::csv::CsvSchema;
+use holdfast_feeds::formats::{FileSchema, SchemaProblem};
 use holdfast_feeds::observation::{Class, Mode};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -40,8 +41,8 @@ impl Columns {
     ///
     /// # Errors
     /// What is wrong with it; nothing that was stored is.
-    pub fn schema(&self) -> Result<CsvSchema, Vec<holdfast_feeds::formats::csv::SchemaProblem>> {
-        CsvSchema::new(&self.delimiter, &self.header, &self.key_column, &self.quantity_column)
+    pub fn schema(&self) -> Result<FileSchema, Vec<SchemaProblem>> {
+        CsvSchema::new(&self.delimiter, &self.header, &self.key_column, &self.quantity_column).map(FileSchema::Csv)
     }
 }
 

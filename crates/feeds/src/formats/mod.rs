@@ -4,10 +4,44 @@
 //! after which nothing of the file may be used.
 
 pub mod csv;
+pub mod json;
 
 use std::fmt;
 
 use crate::observation::Observation;
+use csv::CsvSchema;
+use json::JsonSchema;
+
+/// How a connection's files look, in whichever format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileSchema {
+    /// CSV.
+    Csv(CsvSchema),
+    /// JSON, or JSON Lines.
+    Json(JsonSchema),
+}
+
+impl FileSchema {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Refusal`], after which nothing of the file may be used.
+    pub fn parse(&self, bytes: &[u8], rows_max: u64) -> Result<ParsedFile, Refusal> {
+        match self {
+            Self::Csv(schema) => schema.parse(bytes, rows_max),
+            Self::Json(schema) => schema.parse(bytes, rows_max),
+        }
+    }
+}
+
+/// What is wrong with a registered schema: which part of it, and what about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaProblem {
+    /// The field's name, such as `header` or `rows_path`.
+    pub part: &'static str,
+    /// What is wrong with it, for people.
+    pub description: String,
+}
 
 /// A file that is what its connection registered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +89,7 @@ pub struct BadRow {
 pub enum Refusal {
     /// It has no bytes, or nothing but blanks.
     Empty,
-    /// It has a header and no row.
+    /// It has everything but a row.
     NoRows,
     /// It has more rows than may be read at once.
     TooManyRows {
@@ -78,13 +112,27 @@ pub enum Refusal {
         /// What differs, in words.
         difference: String,
     },
+    /// It is not JSON from the beginning to the end.
+    Malformed {
+        /// The line of the first wrong byte, the first line being 1.
+        line: u64,
+        /// The character of that line, the first being 1.
+        column: u64,
+        /// What is wrong, for people.
+        problem: String,
+    },
+    /// It is JSON, and not of the registered shape.
+    Shape {
+        /// What differs, for people.
+        problem: String,
+    },
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("the file is empty"),
-            Self::NoRows => f.write_str("the file has a header and no rows"),
+            Self::NoRows => f.write_str("the file has no rows"),
             Self::TooManyRows { rows_max } => write!(f, "the file has more than {rows_max} rows"),
             Self::NotUtf8 { offset, hint } => {
                 write!(f, "the file is not UTF-8: byte {offset} begins no character{hint}")
@@ -92,6 +140,21 @@ impl fmt::Display for Refusal {
             Self::Header { expected, found, difference } => {
                 write!(f, "the header is not the registered one: {difference}; expected {expected}, found {found}")
             }
+            Self::Malformed { line, column, problem } => {
+                write!(f, "the file is not JSON: {problem} (line {line}, column {column})")
+            }
+            Self::Shape { problem } => write!(f, "the file is not of the registered shape: {problem}"),
         }
     }
+}
+
+/// A file as text, without a byte-order mark.
+fn utf8(bytes: &[u8]) -> Result<&str, Refusal> {
+    const UTF16: &str = "; it looks like UTF-16";
+    const SINGLE_BYTE: &str = "; it may be windows-1251, latin-1 or another encoding of one byte a character";
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(text).map_err(|error| {
+        let hint = if matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) { UTF16 } else { SINGLE_BYTE };
+        Refusal::NotUtf8 { offset: error.valid_up_to() + (bytes.len() - text.len()), hint }
+    })
 }

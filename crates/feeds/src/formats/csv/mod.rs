@@ -6,7 +6,7 @@ mod records;
 use std::{borrow::Cow, fmt};
 
 use crate::{
-    formats::{BadRow, ParsedFile, Refusal},
+    formats::{BadRow, ParsedFile, Refusal, SchemaProblem, utf8},
     guards::row::Reading,
     observation::{Key, KeyProblem, Observation},
     text::{excerpt, excerpt_of},
@@ -27,15 +27,6 @@ pub struct CsvSchema {
     header: Vec<String>,
     key_column: usize,
     quantity_column: usize,
-}
-
-/// What is wrong with a registered schema: which part of it, and what about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SchemaProblem {
-    /// `delimiter`, `header`, `key_column` or `quantity_column`.
-    pub part: &'static str,
-    /// What is wrong with it, for people.
-    pub description: String,
 }
 
 impl CsvSchema {
@@ -201,16 +192,6 @@ fn delimiter_of(delimiter: &str) -> Option<u8> {
 
 fn is_column_name(name: &str) -> bool {
     name.len() <= COLUMN_BYTES_MAX && !name.chars().any(char::is_control)
-}
-
-fn utf8(bytes: &[u8]) -> Result<&str, Refusal> {
-    const UTF16: &str = "; it looks like UTF-16";
-    const SINGLE_BYTE: &str = "; it may be windows-1251, latin-1 or another encoding of one byte a character";
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    std::str::from_utf8(text).map_err(|error| {
-        let hint = if matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) { UTF16 } else { SINGLE_BYTE };
-        Refusal::NotUtf8 { offset: error.valid_up_to() + (bytes.len() - text.len()), hint }
-    })
 }
 
 /// A header for people: its columns, its delimiter, not too long.
