@@ -79,6 +79,56 @@ pub struct Upload {
     pub sha256: [u8; 32],
     /// The content, in parts of at most 1 MiB.
     pub content: Vec<Vec<u8>>,
+    /// How it came.
+    pub origin: RunOrigin,
+    /// What else is known of a file of the connection house; none for vendors' files.
+    pub house: Option<HouseFile>,
+}
+
+/// How a file came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RunOrigin {
+    /// It was uploaded.
+    Upload,
+    /// It was dropped into the folder.
+    DropFolder,
+    /// It was fetched.
+    HttpPull,
+    /// It was typed.
+    Typed,
+}
+
+impl RunOrigin {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Upload, Self::DropFolder, Self::HttpPull, Self::Typed];
+
+    /// Its name in tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Upload => "UPLOAD",
+            Self::DropFolder => "DROP_FOLDER",
+            Self::HttpPull => "HTTP_PULL",
+            Self::Typed => "TYPED",
+        }
+    }
+
+    /// The origin of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|origin| origin.name() == name)
+    }
+}
+
+/// What the shop says beside its own numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HouseFile {
+    /// The location's code.
+    pub location: String,
+    /// Who typed or sent it.
+    pub typed_by: String,
+    /// Why, in that person's words; may be empty.
+    pub note: String,
 }
 
 impl Upload {

@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use super::{Answer, Grpc};
 use crate::config::CHUNK_BYTES_MAX;
 use crate::convert::{self, Announced};
-use crate::model::Upload;
+use crate::model::{RunOrigin, Upload};
 use crate::store::{Received, StoreError};
 
 /// What a caller is told to wait when all places for uploads are taken.
@@ -59,7 +59,7 @@ impl Grpc {
 
         let (content, sha256) = self.content(stream).await?;
         let Announced { request_id, connection, as_of, file_name, size_bytes } = announced;
-        let upload = Upload { connection, as_of, file_name, sha256, content };
+        let upload = Upload { connection, as_of, file_name, sha256, content, origin: RunOrigin::Upload, house: None };
         if let Some(size) = size_bytes.filter(|size| *size != upload.bytes()) {
             return Err(another_size(size, upload.bytes()).into());
         }

@@ -76,6 +76,7 @@ fn counts(as_of: i64, sequence: i64, counts: &[(&str, i64)]) -> pb::ApplyCountsR
         sku: (*sku).to_owned(),
         location: "suite".to_owned(),
         quantity: *quantity,
+        effect: pb::CountEffect::Set.into(),
     };
     pb::ApplyCountsRequest {
         request_id: Uuid::now_v7().to_string(),
@@ -85,6 +86,7 @@ fn counts(as_of: i64, sequence: i64, counts: &[(&str, i64)]) -> pb::ApplyCountsR
         sequence,
         meaning: pb::CountMeaning::OnHand.into(),
         counts: counts.iter().map(count).collect(),
+        covers_all: false,
     }
 }
 

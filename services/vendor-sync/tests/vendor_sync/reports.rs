@@ -26,7 +26,7 @@ async fn runs_are_listed_newest_first_of_one_connection_or_of_all() {
 /// All pages of a list; a token must not fit another filter.
 async fn list(world: &World, page_size: i32, connection: &str) -> Vec<String> {
     let mut client = world.client.clone();
-    let mut request = wire::ListRunsRequest { page_size, page_token: String::new(), connection: connection.into() };
+    let mut request = wire::ListRunsRequest { page_size, connection: connection.into(), ..Default::default() };
     let mut seen = Vec::new();
     loop {
         let page = client.list_runs(request.clone()).await.unwrap().into_inner();
@@ -86,6 +86,6 @@ async fn a_run_that_does_not_exist_is_not_found_and_bad_fields_are_named() {
     let wrong =
         wire::ListRunRowsRequest { run_id: String::new(), page_size: -1, page_token: String::new(), outcome: 99 };
     assert_eq!(violations(client.list_run_rows(wrong).await).0, ["page_size", "run_id", "outcome"]);
-    let wrong = wire::ListRunsRequest { page_size: -1, page_token: String::new(), connection: "a b".into() };
+    let wrong = wire::ListRunsRequest { page_size: -1, connection: "a b".into(), ..Default::default() };
     assert_eq!(violations(client.list_runs(wrong).await).0, ["page_size", "connection"]);
 }

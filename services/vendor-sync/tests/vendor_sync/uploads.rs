@@ -71,6 +71,7 @@ async fn all_that_is_wrong_with_a_specification_is_said_at_once() {
         as_of_time: None,
         file_name: "x".repeat(256),
         size_bytes: -1,
+        ..wire::UploadFeedSpec::default()
     };
     let (fields, total) = violations(world.upload_as(wrong, "").await);
     assert_eq!(fields, ["spec.request_id", "spec.connection", "spec.file_name", "spec.size_bytes", "spec.as_of_time"]);

@@ -232,7 +232,8 @@ pub(crate) fn connection(mode: wire::FeedMode) -> wire::Connection {
             key_column: "code".to_owned(),
             quantity_column: "stock".to_owned(),
         }),
-        create_time: None,
+        apply_first_file: true,
+        ..wire::Connection::default()
     }
 }
 
@@ -259,13 +260,13 @@ pub(crate) fn spec(minutes: i64) -> wire::UploadFeedSpec {
         connection: FEED.to_owned(),
         as_of_time: Some(Timestamp { seconds: NOON + minutes * 60, nanos: 0 }),
         file_name: "stock.csv".to_owned(),
-        size_bytes: 0,
+        ..wire::UploadFeedSpec::default()
     }
 }
 
 /// A run's totals: rows, applied, unchanged, stale, unmapped, rejected.
 pub(crate) fn totals(run: &wire::Run) -> [i64; 6] {
-    let wire::RunTotals { rows, applied, unchanged, stale, unmapped, rejected } = run.totals.unwrap();
+    let wire::RunTotals { rows, applied, unchanged, stale, unmapped, rejected, .. } = run.totals.unwrap();
     [rows, applied, unchanged, stale, unmapped, rejected]
 }
 
