@@ -2,6 +2,7 @@
 
 use crate::ids::{Location, PayloadHash, ReservationId, RowKey, Sku, UnixMicros};
 use crate::level::{Condition, Level};
+use crate::policy::Breach;
 use crate::record::{Moment, Record, Shortage, State};
 use thiserror::Error;
 
@@ -28,6 +29,16 @@ pub enum Answer {
         levels: Vec<StockRow>,
         /// Whether this key had landed before.
         replayed: bool,
+    },
+    /// To Policies.
+    Policies {
+        /// How many were new.
+        applied: usize,
+    },
+    /// To Freshen.
+    Freshened {
+        /// How many rows changed.
+        rows: usize,
     },
 }
 
@@ -119,6 +130,12 @@ pub enum Refusal {
     /// Use a new key: this one stands for another request.
     #[error("the key was used for another request")]
     KeyReused,
+    /// Ask for less: the selling policy allows no more.
+    #[error("more units than the selling policy allows")]
+    Limit(Vec<Breach>),
+    /// Take these out: they are not sold any more.
+    #[error("not sold any more")]
+    Archived(Vec<Sku>),
     /// Check the id: no such reservation.
     #[error("no such reservation")]
     NotFound,

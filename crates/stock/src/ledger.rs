@@ -37,6 +37,10 @@ pub enum Cause {
     Count(RequestId),
     /// Units were added or removed by hand.
     Adjust(RequestId, AdjustmentReason),
+    /// A selling policy changed: its version.
+    Policy(i64),
+    /// A feed became late or stale, or fresh again.
+    Freshness,
 }
 
 impl Cause {
@@ -50,15 +54,18 @@ impl Cause {
             Self::Expire(_) => "EXPIRE",
             Self::Count(_) => "COUNT",
             Self::Adjust(..) => "ADJUST",
+            Self::Policy(_) => "POLICY",
+            Self::Freshness => "FRESHNESS",
         }
     }
 
-    /// The bytes of the reservation's or the request's UUID.
+    /// The bytes of the reservation's or the request's UUID; zeros where neither is the cause.
     #[must_use]
     pub const fn id_bytes(self) -> [u8; 16] {
         match self {
             Self::Reserve(id) | Self::Confirm(id) | Self::Release(id) | Self::Expire(id) => id.to_bytes(),
             Self::Count(id) | Self::Adjust(id, _) => id.to_bytes(),
+            Self::Policy(_) | Self::Freshness => [0; 16],
         }
     }
 
@@ -66,8 +73,8 @@ impl Cause {
     #[must_use]
     pub const fn may_raise_shortfall(self) -> bool {
         match self {
-            Self::Reserve(_) | Self::Confirm(_) | Self::Release(_) | Self::Expire(_) => false,
-            Self::Count(_) | Self::Adjust(..) => true,
+            Self::Reserve(_) | Self::Confirm(_) | Self::Release(_) | Self::Expire(_) | Self::Freshness => false,
+            Self::Count(_) | Self::Adjust(..) | Self::Policy(_) => true,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One stock row: what a SKU has at a location, and how a change moves it.
 
-use crate::ids::UnixMicros;
+use crate::ids::{Name, UnixMicros};
+use crate::policy::{Policy, Rank};
 use std::collections::BTreeMap;
 use std::fmt;
 use thiserror::Error;
@@ -49,8 +50,50 @@ impl fmt::Display for Condition {
     }
 }
 
+/// How fresh a row's number is, beside what its connection promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Freshness {
+    /// As young as promised, or nothing was promised.
+    #[default]
+    Fresh,
+    /// Overdue: more is kept back.
+    Late,
+    /// Long overdue: nothing is offered.
+    Stale,
+}
+
+impl Freshness {
+    /// Every freshness.
+    pub const ALL: [Self; 3] = [Self::Fresh, Self::Late, Self::Stale];
+
+    /// Its name in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "FRESH",
+            Self::Late => "LATE",
+            Self::Stale => "STALE",
+        }
+    }
+
+    /// The freshness of that name in the database.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|freshness| freshness.as_str() == name)
+    }
+}
+
+/// A suspicious lower number that waits for a person: no more than it is offered of what is on hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cap {
+    /// Units, 0 to [`LEVEL_MAX`].
+    pub units: i64,
+    /// When the vendor counted so, and the count's sequence.
+    pub moment: (UnixMicros, i64),
+}
+
 /// One stock row. Every number is units and from 0 to [`LEVEL_MAX`]; the default is a row that was never written.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Level {
     /// Sellable units counted, by the last count and later adjustments.
     pub on_hand: i64,
@@ -58,8 +101,10 @@ pub struct Level {
     pub held: i64,
     /// Confirmed units, neither cancelled nor yet reflected by the count.
     pub committed: i64,
-    /// Units deliberately not offered.
+    /// Units deliberately not offered: the policy's, and `buffer`.
     pub safety: i64,
+    /// What of `safety` is there because the feed is late.
+    pub buffer: i64,
     /// Units that may be promised beyond what is there.
     pub backorder: i64,
     /// Units promised that the latest count says are not there: always [`shortfall_due`](Self::shortfall_due).
@@ -70,6 +115,52 @@ pub struct Level {
     pub unsellable: BTreeMap<Condition, i64>,
     /// When the vendor counted (by its own word) and the sequence of the count last taken; none before the first.
     pub count: Option<(UnixMicros, i64)>,
+    /// The connection whose count it has; none before the first.
+    pub feed: Option<Name>,
+    /// Whether counts came by several connections.
+    pub shared: bool,
+    /// How fresh the number is.
+    pub freshness: Freshness,
+    /// What is offered at most, while a suspicious number waits.
+    pub cap: Option<Cap>,
+    /// Whether the SKU is not sold any more.
+    pub archived: bool,
+    /// Where it stands among its SKU's locations.
+    pub rank: Rank,
+}
+
+impl Default for Level {
+    fn default() -> Self {
+        Self {
+            on_hand: 0,
+            held: 0,
+            committed: 0,
+            safety: 0,
+            buffer: 0,
+            backorder: 0,
+            shortfall: 0,
+            version: 0,
+            unsellable: BTreeMap::new(),
+            count: None,
+            feed: None,
+            shared: false,
+            freshness: Freshness::Fresh,
+            cap: None,
+            archived: false,
+            rank: Policy::UNRANKED,
+        }
+    }
+}
+
+/// What of a row turns from one state into another; none of it is a number of units that adds up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Turn {
+    /// What `freshness` becomes.
+    pub freshness: Option<Freshness>,
+    /// What `cap` becomes; `Some(None)` lifts it.
+    pub cap: Option<Option<Cap>>,
+    /// What `archived` becomes.
+    pub archived: Option<bool>,
 }
 
 /// A change of one stock row; all zero is no change.
@@ -87,6 +178,8 @@ pub struct Delta {
     pub backorder: i64,
     /// Change of the units in one unsellable condition.
     pub unsellable: Option<(Condition, i64)>,
+    /// What turns besides.
+    pub turn: Turn,
 }
 
 /// Why a change does not fit a row.
@@ -101,19 +194,25 @@ pub enum LevelProblem {
 }
 
 impl Level {
-    /// `on_hand − held − committed − safety + backorder`; below 0 where more is promised or kept back than there is.
-    #[must_use]
-    pub fn free(&self) -> i64 {
-        clamp(
-            i128::from(self.on_hand) - i128::from(self.held) - i128::from(self.committed) - i128::from(self.safety)
-                + i128::from(self.backorder),
-        )
-    }
-
-    /// What can be reserved: [`free`](Self::free), never below 0.
+    /// What can be reserved: `min(on_hand, cap) − held − committed − safety + backorder`, never below 0, and 0 of an archived SKU and of a stale number.
     #[must_use]
     pub fn available(&self) -> i64 {
-        self.free().max(0)
+        self.available_with(0)
+    }
+
+    /// [`available`](Self::available) if so many of the held units were freed.
+    #[must_use]
+    pub fn available_with(&self, freed: i64) -> i64 {
+        if self.archived || self.freshness == Freshness::Stale {
+            return 0;
+        }
+        let offered = self.cap.map_or(self.on_hand, |cap| cap.units.min(self.on_hand));
+        clamp(
+            i128::from(offered) - i128::from(self.held) - i128::from(self.committed) - i128::from(self.safety)
+                + i128::from(self.backorder)
+                + i128::from(freed),
+        )
+        .max(0)
     }
 
     /// What `shortfall` must be: promised units for which neither the count nor the backorder limit has room.
@@ -145,6 +244,9 @@ impl Level {
         }
         (self.on_hand, self.held, self.committed) = (on_hand, held, committed);
         (self.safety, self.backorder, self.version) = (safety, backorder, version);
+        self.freshness = delta.turn.freshness.unwrap_or(self.freshness);
+        self.cap = delta.turn.cap.unwrap_or(self.cap);
+        self.archived = delta.turn.archived.unwrap_or(self.archived);
         self.shortfall = self.shortfall_due();
         Ok(())
     }
@@ -154,9 +256,10 @@ impl Delta {
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_zero(&self) -> bool {
-        let Self { on_hand, held, committed, safety, backorder, unsellable } = *self;
+        let Self { on_hand, held, committed, safety, backorder, unsellable, turn } = *self;
         [on_hand, held, committed, safety, backorder].iter().all(|part| *part == 0)
             && unsellable.is_none_or(|(_, units)| units == 0)
+            && turn == Turn::default()
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::cart::Cart;
 use crate::ids::{Location, Name, Note, Owner, PayloadHash, RequestId, ReservationId, Sku, UnixMicros};
 use crate::ledger::AdjustmentReason;
-use crate::level::Condition;
+use crate::level::{Condition, Freshness};
+use crate::policy::Policy;
 use crate::record::Shortage;
 
 /// How long to hold: microseconds, at least 1.
@@ -37,8 +38,8 @@ pub enum Op {
         payload: PayloadHash,
         /// What to hold.
         cart: Cart,
-        /// How long.
-        hold: HoldMicros,
+        /// How long; none: as long as the SKUs' policies say, or else [`Limits`](crate::Limits).
+        hold: Option<HoldMicros>,
         /// Whether the caller marked it as a retry: a no then closes the key (PROTOCOL 8).
         retry: bool,
     },
@@ -105,8 +106,11 @@ pub enum Op {
         sequence: i64,
         /// What the numbers mean.
         meaning: CountMeaning,
-        /// Rows and sellable units there, 0 to [`LEVEL_MAX`](crate::LEVEL_MAX).
-        counts: Vec<(Sku, Location, i64)>,
+        /// Whether the run says something of every row of the connection, and the feed will be marked so when it is whole: a row that has the number then stays
+        /// unwritten.
+        covers_all: bool,
+        /// What was counted, at most one number for each row.
+        counts: Vec<Count>,
     },
     /// Add or remove units by hand, all or none.
     Adjust {
@@ -121,6 +125,64 @@ pub enum Op {
         /// What to add and remove, in this order.
         adjustments: Vec<Adjustment>,
     },
+    /// Take selling policies, each if it is newer than the one that is known.
+    Policies {
+        /// SKUs and their policies, each SKU once.
+        policies: Vec<(Sku, Policy)>,
+    },
+    /// Bring rows to the freshness of their connection's feed.
+    Freshen {
+        /// The connection. Rows that another one has counted since stay as they are.
+        connection: Name,
+        /// The feed's freshness.
+        freshness: Freshness,
+        /// Rows, and the units to keep back beside the policy's.
+        rows: Vec<(Sku, Location, i64)>,
+    },
+}
+
+/// One counted number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// The row's SKU.
+    pub sku: Sku,
+    /// The row's location.
+    pub location: Location,
+    /// Sellable units there, 0 to [`LEVEL_MAX`](crate::LEVEL_MAX).
+    pub units: i64,
+    /// What the number does.
+    pub effect: CountEffect,
+}
+
+impl Count {
+    /// The row's name.
+    #[must_use]
+    pub fn row(&self) -> (Sku, Location) {
+        (self.sku.clone(), self.location.clone())
+    }
+}
+
+/// What a counted number does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CountEffect {
+    /// It becomes what is on hand.
+    Set,
+    /// It is suspicious and waits for a person: no more than it is offered.
+    Limit,
+    /// The person did not believe it: the limit of this moment goes.
+    Unlimit,
+}
+
+impl CountEffect {
+    /// Its name, for payloads.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Set => "SET",
+            Self::Limit => "LIMIT",
+            Self::Unlimit => "UNLIMIT",
+        }
+    }
 }
 
 /// One change by hand of one quantity.
@@ -178,7 +240,7 @@ impl Op {
             | Self::Release { id, .. }
             | Self::Extend { id, .. }
             | Self::Expire { id } => Some(*id),
-            Self::Count { .. } | Self::Adjust { .. } => None,
+            Self::Count { .. } | Self::Adjust { .. } | Self::Policies { .. } | Self::Freshen { .. } => None,
         }
     }
 
@@ -191,7 +253,11 @@ impl Op {
             | Self::Extend { request, payload, .. }
             | Self::Count { request, payload, .. }
             | Self::Adjust { request, payload, .. } => Some((*request, *payload)),
-            Self::Reserve { .. } | Self::Refuse { .. } | Self::Expire { .. } => None,
+            Self::Reserve { .. }
+            | Self::Refuse { .. }
+            | Self::Expire { .. }
+            | Self::Policies { .. }
+            | Self::Freshen { .. } => None,
         }
     }
 }

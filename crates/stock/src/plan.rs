@@ -4,14 +4,16 @@
 //! leaves its neighbours as they would be without it.
 
 mod draft;
+mod policies;
 mod reservations;
 mod stock;
 
 use crate::answer::{Answer, Refusal, StoredOperation};
-use crate::ids::{RequestId, ReservationId, RowKey, UnixMicros};
+use crate::ids::{Name, Owner, RequestId, ReservationId, RowKey, Sku, UnixMicros};
 use crate::ledger::Entry;
 use crate::level::Level;
-use crate::op::Op;
+use crate::op::{HoldMicros, Op};
+use crate::policy::Policy;
 use crate::record::Record;
 use draft::Draft;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +36,13 @@ pub struct Snapshot {
     /// Units in `levels` held by reservations that are over but not in `records`, because another transaction has them locked. They count for nobody (I5), but this
     /// batch cannot free them: who lacks just these is told to ask again, not that there is too little.
     pub overdue: BTreeMap<RowKey, i64>,
+    /// Selling policies of the SKUs of carts, of rows that may be created, and of those that an operation changes; as far as there are any.
+    pub policies: BTreeMap<Sku, Policy>,
+    /// Units that the owners of carts hold and have confirmed of SKUs whose policy limits that; holds that are over do not count.
+    pub owned: BTreeMap<(Owner, Sku), i64>,
+    /// Of the connections that counted rows in `levels`: the moment of the last run that said something of all its rows. Their rows are as of then, whatever the row
+    /// says.
+    pub marks: BTreeMap<Name, (UnixMicros, i64)>,
 }
 
 /// Bounds from the configuration.
@@ -41,6 +50,8 @@ pub struct Snapshot {
 pub struct Limits {
     /// The longest that a hold may last from when it was made, extensions included, in microseconds.
     pub longest_hold_micros: i64,
+    /// How long a hold lasts where neither the request nor a policy says.
+    pub default_hold: HoldMicros,
 }
 
 /// What to answer, and what to write in the same transaction.
@@ -58,6 +69,8 @@ pub struct Plan {
     pub ledger: Vec<Entry>,
     /// The operations' own keys that landed, in the order in which they did.
     pub operations: Vec<(RequestId, StoredOperation)>,
+    /// Policies that are new.
+    pub policies: BTreeMap<Sku, Policy>,
 }
 
 /// Decides a batch. Two operations may name the same key; the later one then finds what the earlier one did.
@@ -96,10 +109,13 @@ impl Draft {
                 self.keep(*request, *payload, *id, done)
             }
             Op::Expire { id } => self.expire(index, *id),
-            Op::Count { request, payload, as_of, sequence, counts, .. } => {
-                self.count(index, (*request, *payload), (*as_of, *sequence), counts)
+            Op::Count { request, payload, connection, as_of, sequence, covers_all, counts, .. } => {
+                let said = stock::Said { connection, moment: (*as_of, *sequence), covers_all: *covers_all, counts };
+                self.count(index, (*request, *payload), &said)
             }
             Op::Adjust { request, payload, adjustments, .. } => self.adjust(index, (*request, *payload), adjustments),
+            Op::Policies { policies } => self.take_policies(index, policies),
+            Op::Freshen { connection, freshness, rows } => self.freshen(index, connection, *freshness, rows),
         }
     }
 }

@@ -3,10 +3,11 @@
 use super::{Plan, Snapshot};
 use crate::answer::{Answer, Refusal, ReservationAnswer, StoredAnswer, StoredOperation};
 use crate::choose::Availability;
-use crate::ids::{Location, PayloadHash, RequestId, ReservationId, RowKey, Sku, UnixMicros};
+use crate::ids::{Location, Name, Owner, PayloadHash, RequestId, ReservationId, RowKey, Sku, UnixMicros};
 use crate::ledger::{Cause, Entry};
 use crate::level::{Delta, Level, LevelProblem};
 use crate::op::Op;
+use crate::policy::{Policy, Rank};
 use crate::record::{Record, State};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,10 @@ pub(super) struct Draft {
     operations: BTreeMap<RequestId, StoredOperation>,
     /// Units of holds that are over and not yet freed, whoever has them locked.
     overdue: BTreeMap<RowKey, i64>,
+    policies: BTreeMap<Sku, Policy>,
+    owned: BTreeMap<(Owner, Sku), i64>,
+    pub(super) marks: BTreeMap<Name, (UnixMicros, i64)>,
+    changed_policies: BTreeSet<Sku>,
     changed_levels: BTreeSet<RowKey>,
     /// Reservations changed (`false`) and inserted (`true`).
     changed_records: BTreeMap<ReservationId, bool>,
@@ -35,13 +40,17 @@ pub(super) struct Change {
 impl Draft {
     /// Starts from the snapshot and expires what is due.
     pub(super) fn new(snapshot: Snapshot) -> Self {
-        let Snapshot { now, levels, records, operations, due, overdue } = snapshot;
+        let Snapshot { now, levels, records, operations, due, overdue, policies, owned, marks } = snapshot;
         let mut draft = Self {
             now,
             levels,
             records,
             operations,
             overdue,
+            policies,
+            owned,
+            marks,
+            changed_policies: BTreeSet::new(),
             changed_levels: BTreeSet::new(),
             changed_records: BTreeMap::new(),
             landed: Vec::new(),
@@ -67,6 +76,11 @@ impl Draft {
                 if inserted { &mut plan.records_inserted } else { &mut plan.records_changed }.push(record);
             }
         }
+        for sku in self.changed_policies {
+            if let Some(policy) = self.policies.remove(&sku) {
+                plan.policies.insert(sku, policy);
+            }
+        }
         for row in self.changed_levels {
             if let Some(level) = self.levels.remove(&row) {
                 plan.levels.insert(row, level);
@@ -83,15 +97,41 @@ impl Draft {
         self.levels.get(row)
     }
 
+    /// A SKU's rows, in the order of their locations.
+    pub(super) fn rows<'a>(&'a self, sku: &'a Sku) -> impl Iterator<Item = (&'a RowKey, &'a Level)> {
+        self.levels.range((sku.clone(), Location::lowest())..).take_while(move |((other, _), _)| other == sku)
+    }
+
+    pub(super) fn policy(&self, sku: &Sku) -> Option<&Policy> {
+        self.policies.get(sku)
+    }
+
+    pub(super) fn set_policy(&mut self, sku: &Sku, policy: Policy) {
+        self.policies.insert(sku.clone(), policy);
+        self.changed_policies.insert(sku.clone());
+    }
+
+    /// Units that an owner holds and has confirmed, where the SKU's policy limits that.
+    pub(super) fn owned(&self, owner: &Owner, sku: &Sku) -> i64 {
+        self.owned.get(&(owner.clone(), sku.clone())).copied().unwrap_or(0)
+    }
+
+    /// Notes that an owner got units, or gave them back.
+    pub(super) fn change_owned(&mut self, owner: &Owner, sku: &Sku, units: i64) {
+        let owned = self.owned.entry((owner.clone(), sku.clone())).or_default();
+        *owned = owned.saturating_add(units);
+    }
+
     /// What can be reserved of these SKUs. With `overdue`, units of holds that are over are counted as if they were freed already.
     pub(super) fn availability<'a>(&self, skus: impl Iterator<Item = &'a Sku>, overdue: bool) -> Availability {
         let mut availability = Availability::new();
         for sku in skus {
-            let rows =
-                self.levels.range((sku.clone(), Location::lowest())..).take_while(|((other, _), _)| other == sku);
+            let mut rows: Vec<(&RowKey, &Level)> = self.rows(sku).collect();
+            // The preferred locations first; a stable sort leaves the others in the order of their codes.
+            rows.sort_by_key(|(_, level)| level.rank);
             for (row, level) in rows {
                 let freed = if overdue { self.overdue.get(row).copied().unwrap_or(0) } else { 0 };
-                availability.set(sku.clone(), row.1.clone(), level.free().saturating_add(freed));
+                availability.set(sku.clone(), row.1.clone(), level.available_with(freed));
             }
         }
         availability
@@ -101,15 +141,18 @@ impl Draft {
         !self.overdue.is_empty()
     }
 
-    /// Makes all changes, or none. Only a count and an adjustment create rows.
+    /// Makes all changes, or none. Only a count, an adjustment and a policy create rows; a new row has what the SKU's policy says.
     pub(super) fn write(&mut self, op: Option<usize>, changes: Vec<Change>) -> Result<(), Refusal> {
         let mut staged: BTreeMap<RowKey, Level> = BTreeMap::new();
         let mut entries = Vec::with_capacity(changes.len());
-        for Change { row, delta, cause } in changes {
+        for Change { row, mut delta, cause } in changes {
             let mut level = match (staged.remove(&row), self.levels.get(&row)) {
                 (Some(level), _) => level,
                 (None, Some(level)) => level.clone(),
-                (None, None) if cause.may_raise_shortfall() => Level::default(),
+                (None, None) if cause.may_raise_shortfall() => {
+                    let policy = self.policies.get(&row.0);
+                    policy.map_or_else(Level::default, |policy| newly_made(policy, &row.1, &mut delta))
+                }
                 (None, None) => return Err(Refusal::Inconsistent("a stock row of the reservation was not read")),
             };
             check_sound(&level)?;
@@ -131,10 +174,28 @@ impl Draft {
         Ok(())
     }
 
-    /// Notes on a row which count it has.
-    pub(super) fn set_count(&mut self, row: &RowKey, count: (UnixMicros, i64)) {
+    /// Notes on a row which count it has, and by which connection.
+    pub(super) fn set_count(&mut self, row: &RowKey, connection: &Name, count: (UnixMicros, i64)) {
         if let Some(level) = self.levels.get_mut(row) {
             level.count = Some(count);
+            level.shared |= level.feed.as_ref().is_some_and(|feed| feed != connection);
+            level.feed = Some(connection.clone());
+            self.changed_levels.insert(row.clone());
+        }
+    }
+
+    /// Notes on a row where it stands among its SKU's locations.
+    pub(super) fn set_rank(&mut self, row: &RowKey, rank: Rank) {
+        if let Some(level) = self.levels.get_mut(row).filter(|level| level.rank != rank) {
+            level.rank = rank;
+            self.changed_levels.insert(row.clone());
+        }
+    }
+
+    /// Notes on a row what of its safety stock is there because its feed is late.
+    pub(super) fn set_buffer(&mut self, row: &RowKey, buffer: i64) {
+        if let Some(level) = self.levels.get_mut(row).filter(|level| level.buffer != buffer) {
+            level.buffer = buffer;
             self.changed_levels.insert(row.clone());
         }
     }
@@ -164,6 +225,8 @@ impl Draft {
             return Ok(());
         }
         let allocations = record.allocations.clone();
+        // Units of a hold that was over were not counted as its owner's any more.
+        let owner = record.owner.clone().filter(|_| !was_due);
         let cause = if end == State::Expired { Cause::Expire(id) } else { Cause::Release(id) };
         let freed = allocations.iter().map(|allocation| Change {
             row: allocation.row(),
@@ -172,6 +235,11 @@ impl Draft {
         });
         self.write(op, freed.collect())?;
         self.change_record(id, |record| (record.state, record.state_at) = (end, now));
+        if let Some(owner) = owner {
+            for allocation in &allocations {
+                self.change_owned(&owner, &allocation.sku, allocation.quantity.saturating_neg());
+            }
+        }
         if was_due {
             for allocation in allocations {
                 if let Some(units) = self.overdue.get_mut(&allocation.row()) {
@@ -240,6 +308,14 @@ impl Draft {
         self.operations.insert(request, stored.clone());
         self.landed.push((request, stored));
     }
+}
+
+/// A row that is being made: empty, with what the SKU's policy says of every row, which its first entry in the ledger says too.
+fn newly_made(policy: &Policy, location: &Location, delta: &mut Delta) -> Level {
+    delta.safety = delta.safety.saturating_add(policy.safety);
+    delta.backorder = delta.backorder.saturating_add(policy.backorder_at(location));
+    delta.turn.archived = policy.archived.then_some(true);
+    Level { rank: policy.rank(location), ..Level::default() }
 }
 
 /// A row that contradicts itself is not written to: the database would refuse the whole batch.

@@ -25,14 +25,16 @@ impl Draft {
         &mut self,
         op: usize,
         claim: &Claim<'_>,
-        hold: HoldMicros,
+        hold: Option<HoldMicros>,
         retry: bool,
         limits: &Limits,
     ) -> Result<Answer, Refusal> {
         if let Some(record) = self.record(claim.id) {
             return settled(self.now, record, claim.payload);
         }
+        self.check_policies(claim)?;
         let too_long = Refusal::HoldTooLong { max_micros: limits.longest_hold_micros };
+        let hold = hold.unwrap_or_else(|| self.default_hold(claim.cart, limits));
         if hold.get() > limits.longest_hold_micros {
             return Err(too_long);
         }
@@ -48,6 +50,9 @@ impl Draft {
             cause: Cause::Reserve(claim.id),
         };
         self.write(Some(op), allocations.iter().map(held).collect())?;
+        for allocation in &allocations {
+            self.change_owned(claim.owner, &allocation.sku, allocation.quantity);
+        }
         let record = claim.record(self.now, State::Held, Some(expires_at), allocations, Vec::new());
         self.insert_record(record.clone());
         Ok(Answer::Reservation(Box::new(ReservationAnswer {

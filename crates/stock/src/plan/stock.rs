@@ -2,47 +2,88 @@
 
 use super::draft::{Change, Draft, check_sound};
 use crate::answer::{Answer, CountOutcome, CountResult, NegativeAdjustment, Refusal, StockRow, StoredAnswer};
-use crate::ids::{Location, PayloadHash, RequestId, RowKey, Sku, UnixMicros};
+use crate::ids::{Name, PayloadHash, RequestId, RowKey, UnixMicros};
 use crate::ledger::Cause;
-use crate::level::{Condition, Delta, LEVEL_MAX, Level, LevelProblem};
-use crate::op::Adjustment;
+use crate::level::{Cap, Condition, Delta, LEVEL_MAX, Level, LevelProblem, Turn};
+use crate::op::{Adjustment, Count, CountEffect};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What a Count says.
+pub(super) struct Said<'a> {
+    pub(super) connection: &'a Name,
+    pub(super) moment: Moment,
+    pub(super) covers_all: bool,
+    pub(super) counts: &'a [Count],
+}
+
+/// When a vendor counted, and which of several counts of that moment it is.
+type Moment = (UnixMicros, i64);
+
+/// As of when a row is.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// Its own newest count.
+    own: Moment,
+    /// The last run of its connection that said something of all rows. A row that this run left out of its counts has the number, or its number waits for a person.
+    marked: Option<Moment>,
+}
+
+impl Seen {
+    /// Whether a count of that moment is stale. One of the marked run's own moment is not: it is a person's word on a number of that run that waited.
+    fn is_newer_than(self, moment: Moment) -> bool {
+        moment <= self.own || self.marked.is_some_and(|marked| moment < marked)
+    }
+}
+
+/// What a count does to its row.
+struct Judged {
+    result: CountResult,
+    change: Option<Delta>,
+    /// Whether the row is to be noted as counted at this moment.
+    counted: bool,
+}
 
 impl Draft {
     pub(super) fn count(
         &mut self,
         op: usize,
         (request, payload): (RequestId, PayloadHash),
-        counted_at: (UnixMicros, i64),
-        counts: &[(Sku, Location, i64)],
+        said: &Said<'_>,
     ) -> Result<Answer, Refusal> {
-        let odd = counts.iter().filter(|(_, _, units)| !(0..=LEVEL_MAX).contains(units));
-        let odd: Vec<RowKey> = odd.map(|(sku, location, _)| (sku.clone(), location.clone())).collect();
+        let odd = said.counts.iter().filter(|count| !(0..=LEVEL_MAX).contains(&count.units));
+        let odd: Vec<RowKey> = odd.map(Count::row).collect();
         if !odd.is_empty() {
             return Err(Refusal::OutOfRange(odd));
         }
         // Rows decide independently, but one that contradicts itself must not leave the others counted and the request refused: look at all, then write all.
         let mut taken: BTreeSet<RowKey> = BTreeSet::new();
         let mut changes = Vec::new();
-        let mut results = Vec::with_capacity(counts.len());
-        for (sku, location, units) in counts {
-            let row = (sku.clone(), location.clone());
+        let mut results = Vec::with_capacity(said.counts.len());
+        for count in said.counts {
+            let row = count.row();
             let known = self.level(&row);
             known.map_or(Ok(()), check_sound)?;
-            let seen = if taken.contains(&row) { Some(counted_at) } else { known.and_then(|level| level.count) };
-            let result = judge(&row, known, seen, counted_at, *units);
-            if result.outcome == CountOutcome::Applied {
-                let delta = Delta { on_hand: units.saturating_sub(result.previous_on_hand), ..Delta::default() };
+            let seen = if taken.contains(&row) {
+                Some(Seen { own: said.moment, marked: None })
+            } else {
+                known.and_then(|level| self.seen(level))
+            };
+            let judged = match count.effect {
+                CountEffect::Set => judge_set(count, known, seen, said),
+                CountEffect::Limit => judge_limit(count, known, seen, said.moment),
+                CountEffect::Unlimit => judge_unlimit(count, known, said.moment),
+            };
+            if let Some(delta) = judged.change {
                 changes.push(Change { row: row.clone(), delta, cause: Cause::Count(request) });
             }
-            if result.outcome != CountOutcome::Stale {
+            if judged.counted {
                 taken.insert(row);
             }
-            results.push(result);
+            results.push(judged.result);
         }
         self.write(Some(op), changes)?;
         for row in taken {
-            self.set_count(&row, counted_at);
+            self.set_count(&row, said.connection, said.moment);
         }
         for result in &mut results {
             if let Some(level) = self.level(&(result.sku.clone(), result.location.clone())) {
@@ -51,6 +92,12 @@ impl Draft {
         }
         self.land(request, payload, StoredAnswer::Counted(results.clone()));
         Ok(Answer::Counted { results, replayed: false })
+    }
+
+    fn seen(&self, level: &Level) -> Option<Seen> {
+        let marked = level.feed.as_ref().and_then(|feed| self.marks.get(feed)).copied();
+        // A row that was never counted is not as of any run.
+        level.count.map(|own| Seen { own, marked })
     }
 
     pub(super) fn adjust(
@@ -108,22 +155,51 @@ impl Draft {
 
 /// What a count means for one row (PROTOCOL 13). Only `on_hand` follows from the count alone; which confirmed units it reflects, and so no longer are `committed`, will
 /// follow from their evidence (PROTOCOL 14, 15), with its own part of the delta.
-fn judge(
-    row: &RowKey,
-    known: Option<&Level>,
-    seen: Option<(UnixMicros, i64)>,
-    counted_at: (UnixMicros, i64),
-    units: i64,
-) -> CountResult {
+fn judge_set(count: &Count, known: Option<&Level>, seen: Option<Seen>, said: &Said<'_>) -> Judged {
+    let on_hand = known.map_or(0, |level| level.on_hand);
+    if seen.is_some_and(|seen| seen.is_newer_than(said.moment)) {
+        return Judged { result: result(count, known, CountOutcome::Stale), change: None, counted: false };
+    }
+    // A newer number, or the person's word for the one that waited, ends the limit.
+    let lifts = known.and_then(|level| level.cap).is_some_and(|cap| cap.moment <= said.moment);
+    let turn = Turn { cap: lifts.then_some(None), ..Turn::default() };
+    let delta = Delta { on_hand: count.units.saturating_sub(on_hand), turn, ..Delta::default() };
+    if known.is_some() && on_hand == count.units {
+        let is_covered =
+            said.covers_all && known.is_some_and(|level| !level.shared && level.feed.as_ref() == Some(said.connection));
+        let change = lifts.then_some(delta);
+        let counted = change.is_some() || !is_covered;
+        return Judged { result: result(count, known, CountOutcome::Unchanged), change, counted };
+    }
+    Judged { result: result(count, known, CountOutcome::Applied), change: Some(delta), counted: true }
+}
+
+/// A suspicious number caps what is offered at once, and neither changes what is on hand nor raises a shortfall (PROTOCOL 18).
+fn judge_limit(count: &Count, known: Option<&Level>, seen: Option<Seen>, moment: Moment) -> Judged {
+    let still = |outcome| Judged { result: result(count, known, outcome), change: None, counted: false };
+    let Some(level) = known else { return still(CountOutcome::Unchanged) };
+    let cap = Cap { units: count.units, moment };
+    match level.cap {
+        Some(present) if present == cap => still(CountOutcome::Unchanged),
+        Some(present) if present.moment >= moment => still(CountOutcome::Stale),
+        Some(_) | None if seen.is_some_and(|seen| seen.is_newer_than(moment)) => still(CountOutcome::Stale),
+        Some(_) | None => Judged {
+            change: Some(Delta { turn: Turn { cap: Some(Some(cap)), ..Turn::default() }, ..Delta::default() }),
+            ..still(CountOutcome::Applied)
+        },
+    }
+}
+
+fn judge_unlimit(count: &Count, known: Option<&Level>, moment: Moment) -> Judged {
+    let lifts = known.and_then(|level| level.cap).is_some_and(|cap| cap.moment == moment);
+    let outcome = if lifts { CountOutcome::Applied } else { CountOutcome::Unchanged };
+    let delta = Delta { turn: Turn { cap: Some(None), ..Turn::default() }, ..Delta::default() };
+    Judged { result: result(count, known, outcome), change: lifts.then_some(delta), counted: false }
+}
+
+fn result(count: &Count, known: Option<&Level>, outcome: CountOutcome) -> CountResult {
     let (on_hand, shortfall) = known.map_or((0, 0), |level| (level.on_hand, level.shortfall));
-    let outcome = if seen.is_some_and(|seen| counted_at <= seen) {
-        CountOutcome::Stale
-    } else if known.is_some() && on_hand == units {
-        CountOutcome::Unchanged
-    } else {
-        CountOutcome::Applied
-    };
-    let (sku, location) = row.clone();
+    let (sku, location) = count.row();
     CountResult { sku, location, outcome, previous_on_hand: on_hand, on_hand, shortfall }
 }
 

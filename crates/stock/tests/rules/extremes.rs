@@ -37,7 +37,7 @@ fn any_op() -> impl Strategy<Value = Op> {
                 owner: Owner::new("a").unwrap(),
                 payload: payload(0),
                 cart,
-                hold,
+                hold: Some(hold),
                 retry: x > y,
             },
             1 => confirm(r, n),
@@ -76,7 +76,7 @@ proptest! {
         ops in vec(any_op(), 1..10),
         more in vec(any_op(), 1..10),
     ) {
-        let limits = Limits { longest_hold_micros: longest };
+        let limits = Limits { longest_hold_micros: longest, default_hold: HoldMicros::new(1).unwrap() };
         let mut read = Snapshot { now: UnixMicros(now), ..Snapshot::default() };
         for (level, at) in levels.into_iter().zip(["W1", "W2"]) {
             read.levels.insert(row("A", at), level);

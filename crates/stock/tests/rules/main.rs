@@ -4,6 +4,7 @@
 
 mod extremes;
 mod model;
+mod policies;
 mod properties;
 mod reference;
 mod reservations;

@@ -44,7 +44,7 @@ fn a_reserve() -> impl Strategy<Value = Op> {
                 let shortages = vec![Shortage { sku: sku("A"), location: None, requested: 9, available: 8 }];
                 Op::Refuse { id, owner, payload, cart, shortages }
             } else {
-                Op::Reserve { id, owner, payload, cart, hold: HoldMicros::new(hold).unwrap(), retry }
+                Op::Reserve { id, owner, payload, cart, hold: HoldMicros::new(hold), retry }
             }
         },
     )
@@ -74,7 +74,8 @@ fn a_count() -> impl Strategy<Value = Op> {
             as_of: UnixMicros(as_of),
             sequence,
             meaning: CountMeaning::Available,
-            counts: counts.into_iter().map(|((code, at), units)| (sku(code), location(at), units)).collect(),
+            covers_all: false,
+            counts: counts.into_iter().map(|((code, at), units)| set(code, at, units)).collect(),
         },
     )
 }

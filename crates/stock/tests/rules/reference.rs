@@ -2,8 +2,8 @@
 //! none of its decisions.
 
 use holdfast_stock::{
-    Adjustment, Allocation, Answer, Cart, Condition, CountOutcome, HoldMicros, Limits, Line, Location, Op, PayloadHash,
-    Refusal, RequestId, ReservationAnswer, ReservationId, RowKey, Shortage, Sku, State,
+    Adjustment, Allocation, Answer, Cart, Condition, Count, CountOutcome, HoldMicros, Limits, Line, Location, Op,
+    PayloadHash, Refusal, RequestId, ReservationAnswer, ReservationId, RowKey, Shortage, Sku, State,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,7 +94,8 @@ impl Reference {
         match op {
             Op::Reserve { id, payload, cart, hold, retry, .. } => {
                 if !self.check_settled(*id, *payload, answer) {
-                    self.check_reserve((*id, *payload), cart, (*hold, *retry), answer, limits);
+                    let hold = hold.unwrap_or(limits.default_hold);
+                    self.check_reserve((*id, *payload), cart, (hold, *retry), answer, limits);
                 }
             }
             Op::Refuse { id, payload, shortages, .. } => {
@@ -131,6 +132,7 @@ impl Reference {
                     self.requests.insert(*request, (*payload, Seen::Adjustments(rows)));
                 }
             }
+            Op::Policies { .. } | Op::Freshen { .. } => unreachable!("not among the operations of these properties"),
         }
     }
 
@@ -352,15 +354,10 @@ impl Reference {
         }
     }
 
-    fn count(
-        &mut self,
-        at: (i64, i64),
-        counts: &[(Sku, Location, i64)],
-        answer: &Result<Answer, Refusal>,
-    ) -> Vec<CountOutcome> {
+    fn count(&mut self, at: (i64, i64), counts: &[Count], answer: &Result<Answer, Refusal>) -> Vec<CountOutcome> {
         let mut outcomes = Vec::new();
-        for (sku, location, units) in counts {
-            let key = (sku.clone(), location.clone());
+        for count in counts {
+            let (key, units) = (count.row(), &count.units);
             let is_new = !self.rows.contains_key(&key);
             let row = self.rows.entry(key).or_default();
             if row.count.is_some_and(|seen| seen >= at) {

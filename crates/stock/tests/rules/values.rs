@@ -130,7 +130,7 @@ fn a_cart_has_one_to_a_hundred_lines_and_names_the_one_that_goes_over() {
 #[test]
 fn availability_is_never_below_zero_and_shortfall_is_what_is_promised_beyond() {
     let level = Level { on_hand: 5, held: 4, committed: 3, safety: 1, backorder: 1, ..Level::default() };
-    assert_eq!((level.free(), level.available(), level.shortfall_due()), (-2, 0, 1));
+    assert_eq!((level.available(), level.available_with(3), level.shortfall_due()), (0, 1, 1));
     let level = Level { on_hand: 5, safety: 9, ..Level::default() };
     assert_eq!((level.available(), level.shortfall_due()), (0, 0), "what is kept back is not owed");
 }

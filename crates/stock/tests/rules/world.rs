@@ -1,14 +1,15 @@
 //! A record in memory that writes plans as a database would, and its auditor.
 
 use holdfast_stock::{
-    Adjustment, AdjustmentReason, Answer, Cart, Condition, CountMeaning, Entry, HoldMicros, Level, Limits, Line,
-    Location, Name, Note, Op, Owner, PayloadHash, Plan, Quantity, Record, Refusal, RequestId, ReservationAnswer,
-    ReservationId, RowKey, Sku, Snapshot, State, StoredOperation, UnixMicros, plan,
+    Adjustment, AdjustmentReason, Answer, Cart, Condition, Count, CountEffect, CountMeaning, Entry, HoldMicros, Level,
+    Limits, Line, Location, Name, Note, Op, Owner, PayloadHash, Plan, Policy, Quantity, Record, Refusal, RequestId,
+    ReservationAnswer, ReservationId, RowKey, Sku, Snapshot, State, StoredOperation, UnixMicros, plan,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const HOLD: i64 = 1_000;
-pub(crate) const LIMITS: Limits = Limits { longest_hold_micros: 10 * HOLD };
+pub(crate) const LIMITS: Limits =
+    Limits { longest_hold_micros: 10 * HOLD, default_hold: HoldMicros::new(HOLD).unwrap() };
 
 pub(crate) type Outcome = Result<Answer, Refusal>;
 
@@ -22,6 +23,9 @@ pub(crate) struct World {
     /// The rows as they were before their first ledger entry.
     base: BTreeMap<RowKey, Level>,
     pub(crate) ledger: BTreeMap<RowKey, Vec<Entry>>,
+    pub(crate) policies: BTreeMap<Sku, Policy>,
+    /// Connections' runs that said something of every row.
+    pub(crate) marks: BTreeMap<Name, (UnixMicros, i64)>,
 }
 
 impl World {
@@ -102,7 +106,25 @@ impl World {
             records,
             due,
             overdue,
+            policies: self.policies.clone(),
+            owned: self.owned(),
+            marks: self.marks.clone(),
         }
+    }
+
+    /// What owners hold and have confirmed; holds that are over count for nobody.
+    fn owned(&self) -> BTreeMap<(Owner, Sku), i64> {
+        let mut owned = BTreeMap::new();
+        for record in self.records.values() {
+            let state = record.state_at_time(UnixMicros(self.now));
+            let Some(owner) = record.owner.as_ref().filter(|_| matches!(state, State::Held | State::Confirmed)) else {
+                continue;
+            };
+            for allocation in &record.allocations {
+                *owned.entry((owner.clone(), allocation.sku.clone())).or_default() += allocation.quantity;
+            }
+        }
+        owned
     }
 
     /// Writes a plan, and refuses what a database with the right constraints would refuse.
@@ -135,6 +157,10 @@ impl World {
             );
             self.records.insert(record.id, record);
         }
+        for (sku, policy) in plan.policies {
+            assert!(self.policies.get(&sku).is_none_or(|known| known.version < policy.version));
+            self.policies.insert(sku, policy);
+        }
         for (request, stored) in plan.operations {
             assert!(self.operations.insert(request, stored).is_none(), "a request lands once");
         }
@@ -165,7 +191,7 @@ impl World {
             }
         }
         for (row, level) in &self.levels {
-            assert_eq!(Level { count: None, ..level.clone() }, self.replayed(row), "I3: {row:?} is its ledger");
+            assert_eq!(bare(level), bare(&self.replayed(row)), "I3: {row:?} is its ledger");
             assert_eq!(level.held, held.remove(row).unwrap_or(0), "I3: held of {row:?}");
             assert_eq!(level.committed, committed.remove(row).unwrap_or(0), "I3: committed of {row:?}");
             let promised = level.held + level.committed;
@@ -199,15 +225,25 @@ fn audit_record(record: &Record) {
     }
 }
 
+/// What of a row the ledger tells.
+fn bare(level: &Level) -> Level {
+    let (count, feed, shared, rank, buffer) = (None, None, false, Policy::UNRANKED, 0);
+    Level { count, feed, shared, rank, buffer, ..level.clone() }
+}
+
 /// The SKUs of which operations need every row, and the further rows that they name.
 fn touched(ops: &[Op]) -> (BTreeSet<Sku>, BTreeSet<RowKey>) {
     let (mut skus, mut rows) = (BTreeSet::new(), BTreeSet::new());
     for op in ops {
         match op {
             Op::Reserve { cart, .. } => skus.extend(cart.skus().cloned()),
-            Op::Count { counts, .. } => rows.extend(counts.iter().map(|(sku, at, _)| (sku.clone(), at.clone()))),
+            Op::Count { counts, .. } => rows.extend(counts.iter().map(Count::row)),
             Op::Adjust { adjustments, .. } => {
                 rows.extend(adjustments.iter().map(|a| (a.sku.clone(), a.location.clone())));
+            }
+            Op::Policies { policies } => skus.extend(policies.iter().map(|(sku, _)| sku.clone())),
+            Op::Freshen { rows: fresh, .. } => {
+                rows.extend(fresh.iter().map(|(sku, at, _)| (sku.clone(), at.clone())));
             }
             Op::Refuse { .. } | Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. } | Op::Expire { .. } => {}
         }
@@ -261,7 +297,7 @@ pub(crate) fn reserve(n: u8, lines: &[(&str, &str, i64)]) -> Op {
         owner: Owner::new("anna").unwrap(),
         payload: PayloadHash(hash),
         cart: cart(lines),
-        hold: HoldMicros::new(HOLD).unwrap(),
+        hold: HoldMicros::new(HOLD),
         retry: false,
     }
 }
@@ -297,8 +333,14 @@ pub(crate) fn count(r: u8, as_of: i64, sequence: i64, counts: &[(&str, &str, i64
         as_of: UnixMicros(as_of),
         sequence,
         meaning: CountMeaning::OnHand,
-        counts: counts.iter().map(|(code, at, units)| (sku(code), location(at), *units)).collect(),
+        covers_all: false,
+        counts: counts.iter().map(|(code, at, units)| set(code, at, *units)).collect(),
     }
+}
+
+/// A number that becomes what is on hand.
+pub(crate) fn set(code: &str, at: &str, units: i64) -> Count {
+    Count { sku: sku(code), location: location(at), units, effect: CountEffect::Set }
 }
 
 pub(crate) fn adjust(r: u8, changes: &[(&str, &str, Condition, i64)]) -> Op {

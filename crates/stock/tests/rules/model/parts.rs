@@ -1,6 +1,6 @@
 //! What the modelled world is made of.
 
-use holdfast_stock::{Limits, Location, Sku, State};
+use holdfast_stock::{HoldMicros, Limits, Location, Sku, State};
 
 /// A deliberate mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub(super) struct Setup {
 /// Most requests of a setup.
 pub(super) const REQUESTS: usize = 6;
 /// The limits in ticks.
-pub(super) const LIMITS: Limits = Limits { longest_hold_micros: 5 };
+pub(super) const LIMITS: Limits = Limits { longest_hold_micros: 5, default_hold: HoldMicros::new(1).unwrap() };
 
 /// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

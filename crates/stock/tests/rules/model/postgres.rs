@@ -87,6 +87,7 @@ impl Setup {
             records,
             operations: operations.collect(),
             overdue: BTreeMap::new(),
+            ..Snapshot::default()
         }
     }
 
@@ -101,7 +102,7 @@ impl Setup {
             }
             Verb::Reserve { marked } => {
                 let retry = marked && !self.is(Broken::RetryIsRefusedWithoutAFence);
-                Op::Reserve { id, owner, payload: said, cart: self.cart(buyer), hold, retry }
+                Op::Reserve { id, owner, payload: said, cart: self.cart(buyer), hold: Some(hold), retry }
             }
             Verb::Confirm => Op::Confirm { request: own, payload: own_said, id },
             Verb::Release => Op::Release { request: own, payload: own_said, id },
@@ -246,7 +247,7 @@ pub(super) fn said(answer: &Result<Answer, Refusal>) -> Said {
     match answer {
         Ok(Answer::Reservation(answer)) => Said::Yes(answer.current_state),
         // Only mistaken committers answer a Confirm or a Release so.
-        Ok(Answer::Expiry { .. } | Answer::Counted { .. } | Answer::Adjusted { .. }) => Said::Yes(State::Confirmed),
+        Ok(_) => Said::Yes(State::Confirmed),
         Err(Refusal::Insufficient(_)) => Said::Short,
         Err(_) => Said::No,
     }

@@ -61,7 +61,7 @@ impl Setup {
         let overdue: i64 = looked.due.iter().flat_map(|id| &looked.records[id].allocations).map(|a| a.quantity).sum();
         let level = looked.levels.pop_first().expect("the row is there").1;
         let counted = if self.is(Broken::ReadCountsDueHolds) { 0 } else { overdue };
-        let available = level.free() + counted;
+        let available = level.available_with(counted);
         let availability = Availability::from_iter([(self.sku.clone(), self.location.clone(), available)]);
         let record = looked.records.get(&buyer_key(buyer)).filter(|_| !self.is(Broken::ReadIgnoresTheKey));
         let said_before = payload(buyer_byte(buyer));
