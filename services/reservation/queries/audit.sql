@@ -64,6 +64,12 @@ WHERE l.state IS NULL OR coalesce(m.reserved, 0) <> 1
    OR m.held <> CASE WHEN l.state = 'HELD' THEN l.quantity ELSE 0 END
    OR m.committed <> CASE WHEN l.state IN ('CONFIRMED', 'FULFILLED') THEN l.quantity ELSE 0 END
 UNION ALL
+SELECT 'I3', s.sku || '@' || s.location,
+       format('safety %s (%s for being late), backorder %s, archived %s, but the selling policy says %s, %s, %s', s.safety, s.buffer, s.backorder, s.archived,
+              coalesce(p.safety, 0), CASE WHEN p.locations[1] = s.location THEN p.backorder ELSE 0 END, coalesce(p.archived, false))
+FROM stock s JOIN policy p ON p.sku = s.sku AND p.version > 0
+WHERE (s.safety - s.buffer, s.backorder, s.archived) IS DISTINCT FROM (p.safety, CASE WHEN p.locations[1] = s.location THEN p.backorder ELSE 0 END, p.archived)
+UNION ALL
 SELECT 'I3', r.id::text, format('%s without allocations', r.state)
 FROM reservation r
 WHERE r.state IN ('HELD', 'CONFIRMED', 'FULFILLED', 'EXPIRED')

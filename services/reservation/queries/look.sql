@@ -1,12 +1,11 @@
 -- The read queue's one statement for everybody who waits: $1 the keys, $2 the SKUs. Due holds do not count (they belong to nobody), though the sweeper has not come
--- by yet.
+-- by yet. archived: those of the SKUs that are not sold any more.
 WITH due AS MATERIALIZED (
     SELECT sku, location, sum(quantity)::bigint AS units FROM due_allocation WHERE sku = ANY ($2) GROUP BY sku, location)
 SELECT jsonb_build_object(
     'read_at', micros(statement_timestamp()),
     'records', (SELECT coalesce(jsonb_agg(record_json(r)), '[]') FROM reservation r WHERE r.id = ANY ($1)),
-    'available', (SELECT coalesce(jsonb_agg(jsonb_build_array(s.sku, s.location,
-                      greatest(0, s.on_hand - s.held + coalesce(d.units, 0) - s.committed - s.safety + s.backorder))
-                      ORDER BY s.sku, s.location), '[]')
+    'archived', (SELECT coalesce(jsonb_agg(p.sku), '[]') FROM policy p WHERE p.sku = ANY ($2) AND p.archived),
+    'available', (SELECT coalesce(jsonb_agg(jsonb_build_array(s.sku, s.location, available_of(s, coalesce(d.units, 0))) ORDER BY s.sku, s.rank, s.location), '[]')
                   FROM stock s LEFT JOIN due d ON d.sku = s.sku AND d.location = s.location
                   WHERE s.sku = ANY ($2)))

@@ -5,6 +5,7 @@ use holdfast_stock::{HoldMicros, KeyWindow, Limits};
 use serde::Deserialize;
 
 use crate::committer::CommitterConfig;
+use crate::freshener::FreshenerConfig;
 use crate::gate::GateConfig;
 use crate::limiter::LimiterConfig;
 use crate::looker::LookerConfig;
@@ -31,6 +32,8 @@ pub struct Config {
     pub sweeper: SweeperConfig,
     /// Convergence of Redis.
     pub reconciler: ReconcilerConfig,
+    /// Ageing of numbers.
+    pub freshener: FreshenerConfig,
     /// Holds and keys.
     pub holds: HoldsConfig,
 }
@@ -55,7 +58,7 @@ impl HoldsConfig {
     /// The longest hold.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        Limits { longest_hold_micros: micros(self.longest_seconds) }
+        Limits { longest_hold_micros: micros(self.longest_seconds), default_hold: self.default_hold() }
     }
 
     /// Which keys are taken.
@@ -100,6 +103,8 @@ impl ServiceConfig for Config {
         positive("reconciler.period_ms", self.reconciler.period_ms);
         positive("reconciler.skus_max", u64::from(self.reconciler.skus_max));
         positive("reconciler.others_max", u64::from(self.reconciler.others_max));
+        positive("freshener.period_ms", self.freshener.period_ms);
+        positive("freshener.rows_max", u64::from(self.freshener.rows_max));
         positive("holds.default_seconds", u64::from(self.holds.default_seconds));
         positive("holds.retry_window_seconds", u64::from(self.holds.retry_window_seconds));
         if self.holds.default_seconds > self.holds.longest_seconds {

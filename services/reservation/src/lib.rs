@@ -1,7 +1,7 @@
 //! The only writer of stock: reservations, counts, adjustments, availability and the ledger.
 //!
 //! In reading order: [`grpc`] decodes and calls; [`reserve`] is the use case that the service is for; [`gate`] says which queue, [`looker`] and [`committer`] are the
-//! queues, [`store`] is Postgres. Beside the path: [`publisher`], [`sweeper`], [`reconciler`].
+//! queues, [`store`] is Postgres. Beside the path: [`publisher`], [`sweeper`], [`freshener`], [`reconciler`].
 //!
 //! Architecture invariant: Redis routes, Postgres speaks every yes and every no. Decisions are `holdfast_stock`'s.
 
@@ -9,6 +9,7 @@ mod clock;
 pub mod committer;
 pub mod config;
 mod convert;
+pub mod freshener;
 pub mod gate;
 pub mod grpc;
 pub mod limiter;
@@ -124,6 +125,7 @@ async fn start(
     let looker = Looker::start(config.looker, store.clone(), publisher.clone(), metrics.looker, tasks);
     let asked_for = AskedFor::new(config.reconciler.asked_max);
     sweeper::start(config.sweeper, store.clone(), committer.clone(), clock.clone(), metrics.sweeper, tasks);
+    freshener::start(config.freshener, store.clone(), committer.clone(), metrics.freshener, tasks);
     reconciler::start(config.reconciler, store.clone(), gate.clone(), asked_for.clone(), metrics.reconciler, tasks);
     let reserver = Reserver {
         gate: gate.clone(),

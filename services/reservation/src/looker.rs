@@ -48,6 +48,18 @@ impl Sight {
         &self.look
     }
 
+    /// Whether one of these SKUs is not sold any more.
+    #[must_use]
+    pub fn has_archived<'a>(&self, mut skus: impl Iterator<Item = &'a Sku>) -> bool {
+        skus.any(|sku| self.look.archived.contains(sku))
+    }
+
+    /// Those of these SKUs that are not sold any more.
+    #[must_use]
+    pub fn archived<'a>(&self, skus: impl Iterator<Item = &'a Sku>) -> Vec<Sku> {
+        skus.filter(|sku| self.look.archived.contains(*sku)).cloned().collect()
+    }
+
     /// What the SKUs have, holds that are over not counted.
     #[must_use]
     pub const fn availability(&self) -> &Availability {

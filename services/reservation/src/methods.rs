@@ -6,10 +6,13 @@ use holdfast_kit::{Method, MethodTable, Priority, Role};
 const BUYING: &[Role] = &[Role::Checkout, Role::Operator];
 const LOOKING: &[Role] =
     &[Role::Checkout, Role::Merchandiser, Role::Operator, Role::VendorSync, Role::Catalog, Role::Monitor];
-const OPERATING: &[Role] = &[Role::Operator];
 const INSPECTING: &[Role] = &[Role::Merchandiser, Role::Operator, Role::Monitor];
-/// Absolute counts come through the guards only.
+/// Counts and adjustments come through vendor-sync's guards only, be they a vendor's or typed by the shop.
 const COUNTING: &[Role] = &[Role::VendorSync];
+/// Policies come from catalog only.
+const GOVERNING: &[Role] = &[Role::Catalog];
+/// Guards compare with what is there.
+const GUARDING: &[Role] = &[Role::VendorSync, Role::Merchandiser, Role::Operator, Role::Monitor];
 
 /// The table.
 pub static METHODS: MethodTable = MethodTable::new(
@@ -25,7 +28,11 @@ pub static METHODS: MethodTable = MethodTable::new(
         Method::new("/holdfast.reservation.v1.StockService/GetStock", Priority::Read, INSPECTING),
         Method::new("/holdfast.reservation.v1.StockService/ListStock", Priority::Read, INSPECTING),
         Method::new("/holdfast.reservation.v1.StockService/ApplyCounts", Priority::Begin, COUNTING),
-        Method::new("/holdfast.reservation.v1.StockService/AdjustStock", Priority::Begin, OPERATING),
+        Method::new("/holdfast.reservation.v1.StockService/AdjustStock", Priority::Begin, COUNTING),
+        Method::new("/holdfast.reservation.v1.StockService/BatchGetStock", Priority::Read, GUARDING),
+        Method::new("/holdfast.reservation.v1.StockService/CompleteRun", Priority::Begin, COUNTING),
+        Method::new("/holdfast.reservation.v1.StockService/ListFeeds", Priority::Read, GUARDING),
+        Method::new("/holdfast.reservation.v1.StockService/ApplyPolicies", Priority::Begin, GOVERNING),
         Method::new("/holdfast.reservation.v1.StockService/ListLedgerEntries", Priority::Read, INSPECTING),
     ],
 );

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use holdfast_kit::Metrics;
 use holdfast_kit::metrics::{SECONDS, SIZES};
+use holdfast_stock::Freshness;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -27,6 +28,8 @@ pub struct ReservationMetrics {
     pub publisher: PublisherMetrics,
     /// The sweeper's.
     pub sweeper: SweeperMetrics,
+    /// The freshener's.
+    pub freshener: FreshenerMetrics,
     /// The reconciler's.
     pub reconciler: ReconcilerMetrics,
 }
@@ -52,6 +55,7 @@ impl ReservationMetrics {
                 due: registry.gauge("holdfast_holds_due", "Holds past their time that the last sweep found"),
                 expired: registry.counter("holdfast_holds_expired", "Holds whose units this replica freed"),
             },
+            freshener: FreshenerMetrics::register(registry),
             reconciler: ReconcilerMetrics::register(registry),
         }
     }
@@ -205,6 +209,34 @@ impl SweeperMetrics {
 
     pub(crate) fn expired(&self, expired: bool) {
         self.expired.inc_by(u64::from(expired));
+    }
+}
+
+/// The freshener's metrics.
+#[derive(Debug, Clone)]
+pub struct FreshenerMetrics {
+    fresh: Counter,
+    late: Counter,
+    stale: Counter,
+}
+
+impl FreshenerMetrics {
+    fn register(registry: &Metrics) -> Self {
+        Self {
+            fresh: registry.counter("holdfast_rows_freshened", "Rows whose number became fresh again"),
+            late: registry.counter("holdfast_rows_late", "Rows whose number became overdue, so that more is kept back"),
+            stale: registry
+                .counter("holdfast_rows_stale", "Rows whose number became long overdue, so that nothing is offered"),
+        }
+    }
+
+    pub(crate) fn freshened(&self, to: Freshness, rows: usize) {
+        let counter = match to {
+            Freshness::Fresh => &self.fresh,
+            Freshness::Late => &self.late,
+            Freshness::Stale => &self.stale,
+        };
+        counter.inc_by(rows as u64);
     }
 }
 

@@ -39,8 +39,8 @@ pub struct Ask {
     pub payload: PayloadHash,
     /// What to hold.
     pub cart: Cart,
-    /// How long.
-    pub hold: HoldMicros,
+    /// How long; none: as the policies of the cart's SKUs, or else the service's configuration say.
+    pub hold: Option<HoldMicros>,
     /// Whether the caller marked it as a retry: a no then closes the key.
     pub retry: bool,
 }
@@ -96,6 +96,10 @@ impl Reserver {
                     return reservation(answer.map_err(Failure::Refused));
                 }
                 Reading::UnknownSku(lines) => return Err(Failure::Refused(Refusal::UnknownSku(lines))),
+                Reading::Insufficient(_) if sight.has_archived(wanted.keys()) => {
+                    self.metrics.route(Route::Read);
+                    return Err(Failure::Refused(Refusal::Archived(sight.archived(wanted.keys()))));
+                }
                 Reading::Insufficient(shortages) => {
                     self.metrics.route(Route::Read);
                     return self.refuse(ask, shortages, actor, deadline).await;
@@ -172,7 +176,11 @@ fn availability(published: BTreeMap<Sku, Vec<(holdfast_stock::Location, i64)>>) 
 pub(crate) fn reservation(outcome: Result<Answer, Failure>) -> Result<ReservationAnswer, Failure> {
     match outcome? {
         Answer::Reservation(answer) => Ok(*answer),
-        Answer::Expiry { .. } | Answer::Counted { .. } | Answer::Adjusted { .. } => {
+        Answer::Expiry { .. }
+        | Answer::Counted { .. }
+        | Answer::Adjusted { .. }
+        | Answer::Policies { .. }
+        | Answer::Freshened { .. } => {
             Err(Failure::Store(StoreError::Defect("an operation on a reservation was answered as another".to_owned())))
         }
     }

@@ -52,13 +52,19 @@ fn is_plain(queued: &Queued) -> bool {
     match &queued.work.op {
         Op::Reserve { .. } => queued.work.chosen.is_some(),
         Op::Confirm { .. } | Op::Release { .. } => true,
-        Op::Refuse { .. } | Op::Extend { .. } | Op::Expire { .. } | Op::Count { .. } | Op::Adjust { .. } => false,
+        Op::Refuse { .. }
+        | Op::Extend { .. }
+        | Op::Expire { .. }
+        | Op::Count { .. }
+        | Op::Adjust { .. }
+        | Op::Policies { .. }
+        | Op::Freshen { .. } => false,
     }
 }
 
 async fn fast(lane: &Lane, batch: Vec<Queued>) -> Batch {
     let request = fast_batch(&batch);
-    match lane.store.commit_fast(&request).await {
+    match lane.store.commit_fast(&request, &lane.limits).await {
         Ok(outcome) => {
             lane.metrics.path(Path::Fast, batch.len());
             lane.publisher.publish(outcome.decided_at, &outcome.available, batch.iter().map(|queued| &queued.work.op));
@@ -102,7 +108,13 @@ fn fast_batch(batch: &[Queued]) -> FastBatch {
                 target: Target::Released,
                 actor,
             }),
-            Op::Refuse { .. } | Op::Extend { .. } | Op::Expire { .. } | Op::Count { .. } | Op::Adjust { .. } => {}
+            Op::Refuse { .. }
+            | Op::Extend { .. }
+            | Op::Expire { .. }
+            | Op::Count { .. }
+            | Op::Adjust { .. }
+            | Op::Policies { .. }
+            | Op::Freshen { .. } => {}
         }
     }
     request
@@ -114,7 +126,7 @@ async fn conflicts(lane: &Lane, batch: &[Queued], outcome: &FastOutcome) -> Resu
         .iter()
         .filter(|queued| matches!(queued.work.op, Op::Reserve { .. }))
         .filter_map(|queued| queued.work.op.reservation())
-        .filter(|id| !outcome.landed.contains(id))
+        .filter(|id| !outcome.landed.contains_key(id))
         .collect();
     if ids.is_empty() {
         return Ok((outcome.decided_at, BTreeMap::new()));
@@ -127,8 +139,8 @@ fn fast_answers(batch: Vec<Queued>, outcome: &FastOutcome, found: Result<&Found,
     let missing =
         |what: &str| Err(Failure::Store(StoreError::Defect(format!("{what} was committed, but is not there"))));
     let answer = |queued: &Queued| match &queued.work.op {
-        Op::Reserve { id, owner, payload, cart, hold, .. } if outcome.landed.contains(id) => {
-            let expires_at = outcome.claimed_at.checked_add(hold.get());
+        Op::Reserve { id, owner, payload, cart, .. } if outcome.landed.contains_key(id) => {
+            let expires_at = outcome.landed.get(id).copied();
             Ok(stands(Record {
                 id: *id,
                 owner: Some(owner.clone()),

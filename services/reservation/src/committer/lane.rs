@@ -146,6 +146,8 @@ fn row_count(op: &Op) -> usize {
         Op::Reserve { cart, .. } => cart.lines().len(),
         Op::Count { counts, .. } => counts.len(),
         Op::Adjust { adjustments, .. } => adjustments.len(),
+        Op::Policies { policies } => policies.len(),
+        Op::Freshen { rows, .. } => rows.len(),
         Op::Refuse { .. } | Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. } | Op::Expire { .. } => 1,
     }
 }

@@ -76,6 +76,10 @@ pub(crate) fn stock_level((sku, location): &RowKey, level: &Level) -> pb::StockL
             .collect(),
         count_as_of_time: level.count.map(|(as_of, _)| timestamp(as_of)),
         version: level.version,
+        freshness: level.count.map_or(pb::Freshness::Unspecified, |_| super::feeds::freshness(level.freshness)).into(),
+        offer_limit: level.cap.map(|cap| cap.units),
+        connection: level.feed.as_ref().map(ToString::to_string).unwrap_or_default(),
+        archived: level.archived,
     }
 }
 
@@ -113,13 +117,15 @@ pub(crate) fn ledger_entry(row: LedgerRow) -> pb::LedgerEntry {
         .reason
         .and_then(|name| pb::AdjustmentReason::from_str_name(&format!("ADJUSTMENT_REASON_{name}")))
         .unwrap_or_default();
+    let freshness =
+        row.freshness.and_then(|name| pb::Freshness::from_str_name(&format!("FRESHNESS_{name}"))).unwrap_or_default();
     pb::LedgerEntry {
         sku: row.sku,
         location: row.location,
         version: row.version,
         create_time: Some(timestamp(UnixMicros(row.at))),
         cause: cause.into(),
-        cause_id: row.cause_id.to_string(),
+        cause_id: if row.cause_id.is_nil() { String::new() } else { row.cause_id.to_string() },
         on_hand_delta: row.on_hand,
         held_delta: row.held,
         committed_delta: row.committed,
@@ -130,6 +136,9 @@ pub(crate) fn ledger_entry(row: LedgerRow) -> pb::LedgerEntry {
         note: row.note,
         safety_stock_delta: row.safety,
         backorder_limit_delta: row.backorder,
+        freshness: freshness.into(),
+        offer_limit: row.cap,
+        archived: row.archived,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_kit::{ErrorReason, Problem, Violations};
-use holdfast_stock::{Location, NegativeAdjustment, Refusal, RowKey, Shortage, Sku};
+use holdfast_stock::{Breach, Limit, Location, NegativeAdjustment, Refusal, RowKey, Shortage, Sku};
 
 use crate::committer::Failure;
 use crate::store::StoreError;
@@ -49,6 +49,8 @@ fn refused(refusal: Refusal) -> Problem {
             Problem::new(ErrorReason::Overloaded, "the units asked for are just being freed; nothing was done")
         }
         Refusal::UnknownSku(lines) => unknown_rows(&lines),
+        Refusal::Limit(breaches) => limited(&breaches),
+        Refusal::Archived(skus) => archived(&skus),
         Refusal::KeyReused => Problem::new(ErrorReason::KeyReused, "the key was used before for another request"),
         Refusal::NotFound => Problem::new(ErrorReason::NotFound, "there is no such reservation"),
         Refusal::Expired => Problem::new(ErrorReason::ReservationExpired, "the hold's time is over"),
@@ -85,6 +87,49 @@ fn insufficient(shortages: &[Shortage]) -> Problem {
             .metadata(format!("short[{index}].requested"), requested)
             .metadata(format!("short[{index}].available"), available)
     })
+}
+
+fn limited(breaches: &[Breach]) -> Problem {
+    let message = match breaches {
+        [breach] => {
+            let whose = whose(breach.limit);
+            format!("{}: {} asked for, {} allowed to one {whose}", breach.sku, breach.requested, breach.allowed)
+        }
+        _ => format!("{} SKUs are beyond their limits", breaches.len()),
+    };
+    let problem = Problem::new(ErrorReason::LimitExceeded, message).metadata("lines", breaches.len());
+    breaches.iter().take(LISTED_MAX).enumerate().fold(problem, |problem, (index, breach)| {
+        let Breach { sku, requested, allowed, limit } = breach;
+        let whose = whose(*limit);
+        problem
+            .precondition(
+                "LIMIT",
+                format!("sku/{sku}"),
+                format!("requested {requested}, allowed {allowed} to one {whose}"),
+            )
+            .metadata(format!("line[{index}].sku"), sku)
+            .metadata(format!("line[{index}].requested"), requested)
+            .metadata(format!("line[{index}].allowed"), allowed)
+            .metadata(format!("line[{index}].limit"), whose)
+    })
+}
+
+fn whose(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Reservation => "reservation",
+        Limit::Owner => "owner",
+    }
+}
+
+fn archived(skus: &[Sku]) -> Problem {
+    let message = match skus {
+        [sku] => format!("{sku} is not sold any more"),
+        _ => format!("{} SKUs are not sold any more", skus.len()),
+    };
+    let problem = Problem::new(ErrorReason::SkuArchived, message);
+    skus.iter()
+        .take(LISTED_MAX)
+        .fold(problem, |problem, sku| problem.precondition("SKU", format!("sku/{sku}"), "is archived"))
 }
 
 /// Rows that nobody knows, where the request's fields are not at hand.

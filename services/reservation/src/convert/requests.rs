@@ -6,8 +6,9 @@ use std::fmt::Display;
 use holdfast_api::reservation::v1 as pb;
 use holdfast_kit::{ErrorReason, Problem, Violations};
 use holdfast_stock::{
-    Adjustment, AdjustmentReason, Cart, CartProblem, Condition, CountMeaning, HoldMicros, KeyProblem, Line, Location,
-    Name, Note, Owner, PayloadHash, Quantity, RequestId, ReservationId, Sku, State, TextProblem, UnixMicros,
+    Adjustment, AdjustmentReason, Cart, CartProblem, Condition, Count, CountEffect, CountMeaning, HoldMicros,
+    KeyProblem, Line, Location, Name, Note, Owner, PayloadHash, Quantity, RequestId, ReservationId, Sku, State,
+    TextProblem, UnixMicros,
 };
 
 use crate::config::HoldsConfig;
@@ -137,7 +138,7 @@ pub(crate) fn extend_ask(
     match (key_of_request, id, hold) {
         (Some(request), Some(id), Some((asked, hold))) if violations.is_empty() => {
             let payload = Payload::of("Extend").reservation(id).number(asked).hash();
-            Ok((TransitionAsk { request, payload, id }, hold))
+            Ok((TransitionAsk { request, payload, id }, hold.unwrap_or_else(|| holds.default_hold())))
         }
         _ => Err(violations.into_problem()),
     }
@@ -159,7 +160,8 @@ pub(crate) struct CountAsk {
     pub(crate) as_of: UnixMicros,
     pub(crate) sequence: i64,
     pub(crate) meaning: CountMeaning,
-    pub(crate) counts: Vec<(Sku, Location, i64)>,
+    pub(crate) covers_all: bool,
+    pub(crate) counts: Vec<Count>,
 }
 
 /// # Errors
@@ -189,13 +191,17 @@ pub(crate) fn count_ask(request: &pb::ApplyCountsRequest, now: UnixMicros) -> Re
     let payload = payload.number(request.sequence).text(meaning.as_str()).count(counts.len());
     let payload = counts
         .iter()
-        .fold(payload, |payload, (sku, at, units)| payload.text(sku.as_str()).text(at.as_str()).number(*units))
+        .fold(payload, |payload, count| {
+            let payload = payload.text(count.sku.as_str()).text(count.location.as_str()).number(count.units);
+            // A key that was first sent before there were effects keeps its payload.
+            if count.effect == CountEffect::Set { payload } else { payload.text(count.effect.as_str()) }
+        })
         .hash();
-    let sequence = request.sequence;
-    Ok(CountAsk { request: request_key, payload, connection, run, as_of, sequence, meaning, counts })
+    let (sequence, covers_all) = (request.sequence, request.covers_all);
+    Ok(CountAsk { request: request_key, payload, connection, run, as_of, sequence, meaning, covers_all, counts })
 }
 
-fn counts(violations: &mut Violations, asked: &[pb::Count]) -> Vec<(Sku, Location, i64)> {
+fn counts(violations: &mut Violations, asked: &[pb::Count]) -> Vec<Count> {
     if asked.is_empty() || asked.len() > COUNTS_MAX {
         violations.add("counts", format_args!("must have 1 to {COUNTS_MAX}, has {}", asked.len()));
     }
@@ -209,13 +215,22 @@ fn counts(violations: &mut Violations, asked: &[pb::Count]) -> Vec<(Sku, Locatio
             if !seen.insert((sku.clone(), location.clone())) {
                 violations.add(format_args!("counts[{index}]"), "counts the same SKU and location a second time");
             }
-            counts.push((sku, location, count.quantity));
+            let effect = match pb::CountEffect::try_from(count.effect) {
+                Ok(pb::CountEffect::Unspecified | pb::CountEffect::Set) => CountEffect::Set,
+                Ok(pb::CountEffect::Limit) => CountEffect::Limit,
+                Ok(pb::CountEffect::Unlimit) => CountEffect::Unlimit,
+                Err(_) => {
+                    violations.add(format_args!("counts[{index}].effect"), "is no effect");
+                    continue;
+                }
+            };
+            counts.push(Count { sku, location, units: count.quantity, effect });
         }
     }
     counts
 }
 
-fn count_time(
+pub(super) fn count_time(
     violations: &mut Violations,
     time: Option<&prost_types::Timestamp>,
     now: UnixMicros,
@@ -325,6 +340,13 @@ pub(crate) fn sku(field: &str, code: &str) -> Result<Sku, Problem> {
     text(&mut violations, field, code, Sku::new).ok_or_else(|| violations.into_problem())
 }
 
+/// # Errors
+/// INVALID_FIELD.
+pub(crate) fn location(code: &str) -> Result<Location, Problem> {
+    let mut violations = Violations::new();
+    text(&mut violations, "location", code, Location::new).ok_or_else(|| violations.into_problem())
+}
+
 /// A filter by location: empty for all.
 pub(crate) fn named_location(violations: &mut Violations, code: &str) -> String {
     let _ = optional_location(violations, "location", code);
@@ -357,7 +379,7 @@ fn request_key(violations: &mut Violations, text: &str) -> Option<RequestId> {
     violations.check_uuid("request_id", text).map(|id| RequestId::from_bytes(id.into_bytes()))
 }
 
-fn text<T>(
+pub(super) fn text<T>(
     violations: &mut Violations,
     field: impl Display,
     value: &str,
@@ -378,14 +400,15 @@ fn optional_location(violations: &mut Violations, field: impl Display, code: &st
     if code.is_empty() { Some(None) } else { text(violations, field, code, Location::new).map(Some) }
 }
 
-/// How long to hold: what was asked in microseconds (0 for the default, so that a change of the default changes no key's payload), and what it means.
+/// How long to hold: what was asked in microseconds (0 for the default, so that a change of the default changes no key's payload), and what it means; `None` inside:
+/// as the policies or the configuration say.
 fn hold(
     violations: &mut Violations,
     duration: Option<&prost_types::Duration>,
     holds: &HoldsConfig,
-) -> Option<(i64, HoldMicros)> {
+) -> Option<(i64, Option<HoldMicros>)> {
     let Some(duration) = duration.filter(|d| d.seconds != 0 || d.nanos != 0) else {
-        return Some((0, holds.default_hold()));
+        return Some((0, None));
     };
     let longest = holds.limits().longest_hold_micros;
     let micros = duration
@@ -395,7 +418,7 @@ fn hold(
         .and_then(|micros| micros.checked_add(i64::from(duration.nanos) / 1_000))
         .filter(|micros| (1_000_000..=longest).contains(micros));
     match micros.and_then(HoldMicros::new) {
-        Some(hold) => Some((hold.get(), hold)),
+        Some(hold) => Some((hold.get(), Some(hold))),
         None => {
             violations.add("hold_duration", format_args!("must be 1 to {} s", longest / 1_000_000));
             None

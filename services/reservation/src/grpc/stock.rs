@@ -133,6 +133,7 @@ impl StockService for Stock {
             as_of: ask.as_of,
             sequence: ask.sequence,
             meaning: ask.meaning,
+            covers_all: ask.covers_all,
             counts: ask.counts,
         };
         match asker.commit(&self.committer, op).await.map_err(convert::problem)? {
@@ -140,7 +141,7 @@ impl StockService for Stock {
                 results: results.iter().map(convert::count_result).collect(),
                 replayed,
             })),
-            Answer::Reservation(_) | Answer::Expiry { .. } | Answer::Adjusted { .. } => Err(other_answer().into()),
+            _ => Err(other_answer().into()),
         }
     }
 
@@ -164,7 +165,64 @@ impl StockService for Stock {
                 };
                 Ok(Response::new(pb::AdjustStockResponse { levels: levels.iter().map(level).collect(), replayed }))
             }
-            Answer::Reservation(_) | Answer::Expiry { .. } | Answer::Counted { .. } => Err(other_answer().into()),
+            _ => Err(other_answer().into()),
+        }
+    }
+
+    async fn batch_get_stock(
+        &self,
+        request: Request<pb::BatchGetStockRequest>,
+    ) -> Result<Response<pb::BatchGetStockResponse>, Status> {
+        let request = request.get_ref();
+        let (skus, location) = (convert::skus(&request.skus)?, convert::location(&request.location)?);
+        let store = self.store.clone();
+        let read = holdfast_kit::tasks::to_the_end(async move { store.levels_at(&skus, &location).await }).await;
+        Ok(Response::new(pb::BatchGetStockResponse { levels: rows(&read.map_err(failed)?) }))
+    }
+
+    async fn complete_run(
+        &self,
+        request: Request<pb::CompleteRunRequest>,
+    ) -> Result<Response<pb::CompleteRunResponse>, Status> {
+        let run = convert::whole_run(request.get_ref(), self.clock.now())?;
+        let store = self.store.clone();
+        let done = holdfast_kit::tasks::to_the_end(async move { store.complete_run(&run).await }).await;
+        Ok(Response::new(pb::CompleteRunResponse { feed: Some(convert::feed(&done.map_err(failed)?)) }))
+    }
+
+    async fn list_feeds(
+        &self,
+        request: Request<pb::ListFeedsRequest>,
+    ) -> Result<Response<pb::ListFeedsResponse>, Status> {
+        let request = request.get_ref();
+        let mut violations = Violations::new();
+        let size = page::page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX, &mut violations);
+        violations.into_result()?;
+        let after: String = Token::decode(&request.page_token, &[])?.unwrap_or_default();
+        let store = self.store.clone();
+        let page = async move { store.list_feeds(&after, size).await };
+        let feeds = holdfast_kit::tasks::to_the_end(page).await.map_err(failed)?;
+        let is_full = feeds.len() as u64 == size.unsigned_abs();
+        let next = feeds.last().filter(|_| is_full).map(|feed| Token::encode(&[], &feed.connection));
+        Ok(Response::new(pb::ListFeedsResponse {
+            feeds: feeds.iter().map(convert::feed).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    async fn apply_policies(
+        &self,
+        request: Request<pb::ApplyPoliciesRequest>,
+    ) -> Result<Response<pb::ApplyPoliciesResponse>, Status> {
+        let asker = Asker::of(&request);
+        let policies = convert::policies(&request.get_ref().policies)?;
+        let asked = policies.len();
+        match asker.commit(&self.committer, Op::Policies { policies }).await.map_err(convert::problem)? {
+            Answer::Policies { applied } => Ok(Response::new(pb::ApplyPoliciesResponse {
+                applied: i64::try_from(applied).unwrap_or(i64::MAX),
+                known: i64::try_from(asked.saturating_sub(applied)).unwrap_or(i64::MAX),
+            })),
+            _ => Err(other_answer().into()),
         }
     }
 

@@ -1,9 +1,9 @@
 //! The batch that needs no thinking: one call, one commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use holdfast_stock::{
-    Allocation, HoldMicros, Line, Location, Owner, PayloadHash, Record, RequestId, ReservationId, Sku, State,
+    Allocation, HoldMicros, Limits, Line, Location, Owner, PayloadHash, Record, RequestId, ReservationId, Sku, State,
     UnixMicros,
 };
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use super::rows::{self, AvailableRow, RecordRow};
 use super::{Store, StoreError};
 
 pub(super) const COMMIT_FAST: &str =
-    "SELECT commit_fast($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    "SELECT commit_fast($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
 
 /// Reserves that are new and fit, confirms and releases of running holds, at most one operation a key. If any of that is not so, nothing of the batch happens.
 #[derive(Debug, Default)]
@@ -37,8 +37,8 @@ pub struct FastReserve {
     pub lines: Vec<Line>,
     /// Where to take it.
     pub allocations: Vec<Allocation>,
-    /// How long to hold it.
-    pub hold: HoldMicros,
+    /// How long to hold it; none: as the policies or else the limits say.
+    pub hold: Option<HoldMicros>,
     /// Who asked.
     pub actor: String,
 }
@@ -72,8 +72,8 @@ pub enum Target {
 pub struct FastOutcome {
     /// When the new holds were made.
     pub claimed_at: UnixMicros,
-    /// The reserves that landed; the other keys were there before and are to be read.
-    pub landed: BTreeSet<ReservationId>,
+    /// The reserves that landed, and until when their units are held; the other keys were there before and are to be read.
+    pub landed: BTreeMap<ReservationId, UnixMicros>,
     /// The reservations of the transitions, as they stand now.
     pub records: BTreeMap<ReservationId, Record>,
     /// When `available` was true.
@@ -86,7 +86,7 @@ pub struct FastOutcome {
 struct OutcomeRow {
     claimed_at: i64,
     decided_at: i64,
-    landed: Vec<Uuid>,
+    landed: Vec<(Uuid, i64)>,
     records: Vec<RecordRow>,
     available: Vec<AvailableRow>,
 }
@@ -96,7 +96,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NeedsPlanning`] if an operation is anything but plain, then and with every other error but [`StoreError::Unknown`] nothing has happened.
-    pub async fn commit_fast(&self, batch: &FastBatch) -> Result<FastOutcome, StoreError> {
+    pub async fn commit_fast(&self, batch: &FastBatch, limits: &Limits) -> Result<FastOutcome, StoreError> {
         let mut connection = self.pool.acquire().await.map_err(|error| StoreError::before(&error))?;
         let reserves = &batch.reserves;
         let transitions = &batch.transitions;
@@ -110,7 +110,7 @@ impl Store {
             .bind(reserves.iter().map(|r| r.owner.as_str()).collect::<Vec<_>>())
             .bind(reserves.iter().map(|r| r.payload.0.to_vec()).collect::<Vec<_>>())
             .bind(reserves.iter().map(|r| sqlx::types::Json(rows::lines_row(&r.lines))).collect::<Vec<_>>())
-            .bind(reserves.iter().map(|r| r.hold.get()).collect::<Vec<_>>())
+            .bind(reserves.iter().map(|r| r.hold.map(HoldMicros::get)).collect::<Vec<_>>())
             .bind(reserves.iter().map(|r| r.actor.as_str()).collect::<Vec<_>>())
             .bind(taken().map(|(r, _)| rows::uuid_of(r.id)).collect::<Vec<_>>())
             .bind(taken().map(|(_, a)| a.sku.as_str()).collect::<Vec<_>>())
@@ -121,6 +121,8 @@ impl Store {
             .bind(transitions.iter().map(|t| rows::uuid_of(t.id)).collect::<Vec<_>>())
             .bind(transitions.iter().map(|t| target(t.target)).collect::<Vec<_>>())
             .bind(transitions.iter().map(|t| t.actor.as_str()).collect::<Vec<_>>())
+            .bind(limits.default_hold.get())
+            .bind(limits.longest_hold_micros)
             .fetch_one(&mut *connection)
             .await?;
         let row = row.0;
@@ -128,7 +130,7 @@ impl Store {
         Ok(FastOutcome {
             claimed_at: UnixMicros(row.claimed_at),
             decided_at: UnixMicros(row.decided_at),
-            landed: row.landed.into_iter().map(rows::id_of).collect(),
+            landed: row.landed.into_iter().map(|(id, end)| (rows::id_of(id), UnixMicros(end))).collect(),
             records: records.map(|record| record.map(|r| (r.id, r))).collect::<Result<_, _>>()?,
             available: rows::available(row.available)?,
         })

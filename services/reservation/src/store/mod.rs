@@ -5,6 +5,7 @@
 
 mod error;
 mod fast;
+mod feeds;
 mod planned;
 mod reads;
 mod rows;
@@ -13,6 +14,7 @@ use sqlx::PgPool;
 
 pub use error::StoreError;
 pub use fast::{FastBatch, FastOutcome, FastReserve, FastTransition, Target};
+pub use feeds::{Feed, Unfresh, WholeRun};
 pub use planned::{Actor, PlannedOutcome};
 pub use reads::{AuditFinding, LedgerCursor, LedgerRow, Look, ReservationFilter};
 
@@ -37,13 +39,18 @@ impl Store {
 pub const STATEMENTS: &[(&str, &str)] = &[
     ("commit_fast", fast::COMMIT_FAST),
     ("lock_batch", planned::LOCK_BATCH),
-    ("write_batch", planned::WRITE_BATCH),
+    ("write_plan", planned::WRITE_PLAN),
     ("look", reads::LOOK),
     ("due", reads::DUE),
     ("levels", reads::LEVELS),
+    ("levels_at", reads::LEVELS_AT),
     ("list_stock", reads::LIST_STOCK),
     ("list_ledger", reads::LIST_LEDGER),
     ("list_reservations", reads::LIST_RESERVATIONS),
     ("next_available", reads::NEXT_AVAILABLE),
     ("audit", reads::AUDIT),
+    ("complete_run", feeds::COMPLETE_RUN),
+    ("get_feed", feeds::GET_FEED),
+    ("list_feeds", feeds::LIST_FEEDS),
+    ("unfresh", feeds::UNFRESH),
 ];

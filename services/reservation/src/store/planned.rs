@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_stock::{
-    Answer, Cause, Entry, Limits, Location, Op, Plan, Record, Refusal, ReservationId, RowKey, Sku, Snapshot,
-    StoredOperation, UnixMicros, plan,
+    Answer, Cause, CountEffect, Entry, Freshness, Limits, Location, Op, Owner, Plan, Record, Refusal, ReservationId,
+    RowKey, Sku, Snapshot, StoredOperation, UnixMicros, plan,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::rows::{self, AnswerRow, AvailableRow, LevelRow, RecordRow};
+use super::rows::{self, AnswerRow, AvailableRow, LevelRow, PolicyRow, RecordRow};
 use super::{Store, StoreError};
 
-pub(super) const LOCK_BATCH: &str = "SELECT lock_batch($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-pub(super) const WRITE_BATCH: &str = "SELECT write_batch($1)";
+pub(super) const LOCK_BATCH: &str = "SELECT lock_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+pub(super) const WRITE_PLAN: &str = "SELECT write_plan($1)";
 
 /// Due holds that a batch takes along at most; the sweeper frees the rest.
 const DUE_MAX: i32 = 500;
@@ -43,6 +43,8 @@ struct Scope {
     skus: BTreeSet<Sku>,
     rows: BTreeSet<RowKey>,
     new_rows: BTreeSet<RowKey>,
+    policies: BTreeSet<Sku>,
+    owners: BTreeSet<(Owner, Sku)>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +57,9 @@ struct LockedRow {
     records: Vec<RecordRow>,
     operations: Vec<(Uuid, String, AnswerRow)>,
     levels: Vec<LevelRow>,
+    policies: Vec<PolicyRow>,
+    owned: Vec<(String, String, i64)>,
+    marks: Vec<(String, i64, i64)>,
 }
 
 #[derive(Serialize)]
@@ -67,6 +72,7 @@ struct PlanRow<'a> {
     allocations: Vec<(Uuid, &'a str, &'a str, i64)>,
     ledger: Vec<LedgerRow<'a>>,
     operations: Vec<(Uuid, String, AnswerRow)>,
+    policies: Vec<PolicyRow>,
 }
 
 #[derive(Serialize)]
@@ -86,7 +92,10 @@ struct LedgerRow<'a> {
     condition: Option<&'static str>,
     reason: Option<&'static str>,
     actor: &'a str,
-    note: &'a str,
+    note: std::borrow::Cow<'a, str>,
+    freshness: Option<&'static str>,
+    cap: Option<i64>,
+    archived: Option<bool>,
 }
 
 impl Store {
@@ -113,7 +122,7 @@ impl Store {
 
         let row = sqlx::types::Json(plan_row(&plan, &locked, ops, now));
         let (available,): (sqlx::types::Json<Vec<AvailableRow>>,) =
-            sqlx::query_as(WRITE_BATCH).bind(row).fetch_one(&mut *transaction).await.map_err(before_commit)?;
+            sqlx::query_as(WRITE_PLAN).bind(row).fetch_one(&mut *transaction).await.map_err(before_commit)?;
         transaction.commit().await?;
         Ok(PlannedOutcome {
             answers: plan.answers,
@@ -141,9 +150,10 @@ impl Scope {
         for (op, _) in ops {
             scope.requests.extend(op.request().map(|(request, _)| Uuid::from_bytes(request.to_bytes())));
             match op {
-                Op::Reserve { id, cart, .. } => {
+                Op::Reserve { id, owner, cart, .. } => {
                     scope.claims.insert(*id);
                     scope.skus.extend(cart.skus().cloned());
+                    scope.owners.extend(cart.skus().map(|sku| (owner.clone(), sku.clone())));
                 }
                 Op::Refuse { id, .. } | Op::Release { id, .. } => {
                     scope.claims.insert(*id);
@@ -152,13 +162,28 @@ impl Scope {
                     scope.touches.insert(*id);
                 }
                 Op::Count { counts, .. } => {
-                    scope.new_rows.extend(counts.iter().map(|(sku, location, _)| (sku.clone(), location.clone())));
+                    for count in counts {
+                        // A number that only limits what is offered, or lifts a limit, makes no row.
+                        let is_set = count.effect == CountEffect::Set;
+                        let rows = if is_set { &mut scope.new_rows } else { &mut scope.rows };
+                        rows.insert(count.row());
+                    }
                 }
                 Op::Adjust { adjustments, .. } => {
                     for a in adjustments {
                         let rows = if a.delta > 0 { &mut scope.new_rows } else { &mut scope.rows };
                         rows.insert((a.sku.clone(), a.location.clone()));
                     }
+                }
+                Op::Policies { policies } => {
+                    for (sku, policy) in policies {
+                        scope.policies.insert(sku.clone());
+                        let first = policy.locations.first().filter(|_| policy.backorder > 0);
+                        scope.new_rows.extend(first.map(|location| (sku.clone(), location.clone())));
+                    }
+                }
+                Op::Freshen { rows, .. } => {
+                    scope.rows.extend(rows.iter().map(|(sku, location, _)| (sku.clone(), location.clone())));
                 }
             }
         }
@@ -179,6 +204,9 @@ async fn lock(transaction: &mut sqlx::PgTransaction<'_>, scope: &Scope) -> Resul
         .bind(locations(&scope.rows))
         .bind(skus(&scope.new_rows))
         .bind(locations(&scope.new_rows))
+        .bind(scope.policies.iter().map(Sku::as_str).collect::<Vec<_>>())
+        .bind(scope.owners.iter().map(|(owner, _)| owner.as_str()).collect::<Vec<_>>())
+        .bind(scope.owners.iter().map(|(_, sku)| sku.as_str()).collect::<Vec<_>>())
         .bind(DUE_MAX)
         .fetch_one(&mut **transaction)
         .await?;
@@ -212,6 +240,17 @@ fn snapshot(locked: LockedRow) -> Result<(Snapshot, Claimed), StoreError> {
     }
     for (sku, location, units) in locked.overdue {
         snapshot.overdue.insert((rows::sku(&sku)?, rows::location(&location)?), units);
+    }
+    for row in locked.policies {
+        let (sku, policy) = row.into_policy()?;
+        snapshot.policies.insert(sku, policy);
+    }
+    for (owner, sku, units) in locked.owned {
+        let owner = Owner::new(&owner).map_err(|_| rows::damaged("an owner"))?;
+        snapshot.owned.insert((owner, rows::sku(&sku)?), units);
+    }
+    for (connection, as_of, sequence) in locked.marks {
+        snapshot.marks.insert(rows::name(&connection)?, (UnixMicros(as_of), sequence));
     }
     snapshot.due = locked.due.into_iter().map(rows::id_of).collect();
     Ok((snapshot, Claimed { ids: locked.claimed, created: locked.created }))
@@ -250,15 +289,21 @@ fn plan_row<'a>(plan: &'a Plan, claimed: &'a Claimed, ops: &'a [(Op, Actor)], no
                 (Uuid::from_bytes(request.to_bytes()), rows::hex(operation.payload), answer)
             })
             .collect(),
+        policies: plan.policies.iter().map(PolicyRow::from_policy).collect(),
     }
 }
 
 fn ledger_row<'a>(entry: &'a Entry, ops: &'a [(Op, Actor)]) -> LedgerRow<'a> {
-    let (actor, note) = match entry.op.and_then(|index| ops.get(index)) {
-        Some((Op::Count { connection, run, .. }, _)) => (connection.as_str(), run.as_str()),
-        Some((Op::Adjust { actor, note, .. }, _)) => (actor.as_str(), note.as_str()),
-        Some((_, actor)) => (actor.as_str(), ""),
-        None => ("holdfast", ""),
+    let (actor, note): (&str, std::borrow::Cow<'_, str>) = match entry.op.and_then(|index| ops.get(index)) {
+        Some((Op::Count { connection, run, .. }, _)) => (connection.as_str(), run.as_str().into()),
+        Some((Op::Adjust { actor, note, .. }, _)) => (actor.as_str(), note.as_str().into()),
+        Some((Op::Freshen { connection, .. }, actor)) => (actor.as_str(), connection.as_str().into()),
+        Some((Op::Policies { .. }, actor)) => match entry.cause {
+            Cause::Policy(version) => (actor.as_str(), format!("version {version}").into()),
+            _ => (actor.as_str(), "".into()),
+        },
+        Some((_, actor)) => (actor.as_str(), "".into()),
+        None => ("holdfast", "".into()),
     };
     let delta = &entry.delta;
     LedgerRow {
@@ -277,9 +322,12 @@ fn ledger_row<'a>(entry: &'a Entry, ops: &'a [(Op, Actor)]) -> LedgerRow<'a> {
         condition: delta.unsellable.map(|(condition, _)| condition.as_str()),
         reason: match entry.cause {
             Cause::Adjust(_, reason) => Some(reason.as_str()),
-            Cause::Reserve(_) | Cause::Confirm(_) | Cause::Release(_) | Cause::Expire(_) | Cause::Count(_) => None,
+            _ => None,
         },
         actor,
         note,
+        freshness: delta.turn.freshness.map(Freshness::as_str),
+        cap: delta.turn.cap.map(|cap| cap.map_or(-1, |cap| cap.units)),
+        archived: delta.turn.archived,
     }
 }

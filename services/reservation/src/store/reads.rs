@@ -1,6 +1,6 @@
 //! What is read without a lock. No decision that could oversell is made on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_stock::{Availability, Level, Location, Record, ReservationId, RowKey, Sku, UnixMicros};
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use super::{Store, StoreError};
 pub(super) const LOOK: &str = include_str!("../../queries/look.sql");
 pub(super) const DUE: &str = include_str!("../../queries/due.sql");
 pub(super) const LEVELS: &str = include_str!("../../queries/levels.sql");
+pub(super) const LEVELS_AT: &str = include_str!("../../queries/levels_at.sql");
 pub(super) const LIST_STOCK: &str = include_str!("../../queries/list_stock.sql");
 pub(super) const LIST_LEDGER: &str = include_str!("../../queries/list_ledger.sql");
 pub(super) const LIST_RESERVATIONS: &str = include_str!("../../queries/list_reservations.sql");
@@ -26,8 +27,10 @@ pub struct Look {
     pub read_at: UnixMicros,
     /// What stands under the keys.
     pub records: BTreeMap<ReservationId, Record>,
-    /// Every location of every known SKU asked for, holds that are over not counted.
+    /// Every location of every known SKU asked for, the preferred ones first, holds that are over not counted.
     pub available: Vec<(Sku, Location, i64)>,
+    /// The SKUs asked for that are not sold any more.
+    pub archived: BTreeSet<Sku>,
 }
 
 impl Look {
@@ -78,6 +81,9 @@ pub struct LedgerRow {
     pub reason: Option<String>,
     pub actor: String,
     pub note: String,
+    pub freshness: Option<String>,
+    pub cap: Option<i64>,
+    pub archived: Option<bool>,
 }
 
 /// One discrepancy that the audit found.
@@ -96,6 +102,8 @@ struct LookRow {
     read_at: i64,
     records: Vec<RecordRow>,
     available: Vec<AvailableRow>,
+    #[serde(default)]
+    archived: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +119,7 @@ impl LookRow {
             read_at: UnixMicros(self.read_at),
             records: records.map(|record| record.map(|r| (r.id, r))).collect::<Result<_, _>>()?,
             available: rows::available(self.available)?,
+            archived: self.archived.iter().map(|code| rows::sku(code)).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -150,6 +159,14 @@ impl Store {
     pub async fn levels(&self, skus: &[Sku]) -> Result<Vec<(RowKey, Level)>, StoreError> {
         let skus: Vec<&str> = skus.iter().map(Sku::as_str).collect();
         let found: Vec<(Json<LevelRow>,)> = sqlx::query_as(LEVELS).bind(skus).fetch_all(&self.pool).await?;
+        found.into_iter().map(|(Json(row),)| row.into_row()).collect()
+    }
+
+    /// Stock of these SKUs at one location, holds that are over not counted.
+    pub async fn levels_at(&self, skus: &[Sku], location: &Location) -> Result<Vec<(RowKey, Level)>, StoreError> {
+        let skus: Vec<&str> = skus.iter().map(Sku::as_str).collect();
+        let query = sqlx::query_as(LEVELS_AT).bind(skus).bind(location.as_str());
+        let found: Vec<(Json<LevelRow>,)> = query.fetch_all(&self.pool).await?;
         found.into_iter().map(|(Json(row),)| row.into_row()).collect()
     }
 

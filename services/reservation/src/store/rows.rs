@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use holdfast_stock::{
-    Allocation, Condition, CountOutcome, CountResult, Level, Line, Location, Moment, Owner, PayloadHash, Quantity,
-    Record, ReservationId, RowKey, Shortage, Sku, State, StockRow, StoredAnswer, UnixMicros,
+    Allocation, Cap, Condition, CountOutcome, CountResult, Freshness, HoldMicros, Level, Line, Location, Moment, Name,
+    Owner, PayloadHash, Policy, Quantity, Rank, Record, ReservationId, RowKey, Shortage, Sku, State, StockRow,
+    StoredAnswer, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -22,6 +23,10 @@ pub(super) fn sku(text: &str) -> Result<Sku, StoreError> {
 
 pub(super) fn location(text: &str) -> Result<Location, StoreError> {
     Location::new(text).map_err(|_| damaged("a location"))
+}
+
+pub(super) fn name(text: &str) -> Result<Name, StoreError> {
+    Name::new(text).map_err(|_| damaged("a connection"))
 }
 
 pub(super) fn uuid_of(id: ReservationId) -> Uuid {
@@ -144,6 +149,8 @@ pub(super) struct LevelRow {
     held: i64,
     committed: i64,
     safety: i64,
+    #[serde(default)]
+    buffer: i64,
     backorder: i64,
     shortfall: i64,
     damaged: i64,
@@ -152,12 +159,37 @@ pub(super) struct LevelRow {
     count_as_of: Option<i64>,
     count_sequence: Option<i64>,
     version: i64,
+    // Answers that were stored before these columns were there do not have them.
+    #[serde(default = "fresh")]
+    freshness: String,
+    #[serde(default)]
+    cap_units: Option<i64>,
+    #[serde(default)]
+    cap_as_of: Option<i64>,
+    #[serde(default)]
+    cap_sequence: Option<i64>,
+    #[serde(default)]
+    archived: bool,
+    #[serde(default = "unranked")]
+    rank: Rank,
+    #[serde(default)]
+    connection: Option<String>,
+    #[serde(default)]
+    shared: bool,
     /// In a plan: whether a count or an adjustment of the plan touches the row.
     #[serde(default)]
     pub(super) may_raise_shortfall: bool,
     /// In a read: units of holds that are over, still in `held`.
     #[serde(default, skip_serializing)]
     due: i64,
+}
+
+fn fresh() -> String {
+    Freshness::Fresh.as_str().to_owned()
+}
+
+const fn unranked() -> Rank {
+    Policy::UNRANKED
 }
 
 impl LevelRow {
@@ -170,6 +202,7 @@ impl LevelRow {
             held: level.held,
             committed: level.committed,
             safety: level.safety,
+            buffer: level.buffer,
             backorder: level.backorder,
             shortfall: level.shortfall,
             damaged: unsellable(Condition::Damaged),
@@ -178,6 +211,14 @@ impl LevelRow {
             count_as_of: level.count.map(|(as_of, _)| as_of.0),
             count_sequence: level.count.map(|(_, sequence)| sequence),
             version: level.version,
+            freshness: level.freshness.as_str().to_owned(),
+            cap_units: level.cap.map(|cap| cap.units),
+            cap_as_of: level.cap.map(|cap| cap.moment.0.0),
+            cap_sequence: level.cap.map(|cap| cap.moment.1),
+            archived: level.archived,
+            rank: level.rank,
+            connection: level.feed.as_ref().map(ToString::to_string),
+            shared: level.shared,
             may_raise_shortfall: false,
             due: 0,
         }
@@ -190,16 +231,24 @@ impl LevelRow {
             (Condition::QualityHold, self.quality_hold),
             (Condition::Refurbished, self.refurbished),
         ];
+        let cap = self.cap_units.zip(self.cap_as_of).zip(self.cap_sequence);
         let level = Level {
             on_hand: self.on_hand,
             held: self.held - self.due,
             committed: self.committed,
             safety: self.safety,
+            buffer: self.buffer,
             backorder: self.backorder,
             shortfall: self.shortfall,
             version: self.version,
             unsellable: unsellable.into_iter().filter(|(_, units)| *units != 0).collect::<BTreeMap<_, _>>(),
             count: self.count_as_of.map(UnixMicros).zip(self.count_sequence),
+            feed: self.connection.as_deref().map(name).transpose()?,
+            shared: self.shared,
+            freshness: Freshness::parse(&self.freshness).ok_or_else(|| damaged("a freshness"))?,
+            cap: cap.map(|((units, as_of), sequence)| Cap { units, moment: (UnixMicros(as_of), sequence) }),
+            archived: self.archived,
+            rank: self.rank,
         };
         Ok(((sku(&self.sku)?, location(&self.location)?), level))
     }
@@ -276,6 +325,51 @@ fn count_result(row: (String, String, String, i64, i64, i64)) -> Result<CountRes
         on_hand,
         shortfall,
     })
+}
+
+/// A selling policy, as `policy_json` builds it and `write_plan` reads it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PolicyRow {
+    sku: String,
+    version: i64,
+    safety: i64,
+    backorder: i64,
+    max_per_reservation: Option<i64>,
+    max_per_owner: Option<i64>,
+    default_hold: Option<i64>,
+    locations: Vec<String>,
+    archived: bool,
+}
+
+impl PolicyRow {
+    pub(super) fn from_policy((sku, policy): (&Sku, &Policy)) -> Self {
+        Self {
+            sku: sku.to_string(),
+            version: policy.version,
+            safety: policy.safety,
+            backorder: policy.backorder,
+            max_per_reservation: policy.max_per_reservation,
+            max_per_owner: policy.max_per_owner,
+            default_hold: policy.default_hold.map(HoldMicros::get),
+            locations: policy.locations.iter().map(ToString::to_string).collect(),
+            archived: policy.archived,
+        }
+    }
+
+    pub(super) fn into_policy(self) -> Result<(Sku, Policy), StoreError> {
+        let hold = |micros| HoldMicros::new(micros).ok_or_else(|| damaged("a default hold"));
+        let policy = Policy {
+            version: self.version,
+            safety: self.safety,
+            backorder: self.backorder,
+            max_per_reservation: self.max_per_reservation,
+            max_per_owner: self.max_per_owner,
+            default_hold: self.default_hold.map(hold).transpose()?,
+            locations: self.locations.iter().map(|code| location(code)).collect::<Result<_, _>>()?,
+            archived: self.archived,
+        };
+        Ok((sku(&self.sku)?, policy))
+    }
 }
 
 /// `[sku, location, units]`, as `available_json` builds it.

@@ -98,6 +98,7 @@ const PLANTED: &[(&str, &str, &str)] = &[
         "I3",
     ),
     ("units are promised twice", "UPDATE ledger SET held = held + 50 WHERE cause = 'RESERVE'", "I2"),
+    ("a selling policy is not followed", "UPDATE policy SET version = 1, safety = 3", "I3"),
     (
         "a reservation is granted twice",
         "INSERT INTO ledger (sku, location, version, at, cause, cause_id, held, actor) SELECT sku, location, version + 100, at, cause, cause_id, held, actor FROM ledger WHERE cause = 'RESERVE'",
@@ -113,9 +114,10 @@ fn the_auditor_finds_every_kind_of_planted_fault() {
         world.confirm(&world.hold("CHAIR", 1).await).await.unwrap();
         let pool = world.database.admin_pool().await;
         for (what, statement, invariant) in PLANTED {
-            let backup = "CREATE TABLE saved_stock AS TABLE stock; CREATE TABLE saved_ledger AS TABLE ledger; CREATE TABLE saved_reservation AS TABLE reservation";
-            let restore = "TRUNCATE stock, ledger, reservation; INSERT INTO stock TABLE saved_stock; INSERT INTO ledger TABLE saved_ledger;
-                           INSERT INTO reservation TABLE saved_reservation; DROP TABLE saved_stock, saved_ledger, saved_reservation";
+            let backup = "CREATE TABLE saved_stock AS TABLE stock; CREATE TABLE saved_ledger AS TABLE ledger; CREATE TABLE saved_reservation AS TABLE reservation; CREATE TABLE saved_policy AS TABLE policy";
+            let restore = "TRUNCATE stock, ledger, reservation, policy; INSERT INTO stock TABLE saved_stock; INSERT INTO ledger TABLE saved_ledger;
+                           INSERT INTO reservation TABLE saved_reservation; INSERT INTO policy TABLE saved_policy;
+                           DROP TABLE saved_stock, saved_ledger, saved_reservation, saved_policy";
             sqlx::raw_sql(backup).execute(&pool).await.unwrap();
             sqlx::raw_sql(AssertSqlSafe(*statement))
                 .execute(&pool)

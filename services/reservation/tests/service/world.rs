@@ -106,7 +106,11 @@ impl World {
     }
 
     pub fn stock(&self) -> StockServiceClient<Channel> {
-        StockServiceClient::new(self.replicas[0].channel.clone())
+        self.stock_of(0)
+    }
+
+    pub fn stock_of(&self, replica: usize) -> StockServiceClient<Channel> {
+        StockServiceClient::new(self.replicas[replica % self.replicas.len()].channel.clone())
     }
 
     /// Counts so many units of a SKU in the warehouse.
@@ -125,6 +129,7 @@ impl World {
             sku: sku.into(),
             location: location.into(),
             quantity,
+            effect: pb::CountEffect::Set.into(),
         };
         pb::ApplyCountsRequest {
             request_id: Uuid::now_v7().to_string(),
@@ -134,7 +139,15 @@ impl World {
             sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
             meaning: pb::CountMeaning::OnHand.into(),
             counts: counts.into_iter().map(count).collect(),
+            covers_all: false,
         }
+    }
+
+    /// What can be reserved of a SKU in all, as the gate's writer and the read queue see it.
+    pub async fn on_offer(&self, sku: &str) -> i64 {
+        let request = pb::BatchGetAvailabilityRequest { skus: vec![sku.into()], source: pb::ReadSource::Record.into() };
+        let response = self.stock().batch_get_availability(request).await.expect("availability");
+        response.into_inner().results[0].available
     }
 
     /// The only row of a SKU.
