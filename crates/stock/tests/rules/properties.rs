@@ -3,8 +3,8 @@
 use crate::reference::{Reference, Row};
 use crate::world::*;
 use holdfast_stock::{
-    Adjustment, AdjustmentReason, Cart, Condition, CountMeaning, HoldMicros, Level, Line, Name, Note, Op, Owner,
-    PayloadHash, Plan, Quantity, ReservationId, Shortage, Snapshot, UnixMicros, plan,
+    Adjustment, AdjustmentReason, Answer, Cart, Condition, CountMeaning, Freshness, HoldMicros, Level, Line, Name,
+    Note, Op, Owner, PayloadHash, Plan, Policy, Quantity, ReservationId, Shortage, Snapshot, UnixMicros, plan,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -154,14 +154,77 @@ fn one_by_one(world: &World, snapshot: &Snapshot, ops: &[Op]) -> (World, Vec<Out
                 .map(|(id, record)| (*id, record.clone()))
                 .collect(),
             operations: world.operations.clone(),
+            policies: world.policies.clone(),
+            owned: world.owned(),
             ..snapshot.clone()
         };
         let mut step: Plan = plan(read, std::slice::from_ref(op), &LIMITS);
         step.ledger.iter_mut().for_each(|entry| entry.op = entry.op.map(|_| index));
+        let answer = step.answers[0].clone();
         answers.append(&mut step.answers);
         world.write(step);
+        within_policy(&world, op, &answer);
     }
     (world, answers)
+}
+
+/// A hold that was just made is within what its SKUs' policies allow.
+fn within_policy(world: &World, op: &Op, answer: &Outcome) {
+    let (Op::Reserve { owner, cart, .. }, Ok(Answer::Reservation(made))) = (op, answer) else { return };
+    for sku in cart.skus().filter(|_| !made.replayed) {
+        let Some(policy) = world.policies.get(sku) else { continue };
+        assert!(!policy.archived, "{sku} is not sold any more");
+        let taken: i64 = made.first.allocations.iter().filter(|a| a.sku == *sku).map(|a| a.quantity).sum();
+        assert!(policy.max_per_reservation.is_none_or(|most| taken <= most));
+        let owned = world.owned().get(&(owner.clone(), sku.clone())).copied().unwrap_or(0);
+        assert!(policy.max_per_owner.is_none_or(|most| owned <= most), "{owner} has {owned} of {sku}");
+    }
+}
+
+fn a_policy() -> impl Strategy<Value = Op> {
+    let limit = || prop_oneof![Just(None), (1..6_i64).prop_map(Some)];
+    let places = prop::sample::subsequence(vec!["W1", "W2", "W3"], 0..3).prop_shuffle();
+    let policy = (0..6_i64, 0..4_i64, 0..4_i64, limit(), limit(), places, prop::bool::weighted(0.2));
+    vec((prop::sample::select(vec!["A", "B", "C"]), policy), 1..3).prop_map(|policies| {
+        let mut seen = BTreeSet::new();
+        let policies = policies.into_iter().filter(|(code, _)| seen.insert(*code)).map(|(code, parts)| {
+            let (version, safety, backorder, max_per_reservation, max_per_owner, places, archived) = parts;
+            let locations: Vec<_> = places.into_iter().map(location).collect();
+            let backorder = if locations.is_empty() { 0 } else { backorder };
+            let default_hold = HoldMicros::new(HOLD / 2);
+            let policy = Policy {
+                version,
+                safety,
+                backorder,
+                max_per_reservation,
+                max_per_owner,
+                default_hold,
+                locations,
+                archived,
+            };
+            (sku(code), policy)
+        });
+        Op::Policies { policies: policies.collect() }
+    })
+}
+
+fn a_freshening() -> impl Strategy<Value = Op> {
+    (prop::sample::select(&Freshness::ALL[..]), vec((a_row(), 0..5_i64), 1..4)).prop_map(|(freshness, rows)| {
+        let mut seen = BTreeSet::new();
+        let rows = rows.into_iter().filter(|(row, _)| seen.insert(*row));
+        let rows = rows.map(|((code, at), units)| (sku(code), location(at), units)).collect();
+        Op::Freshen { connection: Name::new("acme").unwrap(), freshness, rows }
+    })
+}
+
+fn a_governed_batch() -> impl Strategy<Value = Batch> {
+    let op = prop_oneof![6 => a_reserve(), 4 => a_move(), 2 => a_count(), 1 => an_adjust(), 2 => a_policy(), 2 => a_freshening()];
+    let wait = prop_oneof![2 => Just(0), 2 => 1..HOLD, 1 => HOLD..4 * HOLD];
+    (wait, vec(op, 1..12), vec(0..8_u8, 0..4)).prop_map(|(wait, ops, left)| Batch {
+        wait,
+        ops,
+        left: left.into_iter().map(key).collect(),
+    })
 }
 
 proptest! {
@@ -187,7 +250,7 @@ proptest! {
     #[test]
     fn a_batch_is_planned_as_its_operations_one_by_one(
         (mut world, _) in a_world(),
-        batches in vec(a_batch(), 1..8),
+        batches in vec(a_governed_batch(), 1..10),
     ) {
         for Batch { wait, ops, left } in batches {
             world.wait(wait);

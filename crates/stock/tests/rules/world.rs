@@ -1,9 +1,10 @@
 //! A record in memory that writes plans as a database would, and its auditor.
 
 use holdfast_stock::{
-    Adjustment, AdjustmentReason, Answer, Cart, Condition, Count, CountEffect, CountMeaning, Entry, HoldMicros, Level,
-    Limits, Line, Location, Name, Note, Op, Owner, PayloadHash, Plan, Policy, Quantity, Record, Refusal, RequestId,
-    ReservationAnswer, ReservationId, RowKey, Sku, Snapshot, State, StoredOperation, UnixMicros, plan,
+    Adjustment, AdjustmentReason, Answer, Cart, Condition, Count, CountEffect, CountMeaning, Entry, Freshness,
+    HoldMicros, Level, Limits, Line, Location, Name, Note, Op, Owner, PayloadHash, Plan, Policy, Quantity, Record,
+    Refusal, RequestId, ReservationAnswer, ReservationId, RowKey, Sku, Snapshot, State, StoredOperation, UnixMicros,
+    plan,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,7 +114,7 @@ impl World {
     }
 
     /// What owners hold and have confirmed; holds that are over count for nobody.
-    fn owned(&self) -> BTreeMap<(Owner, Sku), i64> {
+    pub(crate) fn owned(&self) -> BTreeMap<(Owner, Sku), i64> {
         let mut owned = BTreeMap::new();
         for record in self.records.values() {
             let state = record.state_at_time(UnixMicros(self.now));
@@ -197,6 +198,12 @@ impl World {
             let promised = level.held + level.committed;
             assert!(promised <= level.on_hand + level.backorder + level.shortfall, "I2: {row:?} {level:?}");
             assert_eq!(level.shortfall, (promised - level.on_hand - level.backorder).max(0));
+            if let Some(policy) = self.policies.get(&row.0) {
+                assert_eq!(level.safety - level.buffer, policy.safety, "safety stock of {row:?}");
+                assert_eq!(level.backorder, policy.backorder_at(&row.1), "backorder limit of {row:?}");
+                assert_eq!((level.archived, level.rank), (policy.archived, policy.rank(&row.1)));
+            }
+            assert!(level.buffer == 0 || level.freshness != Freshness::Fresh, "{row:?} keeps back for nothing");
             assert!(level.unsellable.values().all(|units| *units > 0));
             assert!(level.version >= 1 || self.base.contains_key(row), "a row has an entry that made it");
         }
