@@ -1,11 +1,15 @@
 //! vendor-sync's configuration. What each key means stands in `config.default.toml`, which is embedded in the binary.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use holdfast_feeds::guards::file::FileLimits;
 use holdfast_kit::{Common, ServiceConfig};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+
+use crate::convert::Fetchable;
 
 /// vendor-sync's configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -25,6 +29,80 @@ pub struct Config {
     pub gate: GateConfig,
     /// What is forgotten, and when.
     pub janitor: JanitorConfig,
+    /// How folders and addresses are looked at.
+    pub fetch: FetchConfig,
+    /// Drop folders.
+    #[serde(rename = "drop")]
+    pub drop_folders: DropConfig,
+    /// Addresses.
+    pub pull: PullConfig,
+}
+
+impl Config {
+    /// What connections may refer to.
+    #[must_use]
+    pub fn fetchable(&self) -> Fetchable {
+        let names = self.pull.credentials.iter().map(|credential| credential.name.clone());
+        Fetchable { has_drop_root: !self.drop_folders.root.as_os_str().is_empty(), credentials: names.collect() }
+    }
+}
+
+/// The section `[fetch]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FetchConfig {
+    /// Connections looked at at once by this process.
+    pub at_once_max: usize,
+    /// How often it is looked what is due, in milliseconds.
+    pub poll_ms: u64,
+    /// After how long without a sign of life another process looks, in milliseconds.
+    pub lease_ms: u64,
+    /// The longest pause after looks that failed, in seconds, unless the connection's own interval is longer.
+    pub pause_seconds_max: u32,
+}
+
+/// The section `[drop]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropConfig {
+    /// The folder below which all drop folders lie; empty: there are none.
+    pub root: PathBuf,
+    /// How often each folder is looked at, in milliseconds.
+    pub look_ms: u64,
+    /// For how long a file must have been the same, in milliseconds, where no marker says that it is whole.
+    pub settle_ms: u64,
+    /// The most entries of a folder that one look considers.
+    pub entries_max: usize,
+}
+
+/// The section `[pull]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PullConfig {
+    /// Whether addresses of one's own network may be fetched from.
+    pub allow_private_addresses: bool,
+    /// How long a connection may take, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// The longest silence of a server, in milliseconds.
+    pub idle_timeout_ms: u64,
+    /// How long a fetch may take in all, in milliseconds.
+    pub total_timeout_ms: u64,
+    /// Redirects that are followed.
+    pub redirects_max: usize,
+    /// A file with certificates, in PEM, that are believed beside the system's; empty: none.
+    pub certificates: PathBuf,
+    /// What Authorization headers are sent, by name.
+    pub credentials: Vec<CredentialConfig>,
+}
+
+/// One credential: `[[pull.credentials]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialConfig {
+    /// Its name, for connections to refer to.
+    pub name: String,
+    /// The Authorization header, whole; in files also `token_file`.
+    pub token: SecretString,
 }
 
 /// How another service is reached.
@@ -151,6 +229,28 @@ impl AsRef<Common> for Config {
     }
 }
 
+impl Config {
+    /// What is wrong with how files are fetched.
+    fn fetch_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let root = &self.drop_folders.root;
+        if !root.as_os_str().is_empty() && !root.is_absolute() {
+            problems.push(format!("drop.root must be an absolute path, is {}", root.display()));
+        }
+        let mut names = HashSet::new();
+        for CredentialConfig { name, token } in &self.pull.credentials {
+            if !names.insert(name) {
+                problems.push(format!("pull.credentials has {name:?} more than once"));
+            }
+            if http::HeaderValue::try_from(token.expose_secret()).is_err() || token.expose_secret().is_empty() {
+                problems
+                    .push(format!("pull.credentials: the token of {name:?} must be an Authorization header's value"));
+            }
+        }
+        problems
+    }
+}
+
 /// The largest piece of a file, in bytes: the proto's limit.
 pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 /// The largest `uploads.file_bytes_max`: a file is held in memory while it is read.
@@ -190,6 +290,16 @@ impl ServiceConfig for Config {
             ("uploads.idle_seconds_max", uploads.idle_seconds_max.into()),
             ("janitor.period_seconds", janitor.period_seconds.into()),
             ("janitor.retention_seconds", janitor.retention_seconds.into()),
+            ("fetch.at_once_max", self.fetch.at_once_max as u64),
+            ("fetch.poll_ms", self.fetch.poll_ms),
+            ("fetch.lease_ms", self.fetch.lease_ms),
+            ("fetch.pause_seconds_max", self.fetch.pause_seconds_max.into()),
+            ("drop.look_ms", self.drop_folders.look_ms),
+            ("drop.settle_ms", self.drop_folders.settle_ms),
+            ("drop.entries_max", self.drop_folders.entries_max as u64),
+            ("pull.connect_timeout_ms", self.pull.connect_timeout_ms),
+            ("pull.idle_timeout_ms", self.pull.idle_timeout_ms),
+            ("pull.total_timeout_ms", self.pull.total_timeout_ms),
             ("janitor.report_retention_seconds", janitor.report_retention_seconds.into()),
         ] {
             check(value == 0, format!("{key} must be at least 1"));
@@ -214,6 +324,7 @@ impl ServiceConfig for Config {
         ] {
             check(value > 1000, format!("gate.{key} must be at most 1000 (thousandths), is {value}"));
         }
+        problems.extend(self.fetch_problems());
         problems
     }
 }

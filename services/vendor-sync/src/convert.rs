@@ -1,104 +1,27 @@
 //! Between the wire and vendor-sync's own types. What comes in is checked here, all fields at once.
 
+mod connections;
+
+pub use connections::{
+    Change, Fetchable, HOUSE, Switch, changed, connection, connection_key, create_connection, created,
+    nothing_to_look_at, switch, update_connection,
+};
+
 use holdfast_api::error::v1::ErrorReason;
 use holdfast_api::vendorsync::v1 as wire;
-use holdfast_feeds::observation::{Class, Mode};
 use holdfast_kit::{Problem, Violations, page};
-use prost::Message as _;
 use prost_types::Timestamp;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::fingerprint::Fingerprint;
-use crate::model::{Columns, Connection, Moment, NewConnection, RowOutcome, Run, RunRow, RunState, Totals, Upload};
+use crate::model::{Moment, RowOutcome, Run, RunRow, RunState, Totals, Upload};
 use crate::store::RequestKey;
 
 /// How far a vendor's clock may be ahead of ours.
 const AHEAD_MAX: Duration = Duration::minutes(5);
 /// The longest name of a file, in bytes.
 const FILE_NAME_BYTES_MAX: usize = 255;
-
-/// What CreateConnection asks for.
-///
-/// # Errors
-/// INVALID_FIELD.
-pub fn create_connection(request: wire::CreateConnectionRequest) -> Result<(Uuid, NewConnection), Problem> {
-    let mut violations = Violations::new();
-    let request_id = violations.check_uuid("request_id", &request.request_id);
-    let Some(connection) = request.connection else {
-        violations.add("connection", "is required");
-        return Err(violations.into_problem());
-    };
-    violations.check_code("connection.code", &connection.code);
-    violations.check_code("connection.vendor", &connection.vendor);
-    violations.check_code("connection.location", &connection.location);
-    let mode = mode(&mut violations, connection.mode());
-    let class = class(&mut violations, connection.meaning());
-    let columns = columns(&mut violations, connection.csv_schema);
-    match (request_id, mode, class) {
-        (Some(request_id), Some(mode), Some(class)) if violations.is_empty() => {
-            let wire::Connection { code, vendor, location, .. } = connection;
-            Ok((request_id, NewConnection { code, vendor, location, mode, class, columns }))
-        }
-        _ => Err(violations.into_problem()),
-    }
-}
-
-fn mode(violations: &mut Violations, mode: wire::FeedMode) -> Option<Mode> {
-    match mode {
-        wire::FeedMode::Full => Some(Mode::Full),
-        wire::FeedMode::Partial => Some(Mode::Partial),
-        wire::FeedMode::Unspecified => {
-            violations.add(
-                "connection.mode",
-                "must be FEED_MODE_FULL or FEED_MODE_PARTIAL: absent never silently means zero",
-            );
-            None
-        }
-    }
-}
-
-fn class(violations: &mut Violations, meaning: wire::QuantityMeaning) -> Option<Class> {
-    match meaning {
-        wire::QuantityMeaning::OnHand => Some(Class::OnHand),
-        wire::QuantityMeaning::Available => Some(Class::Available),
-        wire::QuantityMeaning::Unspecified => {
-            violations.add("connection.meaning", "must be QUANTITY_MEANING_ON_HAND or QUANTITY_MEANING_AVAILABLE");
-            None
-        }
-    }
-}
-
-fn columns(violations: &mut Violations, schema: Option<wire::CsvSchema>) -> Columns {
-    let missing = schema.is_none();
-    let wire::CsvSchema { delimiter, header, key_column, quantity_column } = schema.unwrap_or_default();
-    let delimiter = if delimiter.is_empty() { ",".to_owned() } else { delimiter };
-    let columns = Columns { delimiter, header, key_column, quantity_column };
-    if missing {
-        violations.add("connection.csv_schema", "is required");
-    } else if let Err(problems) = columns.schema() {
-        for problem in problems {
-            violations.add(format_args!("connection.csv_schema.{}", problem.part), problem.description);
-        }
-    }
-    columns
-}
-
-/// The key under which a connection is created once.
-#[must_use]
-pub fn connection_key(request_id: Uuid, new: &NewConnection) -> RequestKey {
-    let NewConnection { code, vendor, location, mode, class, columns } = new;
-    let parts = Fingerprint::new()
-        .part(code)
-        .part(vendor)
-        .part(location)
-        .part([u8::from(*mode == Mode::Full), u8::from(*class == Class::OnHand)])
-        .part(&columns.delimiter)
-        .part(&columns.key_column)
-        .part(&columns.quantity_column);
-    let payload_hash = columns.header.iter().fold(parts, Fingerprint::part).finish();
-    RequestKey { request_id, kind: "CreateConnection", payload_hash }
-}
 
 /// A file that is announced, before its bytes are there.
 #[derive(Debug, Clone)]
@@ -240,38 +163,6 @@ pub fn unknown_references(unknown: Vec<(&'static str, String)>) -> Problem {
     unknown.into_iter().fold(Problem::new(ErrorReason::UnknownReference, message), |problem, (kind, code)| {
         problem.precondition("UNKNOWN_REFERENCE", format!("{kind}/{code}"), format!("no {kind} has this code"))
     })
-}
-
-/// The answer to CreateConnection, as it is sent now and kept for replays.
-#[must_use]
-pub fn created(created: &Connection) -> Vec<u8> {
-    wire::CreateConnectionResponse { connection: Some(connection(created.clone())) }.encode_to_vec()
-}
-
-/// A connection for the wire.
-#[must_use]
-pub fn connection(connection: Connection) -> wire::Connection {
-    let Connection { content: NewConnection { code, vendor, location, mode, class, columns }, create_time, .. } =
-        connection;
-    let mode = match mode {
-        Mode::Full => wire::FeedMode::Full,
-        Mode::Partial => wire::FeedMode::Partial,
-    };
-    let meaning = match class {
-        Class::OnHand => wire::QuantityMeaning::OnHand,
-        Class::Available => wire::QuantityMeaning::Available,
-    };
-    let Columns { delimiter, header, key_column, quantity_column } = columns;
-    wire::Connection {
-        code,
-        vendor,
-        location,
-        mode: mode.into(),
-        meaning: meaning.into(),
-        csv_schema: Some(wire::CsvSchema { delimiter, header, key_column, quantity_column }),
-        create_time: Some(timestamp(create_time)),
-        ..wire::Connection::default()
-    }
 }
 
 /// A run for the wire.

@@ -11,24 +11,26 @@ mod whole;
 pub use whole::WholeStreams;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_api::error::v1::ErrorReason;
 use holdfast_api::vendorsync::v1 as wire;
 use holdfast_api::vendorsync::v1::vendor_sync_service_server::VendorSyncService;
 use holdfast_kit::Problem;
 use holdfast_kit::page::Token;
-use prost::Message as _;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::config::UploadsConfig;
-use crate::convert;
+use crate::config::{Config, UploadsConfig};
+use crate::convert::{self, Fetchable};
 use crate::peers::{PeerError, Peers};
 use crate::runs::Runs;
 use crate::store::{RunCursor, Store};
+
+/// What a caller is told to wait when something is full.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// A handler's result.
 type Answer<T> = Result<Response<T>, Status>;
@@ -48,6 +50,7 @@ pub struct Grpc {
     runs: Runs,
     uploads: UploadsConfig,
     places: Arc<Semaphore>,
+    fetchable: Fetchable,
     /// What changes the record goes on here when its caller has gone: a cancelled request is not a rolled-back one.
     tasks: TaskTracker,
 }
@@ -55,9 +58,10 @@ pub struct Grpc {
 impl Grpc {
     /// Serves what is in a store. `tasks` has what goes on after an answer.
     #[must_use]
-    pub fn new(store: Store, peers: Peers, runs: Runs, uploads: UploadsConfig, tasks: TaskTracker) -> Self {
+    pub fn new(store: Store, peers: Peers, runs: Runs, config: &Config, tasks: TaskTracker) -> Self {
+        let uploads = config.uploads.clone();
         let places = Arc::new(Semaphore::new(uploads.at_once_max));
-        Self { store, peers, runs, uploads, places, tasks }
+        Self { store, peers, runs, uploads, places, fetchable: config.fetchable(), tasks }
     }
 }
 
@@ -67,24 +71,7 @@ impl VendorSyncService for Grpc {
         &self,
         request: Request<wire::CreateConnectionRequest>,
     ) -> Answer<wire::CreateConnectionResponse> {
-        let (request_id, new) = convert::create_connection(request.into_inner())?;
-        let key = convert::connection_key(request_id, &new);
-        // A replay is answered without catalog.
-        let answered = self.store.answered(&key).await.map_err(Problem::from)?;
-        let answer = match answered {
-            Some(answer) => answer,
-            None => {
-                let unknown = self.peers.unknown_references(&new).await.map_err(unreachable)?;
-                if !unknown.is_empty() {
-                    return Err(convert::unknown_references(unknown).into());
-                }
-                let store = self.store.clone();
-                let create = async move { store.create_connection(&key, &new, convert::created).await };
-                let created = self.tasks.spawn(create.in_current_span()).await.map_err(Problem::defect)?;
-                created.map_err(Problem::from)?
-            }
-        };
-        Ok(Response::new(wire::CreateConnectionResponse::decode(answer.as_slice()).map_err(Problem::defect)?))
+        self.create(request.into_inner()).await
     }
 
     async fn get_connection(

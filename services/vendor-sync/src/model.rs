@@ -1,12 +1,15 @@
 //! What vendor-sync knows, in its own types: wire and tables are converted to and from these.
 
+use std::time::Duration;
+
 use holdfast_feeds::formats::csv::CsvSchema;
+use holdfast_feeds::formats::json::JsonSchema;
 use holdfast_feeds::formats::{FileSchema, SchemaProblem};
 use holdfast_feeds::observation::{Class, Mode};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A connection to be created. Its columns were checked to be a schema.
+/// What people say of a connection. Its layout was checked to be a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewConnection {
     /// The connection's code.
@@ -20,7 +23,39 @@ pub struct NewConnection {
     /// What the numbers are.
     pub class: Class,
     /// How its files look.
-    pub columns: Columns,
+    pub layout: Layout,
+    /// How often the vendor promises a number, 1 minute to 366 days, to the microsecond; none: nothing is promised.
+    pub cadence: Option<Duration>,
+    /// Where its files are taken from by themselves; none: they are uploaded only.
+    pub source: Option<FileSource>,
+    /// Whether its first file is applied like any other; otherwise it is held until a person has looked at it.
+    pub apply_first_file: bool,
+}
+
+/// How a connection's files look, as it was registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// CSV.
+    Csv(Columns),
+    /// JSON, or JSON Lines.
+    Json(Fields),
+}
+
+impl Layout {
+    /// The schema by which files are read.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing that was stored is.
+    pub fn schema(&self) -> Result<FileSchema, Vec<SchemaProblem>> {
+        match self {
+            Self::Csv(Columns { delimiter, header, key_column, quantity_column }) => {
+                CsvSchema::new(delimiter, header, key_column, quantity_column).map(FileSchema::Csv)
+            }
+            Self::Json(Fields { rows_path, key_field, quantity_field, is_lines }) => {
+                JsonSchema::new(rows_path, key_field, quantity_field, *is_lines).map(FileSchema::Json)
+            }
+        }
+    }
 }
 
 /// How a connection's CSV files look, as it was registered.
@@ -36,25 +71,74 @@ pub struct Columns {
     pub quantity_column: String,
 }
 
-impl Columns {
-    /// The schema by which files are read.
-    ///
-    /// # Errors
-    /// What is wrong with it; nothing that was stored is.
-    pub fn schema(&self) -> Result<FileSchema, Vec<SchemaProblem>> {
-        CsvSchema::new(&self.delimiter, &self.header, &self.key_column, &self.quantity_column).map(FileSchema::Csv)
-    }
+/// How a connection's JSON files look, as it was registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields {
+    /// Where the array is; empty: the document itself is the array.
+    pub rows_path: String,
+    /// The key with the vendor's code.
+    pub key_field: String,
+    /// The key with the quantity.
+    pub quantity_field: String,
+    /// Whether it is one object a line.
+    pub is_lines: bool,
+}
+
+/// Where a connection's files are taken from by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileSource {
+    /// A folder.
+    Drop(DropFolder),
+    /// An address.
+    Pull(HttpPull),
+}
+
+/// A folder that files are dropped into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropFolder {
+    /// Its path below the drop root: relative, each part a name that does not begin with a dot.
+    pub path: String,
+    /// Which files, with `*` and `?`; empty: all.
+    pub pattern: String,
+    /// What the name of a file's marker ends with; empty: a file is taken when it was the same in two looks.
+    pub done_suffix: String,
+}
+
+/// An address that files are fetched from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpPull {
+    /// An http or https URL without user and password.
+    pub url: String,
+    /// How often, 10 s to 31 days, to the microsecond.
+    pub interval: Duration,
+    /// The name of a credential in the configuration; empty: none.
+    pub credential: String,
 }
 
 /// A connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
-    /// What it says.
+    /// What people say of it.
     pub content: NewConnection,
     /// When it was created.
     pub create_time: OffsetDateTime,
     /// When the vendor counted what the newest applied run says; none before the first.
     pub accepted: Option<Moment>,
+    /// Counts the changes of what it says and of its state, from 1.
+    pub revision: i64,
+    /// Why it is paused; none while it is not.
+    pub paused: Option<String>,
+    /// How the last look at its folder or address went; none before the first.
+    pub fetched: Option<Fetched>,
+}
+
+/// How a look at a connection's folder or address went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// In words for people.
+    pub status: String,
+    /// When it was.
+    pub time: OffsetDateTime,
 }
 
 /// When a vendor counted, and which of several files of the same moment says so.

@@ -12,14 +12,12 @@ use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
-use super::{Answer, Grpc};
+use super::{Answer, Grpc, RETRY};
 use crate::config::CHUNK_BYTES_MAX;
 use crate::convert::{self, Announced};
 use crate::model::{RunOrigin, Upload};
 use crate::store::{Received, StoreError};
 
-/// What a caller is told to wait when all places for uploads are taken.
-const RETRY: Duration = Duration::from_secs(2);
 /// How long before a caller's deadline it gets its answer, as a part of what is left of it.
 const MARGIN: u32 = 10;
 /// … at most.

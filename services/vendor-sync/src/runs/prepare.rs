@@ -17,8 +17,8 @@ impl Runs {
     /// Stores what the run's rows come to; false if the run ended instead, because its file is refused or held.
     pub(super) async fn prepare(&self, claim: &Claim, run: &Run, connection: &Connection) -> Result<bool, Broken> {
         let store = &self.0.store;
-        let columns = &connection.content.columns;
-        let schema = columns.schema().map_err(|problems| StoreError::Unreadable(format!("a schema: {problems:?}")))?;
+        let schema = connection.content.layout.schema();
+        let schema = schema.map_err(|problems| StoreError::Unreadable(format!("a schema: {problems:?}")))?;
         let content = store.content(run.run_id).await?;
         let rows_max = self.0.config.rows_max;
         // Reading a large file takes as long as a thousand requests: not on the threads that serve them.

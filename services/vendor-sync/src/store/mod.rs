@@ -68,6 +68,9 @@ pub enum StoreError {
     /// No connection has the code. Nothing was changed.
     #[error("no connection has the code {0:?}")]
     UnknownConnection(String),
+    /// No connection has the code that is to be changed. Nothing was changed.
+    #[error("there is no connection {0:?}")]
+    NoConnection(String),
     /// A row has a value that no version of this program writes.
     #[error("a row has {0}, which this program does not know")]
     Unreadable(String),
@@ -92,6 +95,7 @@ impl From<StoreError> for Problem {
                 format!("no connection has the code {code:?}"),
             )
             .precondition("UNKNOWN_REFERENCE", format!("connection/{code}"), "no connection has this code"),
+            StoreError::NoConnection(code) => crate::convert::no_connection(&code),
             StoreError::Unreadable(_) => Self::defect(error),
             StoreError::Postgres(error) => pg::problem(&error),
         }
