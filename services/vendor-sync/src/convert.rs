@@ -1,11 +1,13 @@
 //! Between the wire and vendor-sync's own types. What comes in is checked here, all fields at once.
 
 mod connections;
+mod offers;
 
 pub use connections::{
     Change, Fetchable, HOUSE, Switch, changed, connection, connection_key, create_connection, created,
     nothing_to_look_at, switch, update_connection,
 };
+pub use offers::told_offers;
 
 use holdfast_api::error::v1::ErrorReason;
 use holdfast_api::vendorsync::v1 as wire;

@@ -14,6 +14,7 @@ pub mod janitor;
 pub mod methods;
 pub mod metrics;
 pub mod model;
+pub mod offers;
 pub mod peers;
 pub mod runs;
 pub mod store;

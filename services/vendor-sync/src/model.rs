@@ -141,6 +141,45 @@ pub struct Fetched {
     pub time: OffsetDateTime,
 }
 
+/// A SKU's offers as catalog told them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkuOffers {
+    /// The SKU.
+    pub sku: String,
+    /// Catalog's count of the SKU's changes, from 1.
+    pub version: i64,
+    /// All of them.
+    pub offers: Vec<SkuOffer>,
+    /// Whether the SKU is not sold any more.
+    pub archived: bool,
+}
+
+/// A vendor's own code for a SKU at a location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkuOffer {
+    /// The vendor's code.
+    pub vendor: String,
+    /// The location's code.
+    pub location: String,
+    /// The code by which the vendor calls the SKU.
+    pub vendor_sku: String,
+    /// How many units of the SKU are in one of the vendor's units, 1 to 100,000.
+    pub pack_size: i64,
+}
+
+/// What is known of a vendor's code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownOffer {
+    /// The code.
+    pub vendor_sku: String,
+    /// The SKU.
+    pub sku: String,
+    /// How many units of the SKU are in one of the vendor's units, 1 or more.
+    pub pack_size: u64,
+    /// Whether the SKU is not sold any more.
+    pub is_archived: bool,
+}
+
 /// When a vendor counted, and which of several files of the same moment says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {

@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Broken, Claim, Runs};
 use crate::model::{Connection, Run, RunState};
+use crate::offers::Offers;
 use crate::store::{Planned, StoreError, Unplanned};
 
 impl Runs {
@@ -63,9 +64,15 @@ impl Runs {
         known: Vec<KnownKey>,
     ) -> Result<Planned, Broken> {
         let codes: HashSet<&str> = file.observations.iter().map(|row| row.key.value()).collect();
-        let offers = self.0.peers.offers(&connection.content, &codes.into_iter().collect::<Vec<_>>()).await?;
+        let codes: Vec<&str> = codes.into_iter().collect();
+        let offers = Offers::of::<Broken>(&self.0.store, &self.0.peers, &connection.content, &codes).await?;
         let (mode, batch_counts) = (connection.content.mode, self.0.config.batch_counts);
-        let plan = spawn_blocking(move || plan::plan(mode, &file, &offers, &known)).await?;
+        let plan = spawn_blocking(move || {
+            let mut plan = plan::plan(mode, &file, &offers.by_code, &known);
+            offers.explain(&mut plan.rows);
+            plan
+        });
+        let plan = plan.await?;
         Ok(Planned { rows: plan.rows, counts: plan.counts, batch_counts })
     }
 }

@@ -1,6 +1,7 @@
 //! vendor-sync's tables. The only module that knows SQL; each statement is a file in `queries/`.
 
 mod connections;
+mod offers;
 mod reports;
 mod requests;
 mod runs;
