@@ -6,18 +6,25 @@
 //! because the codes differ (the same code on two rows is guard R7's business and never added). So that a PARTIAL file
 //! with one of the two does not wipe out the other, and so that one unreadable row does not either, what each code said
 //! last is kept and counted in, with a note on the row.
+//!
+//! A number that a row guard stops waits for a person. Until then its code adds the lower of the old and the new number;
+//! if nothing else was said of the SKU, an increase gives it no count at all, and a decrease a limit of what is offered,
+//! which raises no shortfall (PROTOCOL.md rule 18).
+
+mod facts;
+mod words;
+
+pub use facts::facts;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
     UNITS_MAX,
     formats::ParsedFile,
-    guards::{
-        file::FileFacts,
-        row::{KeyReading, by_key},
-    },
+    guards::jump::{RowLimits, Rule},
     observation::{Mode, Observation},
 };
+use words::{Sum, Word, Words};
 
 /// A vendor's code for a SKU, as catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +44,27 @@ pub struct KnownKey {
     pub sku: Option<String>,
     /// The units of the SKU that it said; `None` if it never said a readable number.
     pub units: Option<u64>,
+    /// The same in the vendor's own units; `None` if that was not kept.
+    pub quantity: Option<u64>,
+    /// A lower number of units that waits for a person, and limits what is offered meanwhile.
+    pub waiting: Option<u64>,
+}
+
+/// What a file is planned beside.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// What absence means.
+    pub mode: Mode,
+    /// What the codes are. A code without an entry is mapped by no offer.
+    pub offers: &'a HashMap<String, Offer>,
+    /// What the codes said before.
+    pub known: &'a [KnownKey],
+    /// What is on hand of the SKUs that [`without_history`] names, by SKU, as far as there is any.
+    pub on_hand: &'a HashMap<String, u64>,
+    /// The row guards' numbers.
+    pub limits: &'a RowLimits,
+    /// Whether this is the connection's first file: nothing of it can be known, so R3 looks away.
+    pub is_first: bool,
 }
 
 /// What becomes of a row.
@@ -50,6 +78,8 @@ pub enum Fate {
     Unmapped,
     /// It cannot be read, or its number is not a number of units.
     Rejected,
+    /// A guard stopped it: it waits for a person.
+    Quarantined,
 }
 
 /// A row of the report before anything was applied.
@@ -63,8 +93,11 @@ pub struct PlannedRow {
     pub raw_quantity: String,
     /// The SKU, if an offer maps the code.
     pub sku: Option<String>,
-    /// The units of the SKU that the code says, pack size multiplied in; only for counted rows.
+    /// The units of the SKU that the code says, pack size multiplied in; only for counted rows, and for quarantined ones
+    /// that can be read.
     pub units: Option<u64>,
+    /// The code's number in the vendor's units, of whichever of its rows counts; only for rows that can be read.
+    pub quantity: Option<u64>,
     /// What becomes of it.
     pub fate: Fate,
     /// Why, or what is to know about it; may be empty.
@@ -78,6 +111,52 @@ pub struct SkuCount {
     pub sku: String,
     /// Units, at most [`UNITS_MAX`].
     pub units: u64,
+    /// What the number does.
+    pub effect: Effect,
+}
+
+/// What a count does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// So many are there.
+    Set,
+    /// No more than so many are to be offered while a lower number waits for a person; what is there stays as it was.
+    Limit,
+}
+
+/// A code whose number a guard stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// The line of its first row.
+    pub line: u64,
+    /// The vendor's code.
+    pub vendor_sku: String,
+    /// The SKU.
+    pub sku: String,
+    /// The quantity as the file has it, on that line.
+    pub raw_quantity: String,
+    /// How many units of the SKU one of the vendor's units is.
+    pub pack_size: u64,
+    /// Units of the SKU before; `None` if nothing is known.
+    pub old: Option<u64>,
+    /// Units of the SKU that the number says; `None` if it cannot be read as one number.
+    pub new: Option<u64>,
+    /// The rules that stopped it, the most telling first.
+    pub rules: Vec<Rule>,
+    /// What looks wrong, in words.
+    pub explanation: String,
+    /// Whether it is a decrease: it is believed by itself after a while.
+    pub is_decrease: bool,
+    /// Whether its SKU gets a limit on its account, which goes when the number is not believed.
+    pub is_limited: bool,
+}
+
+impl Stopped {
+    /// Units that could be sold without being there, if the number is wrong and is believed.
+    #[must_use]
+    pub fn exposure(&self) -> u64 {
+        self.new.map_or(0, |new| new.saturating_sub(self.old.unwrap_or(0)))
+    }
 }
 
 /// What a file leads to.
@@ -85,45 +164,42 @@ pub struct SkuCount {
 pub struct Plan {
     /// Every row of the file in its order, then one of line 0 for each known code that counts nothing any more.
     pub rows: Vec<PlannedRow>,
-    /// One count for each SKU that a counted row is about, in the order of their codes.
+    /// One count for each SKU that a counted row is about, or whose offer is limited, in the order of their codes.
     pub counts: Vec<SkuCount>,
-}
-
-/// What the file gate looks at: the file beside the codes known before it.
-#[must_use]
-pub fn facts(mode: Mode, file: &ParsedFile, known: &[KnownKey]) -> FileFacts {
-    let present = present_keys(file);
-    let gone = known.iter().filter(|key| !present.contains(key.vendor_sku.as_str())).count();
-    FileFacts {
-        mode,
-        rows: file.rows(),
-        rows_unreadable: file.rows_unreadable(),
-        keys_known: known.len() as u64,
-        keys_gone: gone as u64,
-    }
+    /// The codes whose numbers wait for a person, in the order of the file.
+    pub stopped: Vec<Stopped>,
 }
 
 /// Decides what becomes of every row and which number every SKU gets.
 #[must_use]
-pub fn plan(mode: Mode, file: &ParsedFile, offers: &HashMap<String, Offer>, known: &[KnownKey]) -> Plan {
-    let keys = by_key(&file.observations);
-    let known_by_key: HashMap<&str, &KnownKey> = known.iter().map(|key| (key.vendor_sku.as_str(), key)).collect();
+pub fn plan(file: &ParsedFile, beside: &Beside<'_>) -> Plan {
+    let words = Words::of(file, beside);
     let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
-    for (key, reading) in &keys {
-        let Some(offer) = offers.get(*key) else { continue };
-        let sum = sums.entry(&offer.sku).or_default();
-        match units_of(reading, offer) {
-            Some(units) => sum.add_said(units),
-            None => sum.add_remembered(known_by_key.get(key).filter(|known| known.sku.as_ref() == Some(&offer.sku))),
-        }
+    for (key, word) in &words.by_key {
+        let sum = sums.entry(word.offer.sku.as_str()).or_default();
+        sum.add(word, words.known(key, word.offer));
     }
-    let silent = silent_keys(mode, file, offers, known, &mut sums);
+    let silent = silent_keys(file, beside, &mut sums);
 
-    let mut rows = in_order(file, |observation| planned(observation, &keys, offers, &sums));
+    let mut rows = in_order(file, |observation| planned(observation, &words, &sums));
     rows.extend(silent.into_iter().map(|row| row.finish(&sums)));
-    let counts =
-        sums.iter().filter_map(|(sku, sum)| sum.count().map(|units| SkuCount { sku: (*sku).to_owned(), units }));
-    Plan { counts: counts.collect(), rows }
+    let counts = sums.iter().filter_map(|(sku, sum)| {
+        let (units, effect) = sum.count()?;
+        Some(SkuCount { sku: (*sku).to_owned(), units, effect })
+    });
+    Plan { counts: counts.collect(), stopped: words.stopped(file, &sums), rows }
+}
+
+/// The SKUs of whose codes nothing is known, and for which one code speaks alone: what is on hand of them is what the
+/// guards compare with.
+#[must_use]
+pub fn without_history(
+    mode: Mode,
+    file: &ParsedFile,
+    offers: &HashMap<String, Offer>,
+    known: &[KnownKey],
+) -> Vec<String> {
+    words::without_history(mode, file, offers, known)
 }
 
 /// The report of a FULL file that is older than one that was applied. What the newer one left out is gone, so nothing of
@@ -144,6 +220,7 @@ pub fn unreadable(file: &ParsedFile) -> Vec<PlannedRow> {
 /// All rows of the file in its order.
 fn in_order(file: &ParsedFile, planned: impl Fn(&Observation) -> PlannedRow) -> Vec<PlannedRow> {
     let bad = file.bad_rows.iter().map(|row| PlannedRow {
+        quantity: None,
         line: row.line,
         vendor_sku: row.vendor_sku.clone(),
         raw_quantity: row.raw_quantity.clone(),
@@ -169,55 +246,10 @@ fn uncounted(observation: &Observation, fate: Fate, note: String) -> PlannedRow 
         raw_quantity: observation.raw_quantity.clone(),
         sku: None,
         units: None,
+        quantity: None,
         fate,
         note,
     }
-}
-
-/// What a SKU's codes say together.
-#[derive(Default)]
-struct Sum {
-    /// Units; wide, because many codes of a billion units each may be added before the sum is judged.
-    units: u128,
-    /// How many codes said a number in this file, or are gone from it. Without any, the SKU gets no count.
-    said: u32,
-    /// How many codes were counted in with what they said in an earlier file.
-    remembered: u32,
-}
-
-impl Sum {
-    fn add_said(&mut self, units: u64) {
-        self.units += u128::from(units);
-        self.said += 1;
-    }
-
-    fn add_remembered(&mut self, known: Option<&&KnownKey>) {
-        if let Some(units) = known.and_then(|known| known.units) {
-            self.units += u128::from(units);
-            self.remembered += 1;
-        }
-    }
-
-    /// The SKU's count; `None` if nothing was said of it or the sum is more than a count may say.
-    fn count(&self) -> Option<u64> {
-        u64::try_from(self.units).ok().filter(|units| self.said > 0 && *units <= UNITS_MAX)
-    }
-
-    /// What a row of the SKU tells about the others.
-    fn note(&self) -> Option<String> {
-        let earlier = match self.remembered {
-            0 => String::new(),
-            1 => ", 1 of them as it said in an earlier file".to_owned(),
-            many => format!(", {many} of them as they said in an earlier file"),
-        };
-        let codes = self.said + self.remembered;
-        (codes > 1).then(|| format!("{codes} codes are this SKU, {} units together{earlier}", self.units))
-    }
-}
-
-/// The SKU's units that a code says; `None` if it says no number or one above [`UNITS_MAX`].
-fn units_of(reading: &KeyReading, offer: &Offer) -> Option<u64> {
-    reading.quantity?.checked_mul(offer.pack_size).filter(|units| *units <= UNITS_MAX)
 }
 
 fn present_keys(file: &ParsedFile) -> HashSet<&str> {
@@ -225,34 +257,47 @@ fn present_keys(file: &ParsedFile) -> HashSet<&str> {
     good.chain(file.bad_rows.iter().map(|row| row.vendor_sku.as_str())).collect()
 }
 
-fn planned(
-    observation: &Observation,
-    keys: &HashMap<&str, KeyReading>,
-    offers: &HashMap<String, Offer>,
-    sums: &BTreeMap<&str, Sum>,
-) -> PlannedRow {
+fn planned(observation: &Observation, words: &Words<'_>, sums: &BTreeMap<&str, Sum>) -> PlannedRow {
     let key = observation.key.value();
-    let offer = offers.get(key);
+    let word = words.by_key.get(key);
     let row = |fate, units, note| PlannedRow {
-        sku: offer.map(|offer| offer.sku.clone()),
+        sku: word.map(|word| word.offer.sku.clone()),
         units,
         ..uncounted(observation, fate, note)
     };
-    if observation.reading.quantity().is_err() {
-        return row(Fate::Rejected, None, String::new());
+    let Some(word) = word else { return row(Fate::Unmapped, None, unmapped_note(key)) };
+    let is_ambiguous = observation.reading.is_ambiguous();
+    match &word.said {
+        // A number that could be two waits for a person, unless another row of the code says one.
+        Word::Stopped(stopped) if stopped.new.is_none() && is_ambiguous => PlannedRow {
+            fate: Fate::Quarantined,
+            note: stopped.explanation.clone(),
+            ..row(Fate::Quarantined, None, String::new())
+        },
+        _ if observation.reading.quantity().is_err() => row(Fate::Rejected, None, String::new()),
+        Word::Nothing => {
+            let pack_size = word.offer.pack_size;
+            row(Fate::Rejected, None, format!("more than {UNITS_MAX} units, {pack_size} in each pack"))
+        }
+        Word::Stopped(stopped) => {
+            let note = join([word.note.clone(), format!("{}: {}", stopped.names(), stopped.explanation)]);
+            PlannedRow { quantity: word.quantity, ..row(Fate::Quarantined, stopped.new, note) }
+        }
+        Word::Units(units) => {
+            let sum = sums.get(word.offer.sku.as_str());
+            if sum.is_some_and(|sum| sum.count().is_none()) {
+                let note = format!("the codes of this SKU say more than {UNITS_MAX} units together");
+                return row(Fate::Rejected, None, note);
+            }
+            let note = join([word.note.clone(), sum.and_then(Sum::note).unwrap_or_default()]);
+            PlannedRow { quantity: word.quantity, ..row(Fate::Counted, Some(*units), note) }
+        }
     }
-    let (Some(offer), Some(reading)) = (offer, keys.get(key)) else {
-        return row(Fate::Unmapped, None, unmapped_note(key));
-    };
-    let Some(units) = units_of(reading, offer) else {
-        return row(Fate::Rejected, None, format!("more than {UNITS_MAX} units, {} in each pack", offer.pack_size));
-    };
-    let sum = sums.get(offer.sku.as_str());
-    if sum.is_some_and(|sum| sum.count().is_none()) {
-        return row(Fate::Rejected, None, format!("the codes of this SKU say more than {UNITS_MAX} units together"));
-    }
-    let notes = [Some(reading.note.clone()).filter(|note| !note.is_empty()), sum.and_then(Sum::note)];
-    row(Fate::Counted, Some(units), notes.into_iter().flatten().collect::<Vec<_>>().join("; "))
+}
+
+/// Notes with `; ` between them.
+fn join<const N: usize>(notes: [String; N]) -> String {
+    notes.into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// What to tell about a code without an offer. It is not guessed what a spreadsheet made of a code, only said.
@@ -283,6 +328,7 @@ impl Silent<'_> {
             raw_quantity: String::new(),
             sku: Some(self.sku.to_owned()),
             units: counted.then_some(0),
+            quantity: counted.then_some(0),
             fate: if counted { Fate::Counted } else { Fate::Rejected },
             note,
         }
@@ -291,24 +337,18 @@ impl Silent<'_> {
 
 /// Looks at the codes known from earlier files: those that a FULL file does not have, and those that became another
 /// SKU's, count nothing; those that a PARTIAL file does not have count on as they were.
-fn silent_keys<'a>(
-    mode: Mode,
-    file: &ParsedFile,
-    offers: &HashMap<String, Offer>,
-    known: &'a [KnownKey],
-    sums: &mut BTreeMap<&'a str, Sum>,
-) -> Vec<Silent<'a>> {
+fn silent_keys<'a>(file: &ParsedFile, beside: &Beside<'a>, sums: &mut BTreeMap<&'a str, Sum>) -> Vec<Silent<'a>> {
     let present = present_keys(file);
     let mut silent = Vec::new();
-    for key in known {
+    for key in beside.known {
         let Some(sku) = key.sku.as_deref() else { continue };
         let here = present.contains(key.vendor_sku.as_str());
-        let why = match offers.get(&key.vendor_sku) {
+        let why = match beside.offers.get(&key.vendor_sku) {
             Some(offer) if here && offer.sku != sku => format!("the code became SKU {}", offer.sku),
             Some(_) | None if here => continue,
-            Some(_) | None if mode == Mode::Partial => {
+            Some(_) | None if beside.mode == Mode::Partial => {
                 if let Some(sum) = sums.get_mut(sku) {
-                    sum.add_remembered(Some(&key));
+                    sum.add_remembered(Some(key));
                 }
                 continue;
             }

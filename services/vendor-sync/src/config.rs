@@ -203,10 +203,9 @@ impl GateConfig {
     #[must_use]
     pub fn limits(&self) -> FileLimits {
         FileLimits {
-            keys_gone_permille_max: self.keys_gone_permille_max,
-            rows_unreadable_permille_max: self.rows_unreadable_permille_max,
             small_file_keys: self.small_file_keys,
             small_file_rows_max: self.small_file_rows_max,
+            ..FileLimits::default()
         }
     }
 }

@@ -5,4 +5,5 @@
 //! The rules' names (R1, R7 …) are those of the table of row guards in the project's documentation.
 
 pub mod file;
+pub mod jump;
 pub mod row;

@@ -97,6 +97,12 @@ impl Reading {
         }
     }
 
+    /// Whether the cell is a number that could be two: a person can say which. Such a row is quarantined, not rejected.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Unreadable(QuantityProblem::PointOrComma | QuantityProblem::Exponent))
+    }
+
     /// Whether the cell is none of the ways in which vendors write quantities. Such rows count against the whole file:
     /// many of them are a shifted column, not a vendor's habit.
     #[must_use]

@@ -31,7 +31,7 @@ fn known(text: &str) -> Vec<KnownKey> {
                 Some((sku, units)) => (Some(sku), Some(units.parse().unwrap())),
                 None => (Some(rest), None),
             });
-            KnownKey { vendor_sku: code.to_owned(), sku: sku.map(str::to_owned), units }
+            KnownKey { vendor_sku: code.to_owned(), sku: sku.map(str::to_owned), units, quantity: units, waiting: None }
         })
         .collect()
 }

@@ -1,12 +1,13 @@
 //! The first half of a run: its file is read, looked at as a whole, mapped by catalog's offers and planned. Nothing is applied yet.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use holdfast_feeds::formats::ParsedFile;
-use holdfast_feeds::guards::file;
+use holdfast_feeds::guards::file::{self, FileHistory};
+use holdfast_feeds::guards::jump::RowLimits;
 use holdfast_feeds::observation::Mode;
-use holdfast_feeds::plan::{self, KnownKey};
+use holdfast_feeds::plan::{self, Beside, KnownKey};
 use tokio::task::spawn_blocking;
 
 use super::{Broken, Claim, Runs};
@@ -52,8 +53,9 @@ impl Runs {
 
     /// Why the file is to be held, if it is.
     fn suspicions(&self, mode: Mode, file: &ParsedFile, known: &[KnownKey]) -> Option<String> {
-        let suspicions = file::check(&self.0.gate, &plan::facts(mode, file, known));
-        let reasons: Vec<String> = suspicions.iter().map(ToString::to_string).collect();
+        let facts = plan::facts(file, known, &RowLimits::default());
+        let findings = file::check(&self.0.gate, mode, &facts, &FileHistory::default());
+        let reasons: Vec<String> = findings.held.iter().map(ToString::to_string).collect();
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
@@ -68,11 +70,20 @@ impl Runs {
         let offers = Offers::of::<Broken>(&self.0.store, &self.0.peers, &connection.content, &codes).await?;
         let (mode, batch_counts) = (connection.content.mode, self.0.config.batch_counts);
         let plan = spawn_blocking(move || {
-            let mut plan = plan::plan(mode, &file, &offers.by_code, &known);
+            let limits = RowLimits::default();
+            let beside = Beside {
+                mode,
+                offers: &offers.by_code,
+                known: &known,
+                on_hand: &HashMap::new(),
+                limits: &limits,
+                is_first: true,
+            };
+            let mut plan = plan::plan(&file, &beside);
             offers.explain(&mut plan.rows);
             plan
-        });
-        let plan = plan.await?;
+        })
+        .await?;
         Ok(Planned { rows: plan.rows, counts: plan.counts, batch_counts })
     }
 }

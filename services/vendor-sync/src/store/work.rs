@@ -56,6 +56,8 @@ impl Store {
             vendor_sku,
             sku,
             units: units.and_then(|units| u64::try_from(units).ok()),
+            quantity: None,
+            waiting: None,
         };
         Ok(rows.into_iter().map(known).collect())
     }
@@ -293,6 +295,7 @@ fn fate_name(fate: Fate) -> &'static str {
         Fate::Stale => "STALE",
         Fate::Unmapped => "UNMAPPED",
         Fate::Rejected => "REJECTED",
+        Fate::Quarantined => "QUARANTINED",
     }
 }
 
