@@ -28,7 +28,7 @@ pub use methods::{Method, MethodTable, Priority};
 pub use metrics::Metrics;
 pub use problem::{DOMAIN, Problem, code, reason_name, reason_of};
 pub use request::{Attempt, Deadline, attempt, caller, deadline};
-pub use server::{Readiness, Server};
+pub use server::{Readiness, Server, WholeStreams};
 pub use tasks::Tasks;
 pub use telemetry::propagate;
 pub use violations::Violations;

@@ -6,9 +6,6 @@ mod offers;
 mod quarantine;
 mod runs;
 mod upload;
-mod whole;
-
-pub use whole::WholeStreams;
 
 use std::sync::Arc;
 use std::time::Duration;

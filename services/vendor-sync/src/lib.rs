@@ -24,12 +24,12 @@ use std::sync::Arc;
 use holdfast_api::vendorsync::v1::house_service_server::HouseServiceServer;
 use holdfast_api::vendorsync::v1::quarantine_service_server::QuarantineServiceServer;
 use holdfast_api::vendorsync::v1::vendor_sync_service_server::VendorSyncServiceServer;
-use holdfast_kit::{CancellationToken, Listeners, MethodTable, Readiness, Server, Service, Tasks, pg};
+use holdfast_kit::{CancellationToken, Listeners, MethodTable, Readiness, Server, Service, Tasks, WholeStreams, pg};
 use sqlx::migrate::Migrator;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::grpc::{Grpc, WholeStreams};
+use crate::grpc::Grpc;
 use crate::janitor::Janitor;
 use crate::metrics::Metrics;
 use crate::peers::Peers;

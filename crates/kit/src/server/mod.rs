@@ -7,6 +7,7 @@ mod observe;
 mod places;
 mod stack;
 mod timeout;
+mod whole;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use self::admin::Ask;
 use self::observe::RpcMetrics;
 use self::places::Places;
 use self::stack::{Shared, Stack};
+pub use self::whole::WholeStreams;
 use crate::callers::{Callers, CallersConfig, CallersError};
 use crate::config::{Common, ServerConfig};
 use crate::listeners::Listeners;

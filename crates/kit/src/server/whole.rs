@@ -5,9 +5,9 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use crate::problem::{Problem, reason_of};
 use bytes::Bytes;
 use holdfast_api::error::v1::ErrorReason;
-use holdfast_kit::{Problem, reason_of};
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::Status;
