@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{availability, connection, feed, location, offer, reservation, sku, stock, vendor};
+use crate::commands::{
+    availability, connection, feed, location, offer, quarantine, reservation, runs, sku, stock, vendor,
+};
 use crate::parse;
 
 /// Holdfast by hand: catalog, feeds, stock and reservations.
@@ -13,7 +15,7 @@ use crate::parse;
 #[command(
     name = "holdctl",
     version,
-    after_help = "Exit codes: 0 done; 1 refused, nothing was changed; 2 wrong usage; 3 outcome unknown, repeat the command with the key that is shown.\n\
+    after_help = "Exit codes: 0 done; 1 refused, nothing was changed; 2 wrong usage; 3 outcome unknown, repeat the command with the key that is shown; 4 a guard stopped it, a person has to decide.\n\
                   Endpoints come from the flags, from HOLDFAST_*_ENDPOINT, or from .holdfast/endpoints.json here or in a folder above (./dev up writes it)."
 )]
 pub(crate) struct Cli {
@@ -75,11 +77,14 @@ pub(crate) enum Command {
     Connection(connection::Command),
     /// A vendor's files.
     #[command(subcommand)]
-    Feed(feed::FeedCommand),
-    /// What became of a vendor's files.
+    Feed(feed::Command),
+    /// What became of a vendor's files, and deciding those that are held.
     #[command(subcommand)]
-    Run(feed::RunCommand),
-    /// Stock as Postgres has it.
+    Run(runs::Command),
+    /// Numbers that a guard stopped, and deciding them.
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
+    /// Stock as Postgres has it; counts and adjustments by hand.
     #[command(subcommand)]
     Stock(stock::Command),
     /// What could be reserved now.

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdfast_client::{
-    CatalogClient, Connection, ReservationClient, RetryPolicy, Settings, StockClient, VendorSyncClient,
+    CatalogClient, Connection, HouseClient, QuarantineClient, ReservationClient, RetryPolicy, Settings, StockClient,
+    VendorSyncClient,
 };
 use serde::Deserialize;
 
@@ -41,6 +42,14 @@ impl<'a> Services<'a> {
 
     pub(crate) fn vendor_sync(&self) -> Result<VendorSyncClient, Failure> {
         Ok(VendorSyncClient::new(&self.connect(Service::VendorSync)?))
+    }
+
+    pub(crate) fn quarantine(&self) -> Result<QuarantineClient, Failure> {
+        Ok(QuarantineClient::new(&self.connect(Service::VendorSync)?))
+    }
+
+    pub(crate) fn house(&self) -> Result<HouseClient, Failure> {
+        Ok(HouseClient::new(&self.connect(Service::VendorSync)?))
     }
 
     /// How long a call that carries a file may take.

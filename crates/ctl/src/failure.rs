@@ -14,6 +14,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The service, or what it said, is against it. Exit code 1.
     Refused(String),
+    /// A guard stopped it: it waits for a person to decide. Exit code 4.
+    Waits(String),
     /// A call failed.
     Call {
         /// How it failed: decides the exit code, 3 where the outcome is unknown.
@@ -28,6 +30,7 @@ impl Failure {
         match self {
             Self::Usage(_) => ExitCode::from(2),
             Self::Refused(_) => ExitCode::from(1),
+            Self::Waits(_) => ExitCode::from(4),
             Self::Call { error, again } => match (error.outcome(), again) {
                 (Outcome::Unknown, Some(_)) => ExitCode::from(3),
                 // A read has no outcome that could be unknown.
@@ -63,7 +66,7 @@ impl From<FileError> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(words) | Self::Refused(words) => f.write_str(words),
+            Self::Usage(words) | Self::Refused(words) | Self::Waits(words) => f.write_str(words),
             Self::Call { error, again } => {
                 match error.reason() {
                     Some(reason) => write!(f, "{error} ({reason})")?,
@@ -130,7 +133,7 @@ fn next_step(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::Insufficient { .. } => "ask for less, or see `holdctl availability SKU`; nothing was held.",
         Error::UnknownSku { .. } => {
-            "stock begins with a count (`holdctl feed upload`) or an adjustment (`holdctl stock adjust`)."
+            "stock begins with a count: a vendor's (`holdctl feed upload`) or your own (`holdctl stock count`)."
         }
         Error::KeyOutOfWindow { .. } => {
             "leave --key away to get a new one, if no earlier attempt with this key is open."

@@ -34,6 +34,16 @@ pub(crate) fn one(format: Format, columns: &[Column], item: &Value) -> Result<()
     }
 }
 
+/// Prints one of many things of a stream: a JSON object in a line.
+pub(crate) fn line(value: &Value) -> Result<(), Failure> {
+    write(&format!("{value}\n"))
+}
+
+/// Prints one of many things of a stream, for people.
+pub(crate) fn words(words: &str) -> Result<(), Failure> {
+    write(&format!("{words}\n"))
+}
+
 /// Tells a person something that is not the result: on standard error, so that results can be piped.
 pub(crate) fn note(words: &str) {
     // Nobody listens: then there is nobody to tell.

@@ -7,9 +7,9 @@ use prost_types::Timestamp;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Reads `90`, `90s`, `15m`, `2h` or `500ms`.
+/// Reads `90`, `90s`, `15m`, `2h`, `1d` or `500ms`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a duration; write 500ms, 90s, 15m or 2h");
+    let wrong = || format!("{text:?} is not a duration; write 500ms, 90s, 15m, 2h or 1d");
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..end].parse().map_err(|_| wrong())?;
     let milliseconds = match &text[end..] {
@@ -17,10 +17,56 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "" | "s" => number.checked_mul(1_000),
         "m" => number.checked_mul(60_000),
         "h" => number.checked_mul(3_600_000),
+        "d" => number.checked_mul(86_400_000),
         _ => None,
     };
     let duration = Duration::from_millis(milliseconds.ok_or_else(wrong)?);
     if duration.is_zero() { Err("a duration is above zero".to_owned()) } else { Ok(duration) }
+}
+
+/// A value, or the word `none` for its absence.
+pub(crate) type OrNone<T> = Given<Option<T>>;
+
+/// What was given for a flag. A type of its own, so that a flag can be absent, none, or a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Given<T>(pub(crate) T);
+
+impl<T> Given<Option<T>> {
+    pub(crate) fn as_ref(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+}
+
+/// Reads a duration, or `none`.
+pub(crate) fn duration_or_none(text: &str) -> Result<OrNone<Duration>, String> {
+    if text == "none" { Ok(Given(None)) } else { duration(text).map(|duration| Given(Some(duration))) }
+}
+
+/// Reads codes with commas between them, or `none`.
+pub(crate) fn codes_or_none(text: &str) -> Result<OrNone<Vec<String>>, String> {
+    if text == "none" {
+        return Ok(Given(None));
+    }
+    let codes: Vec<String> = text.split(',').map(|code| code.trim().to_owned()).collect();
+    if codes.iter().any(String::is_empty) {
+        return Err(format!("{text:?} has an empty code; write HALL,SHOP or none"));
+    }
+    Ok(Given(Some(codes)))
+}
+
+/// As protobuf has it. A duration too long for protobuf (300 billion years) is sent as the longest, which the server refuses by name.
+pub(crate) fn proto_duration(duration: Duration) -> prost_types::Duration {
+    let longest = prost_types::Duration { seconds: i64::MAX, nanos: 0 };
+    prost_types::Duration::try_from(duration).unwrap_or(longest)
+}
+
+/// Reads a counted number: `SKU=QUANTITY`.
+pub(crate) fn count(text: &str) -> Result<(String, i64), String> {
+    let wrong = || format!("{text:?} is not a count; write SKU=QUANTITY, for example CHAIR-1=150");
+    // From the right: a SKU may have an equals sign in it, a quantity has not.
+    let (sku, quantity) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let quantity = quantity.parse().map_err(|_| wrong())?;
+    if sku.is_empty() { Err(wrong()) } else { Ok((sku.to_owned(), quantity)) }
 }
 
 /// Reads an instant as RFC 3339 has it (`2026-03-01T12:00:00Z`), or `now`.
@@ -63,10 +109,21 @@ mod tests {
 
     #[test]
     fn durations_read_as_people_write_them() {
-        for (text, seconds) in [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200), ("3000ms", 3)] {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 86_400), ("3000ms", 3)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for wrong in ["", "m", "-1s", "1.5h", "1d", "0", "0s", "99999999999999999999s", "18446744073709551615h"] {
+        for wrong in [
+            "",
+            "m",
+            "-1s",
+            "1.5h",
+            "1w",
+            "0",
+            "0s",
+            "99999999999999999999s",
+            "18446744073709551615h",
+            "18446744073709551615d",
+        ] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }
@@ -80,6 +137,23 @@ mod tests {
         assert_eq!(line("CHAIR=-1"), Ok(Line::anywhere("CHAIR", -1)));
         for wrong in ["CHAIR", "=2", "CHAIR=", "CHAIR=two", "CHAIR=2@", "CHAIR=1.5"] {
             assert!(line(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_flag_can_be_none() {
+        assert_eq!(duration_or_none("none"), Ok(Given(None)));
+        assert_eq!(duration_or_none("1h"), Ok(Given(Some(Duration::from_secs(3_600)))));
+        assert_eq!(codes_or_none("A, B"), Ok(Given(Some(vec!["A".to_owned(), "B".to_owned()]))));
+        assert!(codes_or_none("A,,B").is_err() && codes_or_none("").is_err());
+    }
+
+    #[test]
+    fn a_count_is_a_whole_number_of_a_sku() {
+        assert_eq!(count("CHAIR=150"), Ok(("CHAIR".to_owned(), 150)));
+        assert_eq!(count("A=B=0"), Ok(("A=B".to_owned(), 0)));
+        for wrong in ["CHAIR", "=1", "CHAIR=", "CHAIR=1.5", "CHAIR=1,000", "CHAIR=2@HALL"] {
+            assert!(count(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -157,6 +157,10 @@ async fn wrong_usage_is_code_2_and_nothing_is_sent() {
         &["sku", "import", "no-such-file.csv"],
         &["feed", "upload", "x.csv", "--connection", "c", "--as-of", "yesterday"],
         &["stock", "adjust", "CHAIR", "HALL", "5"],
+        &["stock", "count", "HALL", "CHAIR=1.5"],
+        &["quarantine", "approve", "0190a0a0-0000-7000-8000-000000000000"],
+        &["run", "reject", "0190a0a0-0000-7000-8000-000000000000", "--reason", " "],
+        &["feed", "upload", "x.csv", "--connection", "house", "--as-of", "now"],
         &["extend", "0190a0a0-0000-7000-8000-000000000000", "--hold", "0s"],
         &["nonsense"],
     ] {

@@ -11,7 +11,8 @@ use crate::json;
 use crate::output::{self, Column};
 
 const COLUMNS: &[Column] = &[("CODE", "code"), ("NAME", "name"), ("VENDOR", "vendor"), ("CREATED", "create_time")];
-const FIELDS: &[Column] = &[("code", "code"), ("name", "name"), ("vendor", "vendor"), ("created", "create_time")];
+const FIELDS: &[Column] =
+    &[("code", "code"), ("name", "name"), ("vendor", "vendor"), ("created", "create_time"), ("etag", "etag")];
 
 /// What can be done with locations.
 #[derive(Debug, Subcommand)]
@@ -30,7 +31,22 @@ pub(crate) enum Command {
         #[arg(long, value_name = "UUID")]
         key: Option<RequestKey>,
     },
+    /// Change a location's name.
+    Update {
+        /// The location's code.
+        code: String,
+        /// Its new name, for people.
+        #[arg(long)]
+        name: String,
+        /// Only if the location still has this etag.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        etag: String,
+        /// The request's key, to repeat a command whose outcome is unknown.
+        #[arg(long, value_name = "UUID")]
+        key: Option<RequestKey>,
+    },
     /// Show a location.
+    #[command(visible_alias = "show")]
     Get {
         /// The location's code.
         code: String,
@@ -49,6 +65,12 @@ pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let key = key.unwrap_or_else(RequestKey::new);
             let location = Location { code, name, vendor, ..Location::default() };
             let response = catalog.create_location(key, location).await.map_err(Failure::changing(key))?;
+            output::one(context.format, FIELDS, &json::location(&response.location.unwrap_or_default()))
+        }
+        Command::Update { code, name, etag, key } => {
+            let key = key.unwrap_or_else(RequestKey::new);
+            let location = Location { code, name, etag, ..Location::default() };
+            let response = catalog.update_location(key, location).await.map_err(Failure::changing(key))?;
             output::one(context.format, FIELDS, &json::location(&response.location.unwrap_or_default()))
         }
         Command::Get { code } => {

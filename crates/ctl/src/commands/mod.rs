@@ -2,11 +2,15 @@
 
 pub(crate) mod availability;
 pub(crate) mod connection;
+pub(crate) mod deciding;
 pub(crate) mod feed;
+pub(crate) mod house;
 pub(crate) mod location;
 pub(crate) mod offer;
 pub(crate) mod paging;
+pub(crate) mod quarantine;
 pub(crate) mod reservation;
+pub(crate) mod runs;
 pub(crate) mod sku;
 pub(crate) mod stock;
 pub(crate) mod vendor;
@@ -29,8 +33,9 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Location(command) => location::run(&context, command).await,
         Command::Offer(command) => offer::run(&context, command).await,
         Command::Connection(command) => connection::run(&context, command).await,
-        Command::Feed(command) => feed::run_feed(&context, command).await,
-        Command::Run(command) => feed::run_run(&context, command).await,
+        Command::Feed(command) => feed::run(&context, command).await,
+        Command::Run(command) => runs::run(&context, command).await,
+        Command::Quarantine(command) => quarantine::run(&context, command).await,
         Command::Stock(command) => stock::run(&context, command).await,
         Command::Availability(args) => availability::run(&context, args).await,
         Command::Reserve(args) => reservation::reserve(&context, args).await,

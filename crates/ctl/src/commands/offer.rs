@@ -23,6 +23,8 @@ const COLUMNS: &[Column] = &[
 ];
 const IMPORT: &[Column] = &[("offers", "offers"), ("created", "created"), ("unchanged", "unchanged")];
 
+const DELETED: &[Column] = &[("deleted", "deleted"), ("missing", "missing")];
+
 /// Offers in a request: the most that catalog takes.
 const BATCH: usize = 1_000;
 
@@ -33,6 +35,8 @@ pub(crate) enum Command {
     Create(Create),
     /// Create offers from a CSV file (.gz too), 1,000 at a time. What exists with the same content is left as it is, so it can be repeated.
     Import(Import),
+    /// Remove offers of a vendor at a location. To change an offer, remove it and create it.
+    Delete(Delete),
     /// List offers in the order of vendor, location and vendor code.
     List {
         /// Only this vendor's.
@@ -67,6 +71,23 @@ pub(crate) struct Create {
     key: Option<RequestKey>,
 }
 
+/// What to remove.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// The vendor's codes, at most 1,000.
+    #[arg(required = true, value_name = "VENDOR_SKU")]
+    vendor_skus: Vec<String>,
+    /// The vendor.
+    #[arg(long)]
+    vendor: String,
+    /// The location.
+    #[arg(long)]
+    location: String,
+    /// The request's key, to repeat a command whose outcome is unknown.
+    #[arg(long, value_name = "UUID")]
+    key: Option<RequestKey>,
+}
+
 /// How to import a file.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
@@ -93,6 +114,7 @@ pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
     match command {
         Command::Create(args) => create(context, args).await,
         Command::Import(args) => import(context, args).await,
+        Command::Delete(args) => delete(context, args).await,
         Command::List { vendor, sku, paging } => list(context, &vendor, &sku, paging).await,
     }
 }
@@ -111,6 +133,21 @@ async fn create(context: &Context<'_>, args: Create) -> Result<(), Failure> {
     let response = catalog.batch_create_offers(key, vec![offer]).await.map_err(Failure::changing(key))?;
     let value = json!({"offers": 1, "created": response.created, "unchanged": response.unchanged});
     output::one(context.format, IMPORT, &value)
+}
+
+async fn delete(context: &Context<'_>, args: Delete) -> Result<(), Failure> {
+    let key = args.key.unwrap_or_else(RequestKey::new);
+    let offer = |vendor_sku| Offer {
+        vendor: args.vendor.clone(),
+        location: args.location.clone(),
+        vendor_sku,
+        ..Offer::default()
+    };
+    let offers = args.vendor_skus.into_iter().map(offer).collect();
+    let catalog = context.services.catalog()?;
+    let response = catalog.batch_delete_offers(key, offers).await.map_err(Failure::changing(key))?;
+    let value = json!({"deleted": response.deleted, "missing": response.missing});
+    output::one(context.format, DELETED, &value)
 }
 
 async fn import(context: &Context<'_>, args: Import) -> Result<(), Failure> {

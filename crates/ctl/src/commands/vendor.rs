@@ -11,7 +11,7 @@ use crate::json;
 use crate::output::{self, Column};
 
 const COLUMNS: &[Column] = &[("CODE", "code"), ("NAME", "name"), ("CREATED", "create_time")];
-const FIELDS: &[Column] = &[("code", "code"), ("name", "name"), ("created", "create_time")];
+const FIELDS: &[Column] = &[("code", "code"), ("name", "name"), ("created", "create_time"), ("etag", "etag")];
 
 /// What can be done with vendors.
 #[derive(Debug, Subcommand)]
@@ -27,7 +27,22 @@ pub(crate) enum Command {
         #[arg(long, value_name = "UUID")]
         key: Option<RequestKey>,
     },
+    /// Change a vendor's name.
+    Update {
+        /// The vendor's code.
+        code: String,
+        /// Its new name, for people.
+        #[arg(long)]
+        name: String,
+        /// Only if the vendor still has this etag.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        etag: String,
+        /// The request's key, to repeat a command whose outcome is unknown.
+        #[arg(long, value_name = "UUID")]
+        key: Option<RequestKey>,
+    },
     /// Show a vendor.
+    #[command(visible_alias = "show")]
     Get {
         /// The vendor's code.
         code: String,
@@ -46,6 +61,12 @@ pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let key = key.unwrap_or_else(RequestKey::new);
             let vendor = Vendor { code, name, ..Vendor::default() };
             let response = catalog.create_vendor(key, vendor).await.map_err(Failure::changing(key))?;
+            output::one(context.format, FIELDS, &json::vendor(&response.vendor.unwrap_or_default()))
+        }
+        Command::Update { code, name, etag, key } => {
+            let key = key.unwrap_or_else(RequestKey::new);
+            let vendor = Vendor { code, name, etag, ..Vendor::default() };
+            let response = catalog.update_vendor(key, vendor).await.map_err(Failure::changing(key))?;
             output::one(context.format, FIELDS, &json::vendor(&response.vendor.unwrap_or_default()))
         }
         Command::Get { code } => {

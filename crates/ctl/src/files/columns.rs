@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::{CsvFile, FileError};
+use holdfast_client::api::catalog::v1::PolicyColumns;
+
+use super::{CsvFile, FileError, JsonFile, Row};
 
 /// Names of a column with the shop's code, best first, as [`plain`] writes them.
 const CODES: &[&str] = &[
@@ -29,6 +31,7 @@ const CODES: &[&str] = &[
     "productid",
     "itemid",
     "variantid",
+    "componentcode",
     "id",
     "handle",
     "ean",
@@ -54,6 +57,7 @@ const NAMES: &[&str] = &[
     "shortdescription",
     "itemdescription",
     "supplierdescription",
+    "componentname",
     "articletype",
     "producttype",
     "type",
@@ -86,6 +90,8 @@ const QUANTITIES: &[&str] = &[
     "quantityavailable",
     "availability",
     "freestock",
+    "stockcount",
+    "stocknumber",
     "units",
     "count",
     "balance",
@@ -96,6 +102,10 @@ const PACK_SIZES: &[&str] = &["packsize", "pack", "packqty", "packquantity", "un
 
 /// Names of a column with a GTIN.
 const GTINS: &[&str] = &["gtin", "ean", "ean13", "upc", "barcode", "variantbarcode"];
+
+/// Names of the columns with a selling policy: all but the unmistakable ones have to be named by a person.
+const POLICY: [&str; 6] =
+    ["safetystock", "backorderlimit", "maxperreservation", "maxperowner", "defaultholdseconds", "preferredlocations"];
 
 /// The most attributes that a SKU may have.
 const ATTRIBUTES_MAX: usize = 50;
@@ -116,6 +126,8 @@ pub struct CatalogColumns {
     pub name: Option<String>,
     /// The column with its GTIN.
     pub gtin: Option<String>,
+    /// The columns with the selling policy; empty names where there is none.
+    pub policy: PolicyColumns,
     /// The others that can be kept as attributes.
     pub attributes: Vec<String>,
 }
@@ -168,17 +180,7 @@ impl CsvFile {
     /// # Errors
     /// [`FileError::NoColumn`] if none can be the code.
     pub fn catalog_columns(&self) -> Result<CatalogColumns, FileError> {
-        let sample = Sample::of(self);
-        let code = sample.code(&[CODES]).ok_or_else(|| self.no_column("a SKU's code", "--code-column"))?;
-        let name = sample.named(NAMES).find(|column| *column != code && sample.filled(*column) > 0);
-        let gtin = sample.named(GTINS).find(|column| *column != code && sample.all(*column, is_gtin));
-        let attributes = (0..self.header.len())
-            .filter(|column| ![Some(code), name, gtin].contains(&Some(*column)) && sample.can_be_attribute(*column))
-            .take(ATTRIBUTES_MAX)
-            .map(|column| self.header[column].clone())
-            .collect();
-        let title = |column: usize| self.header[column].clone();
-        Ok(CatalogColumns { code: title(code), name: name.map(title), gtin: gtin.map(title), attributes })
+        Sample::of(self).catalog_columns().ok_or_else(|| self.no_column("a SKU's code", "--code-column"))
     }
 
     /// Finds the columns of a stock file.
@@ -186,15 +188,16 @@ impl CsvFile {
     /// # Errors
     /// [`FileError::NoColumn`] if none can be the code, or none the quantity.
     pub fn stock_columns(&self) -> Result<StockColumns, FileError> {
-        let sample = Sample::of(self);
-        let key = sample.code(&[VENDOR_CODES, CODES]).ok_or_else(|| self.no_column("a code", "--key-column"))?;
-        let quantity = sample
-            .named(QUANTITIES)
-            .find(|column| *column != key && sample.mostly(*column, is_number))
-            .ok_or_else(|| self.no_column("a quantity", "--quantity-column"))?;
-        let meaning =
-            if plain(&self.header[quantity]).contains("avail") { Meaning::Available } else { Meaning::OnHand };
-        Ok(StockColumns { key: self.header[key].clone(), quantity: self.header[quantity].clone(), meaning })
+        self.stock_columns_with(None, None)
+    }
+
+    /// The same, with those columns that a person has named; they have to be there.
+    ///
+    /// # Errors
+    /// [`FileError::NoColumn`] if none can be the code, or none the quantity.
+    pub fn stock_columns_with(&self, key: Option<&str>, quantity: Option<&str>) -> Result<StockColumns, FileError> {
+        let found = Sample::of(self).stock_columns(key, quantity);
+        found.map_err(|missing| self.no_column(missing.wanted, missing.flag))
     }
 
     /// Finds the columns of a file of offers, taking those that were named.
@@ -222,15 +225,116 @@ impl CsvFile {
     }
 }
 
-/// The first rows of a file, to see what stands in its columns.
-struct Sample<'a> {
-    header: &'a [String],
-    rows: Vec<super::Row>,
+impl JsonFile {
+    /// Finds the keys of a file of products. Nested ones cannot be used.
+    ///
+    /// # Errors
+    /// [`FileError::NoColumn`] if none can be the code.
+    pub fn catalog_columns(&self) -> Result<CatalogColumns, FileError> {
+        let flat: Vec<usize> = (0..self.fields.len()).filter(|field| !self.fields[*field].contains('.')).collect();
+        let rows = self.rows.iter().map(|row| flat.iter().map(|field| row.cell(*field).to_owned()));
+        let header = flat.iter().map(|field| self.fields[*field].clone()).collect();
+        let rows = (1..).zip(rows).map(|(line, cells)| Row { line, cells: cells.collect() }).collect();
+        let sample = Sample::new(header, rows, plain);
+        sample.catalog_columns().ok_or_else(|| self.no_field("a SKU's code", "--code-column"))
+    }
+
+    /// Finds the keys of a stock file.
+    ///
+    /// # Errors
+    /// [`FileError::NoColumn`] if none can be the code, or none the quantity.
+    pub fn stock_columns(&self) -> Result<StockColumns, FileError> {
+        self.stock_columns_with(None, None)
+    }
+
+    /// The same, with those keys that a person has named; they have to be there.
+    ///
+    /// # Errors
+    /// [`FileError::NoColumn`] if none can be the code, or none the quantity.
+    pub fn stock_columns_with(&self, key: Option<&str>, quantity: Option<&str>) -> Result<StockColumns, FileError> {
+        let found = json_sample(&self.fields, &self.rows).stock_columns(key, quantity);
+        found.map_err(|missing| self.no_field(missing.wanted, missing.flag))
+    }
+
+    fn no_field(&self, wanted: &'static str, flag: &'static str) -> FileError {
+        FileError::NoColumn { name: self.name.clone(), wanted, columns: self.fields.join(", "), flag }
+    }
 }
 
-impl<'a> Sample<'a> {
-    fn of(file: &'a CsvFile) -> Self {
-        Self { header: &file.header, rows: file.rows().take(ROWS_SAMPLED).collect() }
+/// A column that cannot be told.
+struct Missing {
+    wanted: &'static str,
+    flag: &'static str,
+}
+
+/// True if these keys of these rows have a code and a quantity among them.
+pub(super) fn is_stock(fields: &[String], rows: &[Row]) -> bool {
+    json_sample(fields, rows).stock_columns(None, None).is_ok()
+}
+
+/// Of a nested key the last part is its name.
+fn json_sample(fields: &[String], rows: &[Row]) -> Sample {
+    let last = |path: &str| plain(path.rsplit('.').next().unwrap_or(path));
+    Sample::new(fields.to_vec(), rows.to_vec(), last)
+}
+
+/// The first rows of a file, to see what stands in its columns.
+struct Sample {
+    header: Vec<String>,
+    /// What the columns are called, without case and punctuation.
+    names: Vec<String>,
+    rows: Vec<Row>,
+}
+
+impl Sample {
+    fn of(file: &CsvFile) -> Self {
+        Self::new(file.header.clone(), file.rows().take(ROWS_SAMPLED).collect(), plain)
+    }
+
+    fn new(header: Vec<String>, rows: Vec<Row>, name: impl Fn(&str) -> String) -> Self {
+        Self { names: header.iter().map(|title| name(title)).collect(), header, rows }
+    }
+
+    fn catalog_columns(&self) -> Option<CatalogColumns> {
+        let code = self.code(&[CODES])?;
+        let name = self.named(NAMES).find(|column| *column != code && self.filled(*column) > 0);
+        let gtin = self.named(GTINS).find(|column| *column != code && self.all(*column, is_gtin));
+        let policy = POLICY.map(|name| self.named(&[name]).next().filter(|column| *column != code));
+        let taken =
+            |column: &usize| [Some(code), name, gtin].contains(&Some(*column)) || policy.contains(&Some(*column));
+        let attributes = (0..self.header.len())
+            .filter(|column| !taken(column) && self.can_be_attribute(*column))
+            .take(ATTRIBUTES_MAX)
+            .map(|column| self.header[column].clone())
+            .collect();
+        let title = |column: usize| self.header[column].clone();
+        let [safety_stock, backorder_limit, max_per_reservation, max_per_owner, default_hold_seconds, locations] =
+            policy.map(|column| column.map(title).unwrap_or_default());
+        Some(CatalogColumns {
+            code: title(code),
+            name: name.map(title),
+            gtin: gtin.map(title),
+            policy: PolicyColumns {
+                safety_stock,
+                backorder_limit,
+                max_per_reservation,
+                max_per_owner,
+                default_hold_seconds,
+                locations,
+            },
+            attributes,
+        })
+    }
+
+    fn stock_columns(&self, key: Option<&str>, quantity: Option<&str>) -> Result<StockColumns, Missing> {
+        let named = |name: &str| self.header.iter().position(|title| title == name);
+        let no_key = Missing { wanted: "a code", flag: "--key-column" };
+        let key = key.map_or_else(|| self.code(&[VENDOR_CODES, CODES]), named).ok_or(no_key)?;
+        let told = || self.named(QUANTITIES).find(|column| *column != key && self.mostly(*column, is_number));
+        let no_quantity = Missing { wanted: "a quantity", flag: "--quantity-column" };
+        let quantity = quantity.map_or_else(told, named).ok_or(no_quantity)?;
+        let meaning = if self.names[quantity].contains("avail") { Meaning::Available } else { Meaning::OnHand };
+        Ok(StockColumns { key: self.header[key].clone(), quantity: self.header[quantity].clone(), meaning })
     }
 
     /// The column with the code: the best named one that is filled and tells rows apart; else the best named one that is filled. A file without rows is
@@ -246,13 +350,13 @@ impl<'a> Sample<'a> {
     fn named(&self, names: &[&str]) -> impl Iterator<Item = usize> {
         names
             .iter()
-            .flat_map(move |name| (0..self.header.len()).filter(move |column| plain(&self.header[*column]) == **name))
+            .flat_map(move |name| (0..self.header.len()).filter(move |column| self.names[*column] == **name))
             .filter(|column| self.is_only(*column))
     }
 
     fn containing(&self, part: &str) -> impl Iterator<Item = usize> {
         (0..self.header.len())
-            .filter(move |column| plain(&self.header[*column]).contains(part))
+            .filter(move |column| self.names[*column].contains(part))
             .filter(|column| self.is_only(*column))
     }
 
@@ -369,6 +473,17 @@ mod tests {
         assert_eq!(columns.name.as_deref(), Some("name"));
         assert_eq!(columns.gtin.as_deref(), Some("barcode"));
         assert_eq!(columns.attributes, ["colour"]);
+    }
+
+    #[test]
+    fn the_columns_of_a_policy_are_told_by_their_whole_names_and_are_no_attributes() {
+        let text = "sku,safety_stock,Max per owner,preferred_locations,locations\nA,2,3,HALL,shelf 7\n";
+        let columns = file(text).catalog_columns().unwrap();
+        assert_eq!(columns.policy.safety_stock, "safety_stock");
+        assert_eq!(columns.policy.max_per_owner, "Max per owner");
+        assert_eq!(columns.policy.locations, "preferred_locations");
+        assert_eq!(columns.policy.backorder_limit, "");
+        assert_eq!(columns.attributes, ["locations"]);
     }
 
     #[test]

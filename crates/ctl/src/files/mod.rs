@@ -1,8 +1,9 @@
-//! Shops' and vendors' CSV files as they come: compressed or not, with any usual delimiter, with columns called as their authors liked.
+//! Shops' and vendors' CSV and JSON files as they come: compressed or not, with any usual delimiter, with columns called as their authors liked.
 //!
 //! What is found here is a proposal that a person can overrule; what a file means is registered with its connection and checked by vendor-sync.
 
 mod columns;
+mod json;
 mod sniff;
 
 use std::fs::File;
@@ -13,9 +14,26 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
 pub use columns::{CatalogColumns, Meaning, OfferColumns, OfferPositions, StockColumns};
+pub use json::JsonFile;
 
 /// The largest file that is read, decompressed, in bytes. A catalog of a million SKUs is a tenth of it; a "zip bomb" ends here.
 pub const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// A file's name, without folders and `.gz`, and its bytes, uncompressed (`.gz` is known by its first bytes).
+///
+/// # Errors
+/// [`FileError`] if it cannot be read or is too large. What is in it is not looked at.
+pub fn open(path: &Path) -> Result<(String, Bytes), FileError> {
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let name = name.strip_suffix(".gz").unwrap_or(&name).to_owned();
+    Ok((name, read(path)?.into()))
+}
+
+/// True if a file is JSON, by its first character: an object or an array.
+pub fn is_json(bytes: &[u8]) -> bool {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
+}
 
 /// A CSV file, read whole.
 #[derive(Debug, Clone)]
@@ -43,6 +61,14 @@ pub enum FileError {
     /// It is no text with a header.
     #[error("{name} is not a CSV file: {problem}")]
     NotCsv {
+        /// The file's name.
+        name: String,
+        /// What it is instead.
+        problem: String,
+    },
+    /// It is no JSON with rows in it.
+    #[error("{name} has no rows of JSON: {problem}")]
+    NotJson {
         /// The file's name.
         name: String,
         /// What it is instead.
@@ -84,10 +110,8 @@ impl CsvFile {
     /// # Errors
     /// [`FileError`] if it cannot be read, is too large, or is no UTF-8 text with a header.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let name =
-            path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-        let name = name.strip_suffix(".gz").unwrap_or(&name).to_owned();
-        Self::from_bytes(name, read(path)?)
+        let (name, bytes) = open(path)?;
+        Self::from_bytes(name, bytes)
     }
 
     /// Takes a file's bytes, uncompressed.
