@@ -3,6 +3,8 @@
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::model::Upload;
+
 /// SHA-256 over the parts of a request, each with its length so that no two requests look alike. Made of what the request means (defaults filled in), not
 /// of its bytes on the wire, which may differ from attempt to attempt.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +42,21 @@ pub fn batch_key(run_id: Uuid, batch: i32, revision: i32) -> Uuid {
         .part(run_id.as_bytes())
         .part(batch.to_be_bytes())
         .part(revision.to_be_bytes())
+        .finish();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// The key under which a file that was found is received: the same whoever finds it and however often. A UUIDv8, like [`batch_key`].
+#[must_use]
+pub fn fetch_key(upload: &Upload) -> Uuid {
+    let digest = Fingerprint::new()
+        .part("holdfast.vendorsync.fetch")
+        .part(&upload.connection)
+        .part(upload.as_of.unix_timestamp_nanos().to_be_bytes())
+        .part(&upload.file_name)
+        .part(upload.sha256)
         .finish();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);

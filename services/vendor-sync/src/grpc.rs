@@ -8,7 +8,7 @@ mod runs;
 mod upload;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_api::error::v1::ErrorReason;
 use holdfast_api::vendorsync::v1 as wire;
@@ -22,12 +22,17 @@ use uuid::Uuid;
 
 use crate::config::{Config, UploadsConfig};
 use crate::convert::{self, Fetchable};
+use crate::fetch::Fetcher;
 use crate::peers::{PeerError, Peers};
 use crate::runs::Runs;
 use crate::store::{RunCursor, Store};
 
 /// What a caller is told to wait when something is full.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long before a caller's deadline it gets its answer, as a part of what is left of it.
+const MARGIN: u32 = 10;
+/// … at most.
+const MARGIN_MAX: Duration = Duration::from_secs(1);
 
 /// A handler's result.
 type Answer<T> = Result<Response<T>, Status>;
@@ -45,6 +50,7 @@ pub struct Grpc {
     store: Store,
     peers: Peers,
     runs: Runs,
+    fetcher: Fetcher,
     uploads: UploadsConfig,
     places: Arc<Semaphore>,
     fetchable: Fetchable,
@@ -55,10 +61,19 @@ pub struct Grpc {
 impl Grpc {
     /// Serves what is in a store. `tasks` has what goes on after an answer.
     #[must_use]
-    pub fn new(store: Store, peers: Peers, runs: Runs, config: &Config, tasks: TaskTracker) -> Self {
+    pub fn new(store: Store, peers: Peers, runs: Runs, fetcher: Fetcher, config: &Config, tasks: TaskTracker) -> Self {
         let uploads = config.uploads.clone();
         let places = Arc::new(Semaphore::new(uploads.at_once_max));
-        Self { store, peers, runs, uploads, places, fetchable: config.fetchable(), tasks }
+        Self { store, peers, runs, fetcher, uploads, places, fetchable: config.fetchable(), tasks }
+    }
+}
+
+impl Grpc {
+    /// Until when a caller with so much time left waits for a run.
+    fn until(&self, remaining: Duration) -> Instant {
+        let margin = (remaining / MARGIN).min(MARGIN_MAX);
+        let patience = Duration::from_millis(self.uploads.answer_wait_ms_max);
+        Instant::now() + remaining.saturating_sub(margin).min(patience)
     }
 }
 
@@ -103,7 +118,7 @@ impl VendorSyncService for Grpc {
     }
 
     async fn fetch_now(&self, request: Request<wire::FetchNowRequest>) -> Answer<wire::FetchNowResponse> {
-        self.fetch(request.into_inner()).await
+        self.fetch(request).await
     }
 
     async fn list_connections(

@@ -8,6 +8,7 @@
 
 pub mod config;
 pub mod convert;
+pub mod fetch;
 pub mod fingerprint;
 pub mod grpc;
 pub mod janitor;
@@ -29,6 +30,7 @@ use sqlx::migrate::Migrator;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::fetch::Fetcher;
 use crate::grpc::Grpc;
 use crate::janitor::Janitor;
 use crate::metrics::Metrics;
@@ -62,7 +64,7 @@ impl Service for VendorSync {
         let runs = Runs::new(store.clone(), peers.clone(), &config, Arc::clone(&metrics));
 
         let background = Tasks::new(shutdown.clone());
-        let janitor = Janitor::new(store.clone(), config.janitor.clone(), metrics);
+        let janitor = Janitor::new(store.clone(), config.janitor.clone(), Arc::clone(&metrics));
         background.spawn("janitor", janitor.run(background.token().clone()));
         for _ in 0..config.runs.connections_at_once_max {
             background.spawn("runs", runs.clone().work(background.token().clone()));
@@ -70,9 +72,14 @@ impl Service for VendorSync {
 
         // Changes that go on when their callers have gone.
         let changes = TaskTracker::new();
+        let shutting_down = background.token().clone();
+        let fetcher = Fetcher::new(store.clone(), runs.clone(), &config, metrics, changes.clone(), shutting_down)?;
+        for _ in 0..config.fetch.at_once_max {
+            background.spawn("fetch", fetcher.clone().work());
+        }
         let drain_max = config.common.server.drain_max();
         let server = Server::new(&config.common, Self::NAME, Self::methods(), &registry);
-        let grpc = Arc::new(Grpc::new(store, peers, runs, &config, changes.clone()));
+        let grpc = Arc::new(Grpc::new(store, peers, runs, fetcher, &config, changes.clone()));
         let server = server
             .add_service(WholeStreams::new(VendorSyncServiceServer::from_arc(Arc::clone(&grpc))))
             .add_service(QuarantineServiceServer::from_arc(Arc::clone(&grpc)))

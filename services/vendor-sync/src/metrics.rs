@@ -21,6 +21,7 @@ pub struct Metrics {
     run_seconds: Histogram,
     apply_seconds: Histogram,
     attempts_broken_off: Family<Label, Counter>,
+    looks: Family<[(&'static str, &'static str); 2], Counter>,
     unfinished: Gauge,
     forgotten: Counter,
 }
@@ -53,6 +54,11 @@ impl Metrics {
             attempts_broken_off: registry.register(
                 "holdfast_vendor_sync_attempts_broken_off",
                 "Attempts at a run that broke off and will be repeated, by what did not do its part: catalog, reservation, record",
+                Family::default(),
+            ),
+            looks: registry.register(
+                "holdfast_vendor_sync_looks",
+                "Looks at connections' folders and addresses, by source (folder, address) and outcome (ok, failed)",
                 Family::default(),
             ),
             unfinished: registry.gauge(
@@ -101,6 +107,12 @@ impl Metrics {
     /// An attempt at a run broke off.
     pub fn broken_off(&self, because_of: &'static str) {
         self.attempts_broken_off.get_or_create(&[("because_of", because_of)]).inc();
+    }
+
+    /// A folder or an address was looked at.
+    pub fn looked(&self, source: &'static str, failed: bool) {
+        let outcome = if failed { "failed" } else { "ok" };
+        self.looks.get_or_create(&[("source", source), ("outcome", outcome)]).inc();
     }
 
     /// So many runs are not finished.

@@ -2,12 +2,12 @@
 
 use holdfast_api::error::v1::ErrorReason;
 use holdfast_api::vendorsync::v1 as wire;
-use holdfast_kit::Problem;
+use holdfast_kit::{Problem, deadline};
 use prost::Message as _;
-use tonic::Response;
+use tonic::{Request, Response};
 use tracing::Instrument as _;
 
-use super::{Answer, Grpc, RETRY, unbuilt, unreachable};
+use super::{Answer, Grpc, RETRY, unreachable};
 use crate::convert::{self, Switch};
 
 /// How often a change is made anew because the connection was changed meanwhile.
@@ -86,7 +86,22 @@ impl Grpc {
         Ok(switched?)
     }
 
-    pub(super) async fn fetch(&self, _: wire::FetchNowRequest) -> Answer<wire::FetchNowResponse> {
-        Err(unbuilt())
+    /// Looks at a folder or an address now, and waits for the runs that this leads to like an upload does.
+    pub(super) async fn fetch(&self, request: Request<wire::FetchNowRequest>) -> Answer<wire::FetchNowResponse> {
+        let until = self.until(deadline(&request).remaining());
+        let code = convert::code(request.into_inner().code)?;
+        let found = self.store.connection(&code).await.map_err(Problem::from)?;
+        let found = found.ok_or_else(|| convert::no_connection(&code))?;
+        if found.connection.content.source.is_none() {
+            return Err(convert::nothing_to_look_at().into());
+        }
+        let look = self.fetcher.clone().look_now(code, until);
+        let look = self.tasks.spawn(look.in_current_span()).await.map_err(Problem::defect)??;
+        let mut runs = Vec::with_capacity(look.runs.len());
+        for run_id in look.runs {
+            let run = self.runs.wait(run_id, until).await.map_err(Problem::from)?;
+            runs.extend(run.map(convert::run));
+        }
+        Ok(Response::new(wire::FetchNowResponse { runs, fetch_status: look.status }))
     }
 }

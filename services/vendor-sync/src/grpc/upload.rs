@@ -2,7 +2,7 @@
 //! on nothing is lost, and the caller only waits.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use holdfast_api::error::v1::ErrorReason;
 use holdfast_api::vendorsync::v1 as wire;
@@ -18,11 +18,6 @@ use crate::convert::{self, Announced};
 use crate::model::{RunOrigin, Upload};
 use crate::store::{Received, StoreError};
 
-/// How long before a caller's deadline it gets its answer, as a part of what is left of it.
-const MARGIN: u32 = 10;
-/// … at most.
-const MARGIN_MAX: Duration = Duration::from_secs(1);
-
 impl Grpc {
     /// Receives a file and waits for its run.
     ///
@@ -36,9 +31,7 @@ impl Grpc {
         let deadline = deadline(&request);
         let mut stream = request.into_inner();
         let received = self.receive(&mut stream).await?;
-        let margin = (deadline.remaining() / MARGIN).min(MARGIN_MAX);
-        let patience = Duration::from_millis(self.uploads.answer_wait_ms_max);
-        let until = Instant::now() + deadline.remaining().saturating_sub(margin).min(patience);
+        let until = self.until(deadline.remaining());
         let run = self.runs.wait(received.run_id, until).await.map_err(received_anyway)?;
         let run = run.ok_or_else(|| convert::no_run(received.run_id))?;
         Ok(Response::new(wire::UploadFeedResponse { run: Some(convert::run(run)), replayed: received.replayed }))
