@@ -1,23 +1,31 @@
-//! The demo: a real stock file applied, then a flash sale that neither oversells nor turns anybody away wrongly, and the proof.
+//! The demo: wrong numbers that never reach a buyer, then a flash sale that neither oversells nor turns anybody away wrongly, and the proof.
 //!
-//! In reading order: [`goods`] finds or makes the files, [`setup`] brings them in, [`sale`] lets the [`buyers`] loose, [`evidence`] reads what the record has,
-//! [`crate::check`] joins the two, [`report`] says what came of it.
+//! In reading order: [`goods`] finds or makes the files, [`setup`] brings them in, [`story`] tells what happens to numbers (the vendor's [`feed`] and its [`later`]
+//! files, each of its [`claims`] held against the services), [`sale`] lets the [`buyers`] loose, [`evidence`] reads what the record has, [`crate::check`] joins the
+//! two, [`report`] says what came of it.
 
 mod buyers;
+mod claims;
 mod evidence;
+mod feed;
 mod goods;
+mod later;
 mod report;
 mod sale;
 mod say;
 mod setup;
 mod shoppers;
+mod story;
 
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use holdfast_client::{CatalogClient, Connection, ReservationClient, Settings, StockClient, VendorSyncClient};
+use holdfast_client::{
+    CatalogClient, Connection, HouseClient, QuarantineClient, ReservationClient, Settings, StockClient,
+    VendorSyncClient,
+};
 
 use crate::check::{Evidence, check};
 use goods::Goods;
@@ -93,7 +101,7 @@ pub trait Backstage: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a broken invariant is worth a non-zero exit code"]
 pub struct Verdict {
-    /// Invariants that were broken, one sentence each; empty if all held.
+    /// Invariants that were broken, and claims of the story that were not true, one sentence each; empty if all held.
     pub broken: Vec<String>,
 }
 
@@ -101,6 +109,8 @@ pub struct Verdict {
 struct Services {
     catalog: CatalogClient,
     vendor_sync: VendorSyncClient,
+    quarantine: QuarantineClient,
+    house: HouseClient,
     reservations: ReservationClient,
     stock: StockClient,
 }
@@ -117,9 +127,12 @@ impl Services {
             }
         };
         let reservation = connect(&endpoints.reservation)?;
+        let vendor_sync = connect(&endpoints.vendor_sync)?;
         Ok(Self {
             catalog: CatalogClient::new(&connect(&endpoints.catalog)?),
-            vendor_sync: VendorSyncClient::new(&connect(&endpoints.vendor_sync)?),
+            vendor_sync: VendorSyncClient::new(&vendor_sync),
+            quarantine: QuarantineClient::new(&vendor_sync),
+            house: HouseClient::new(&vendor_sync),
             reservations: ReservationClient::new(&reservation),
             stock: StockClient::new(&reservation),
         })
@@ -139,9 +152,13 @@ pub async fn run<B: Backstage>(endpoints: &Endpoints, options: &Options, backsta
     let say = Say::new();
     let services = Services::connect(endpoints)?;
 
-    say.title("The shop and its vendor");
+    say.title("1. A shop's catalog, and which of its vendor's codes is which SKU");
     let goods = Goods::prepare(options, &say)?;
-    let shelf = setup::stock(&services, &goods, options, &say).await?;
+    let place = setup::Place::of(&goods);
+    setup::bring_in(&services, &goods, &place, &say).await?;
+    say.command(&options.ctl, &format!("sku import {}", report::quoted(&report::near(&goods.catalog.path))));
+    let mut broken = story::tell(&services, &goods, &place, options, &say).await?;
+    let shelf = setup::shelf(&services, &goods, &place, &say).await?;
 
     say.title(&format!("The sale: {} buyers, {} units of {}", say::count(options.buyers), options.units, shelf.wanted));
     let sold = sale::run(endpoints, &services, &shelf, options, backstage, &say).await?;
@@ -160,7 +177,7 @@ pub async fn run<B: Backstage>(endpoints: &Endpoints, options: &Options, backsta
     let audit = backstage.audit().await.context("the auditor could not run")?;
     step.done(if audit.is_empty() { "every invariant holds" } else { "NOT well, see below" });
 
-    let mut broken = findings.broken.clone();
+    broken.extend(findings.broken.iter().cloned());
     broken.extend(audit);
     broken.extend(sold.turned_away(&shelf));
     broken.extend(sold.charged_twice(&read.records));

@@ -202,38 +202,35 @@ fn right(table: &mut Table, columns: &[usize]) {
     }
 }
 
-/// Prints how each step is done by hand, with a vendor, a location and a connection of one's own, for the demo's are there already.
+/// Prints what to go on with, where a Holdfast runs.
 pub(super) fn print_commands(say: &Say, goods: &Goods, shelf: &Shelf, options: &Options) {
     let sku = quoted(&shelf.wanted);
-    let [catalog, feed, offers] =
-        [&goods.catalog, &goods.feed, &goods.offers_file].map(|file| quoted(&near(&file.path)));
+    let [feed, offers] = [&goods.feed, &goods.offers_file].map(|file| quoted(&near(&file.path)));
     let whose = "--vendor MY-VENDOR --location MY-HALL";
-    let mut lines = vec![format!("sku import {catalog}")];
-    lines.extend(goods.added.as_ref().map(|added| format!("sku import {}", quoted(&near(&added.path)))));
-    lines.extend([
-        "vendor create MY-VENDOR --name 'My wholesaler'".to_owned(),
+    let lines = [
+        "quarantine list        # what still waits for a person; then: quarantine get ID".to_owned(),
+        "run list --state held        # files that wait for one".to_owned(),
+        "stock feeds        # how fresh each vendor's numbers are".to_owned(),
+        format!("stock ledger {sku}        # every change of it, and its cause"),
+        format!("reserve --owner me {sku}=1        # prints the reservation's id; then: confirm ID, or: release ID"),
+        "vendor create MY-VENDOR".to_owned(),
         "location create MY-HALL --vendor MY-VENDOR".to_owned(),
         format!("offer import {offers} {whose}"),
-        format!("connection create MY-FEED {whose} --mode full --like {feed}"),
+        format!("connection create MY-FEED {whose} --mode full --cadence 1d --like {feed}"),
         format!("feed upload {feed} --connection MY-FEED --as-of now"),
-        "run list        # the upload above, and the demo's; then: run rows RUN --outcome rejected".to_owned(),
-        format!("availability {sku}"),
-        format!("reserve --owner me {sku}=1        # prints the reservation's id"),
-        "confirm ID        # or: release ID".to_owned(),
-        format!("stock get {sku}"),
-        format!("stock ledger {sku}"),
-    ]);
-    say.title("Each step by hand, beside a Holdfast that runs (./dev up, in another terminal)");
+    ];
+    say.title("To go on with, beside a Holdfast that stays (./dev up in another terminal, then ./dev demo uses it)");
     lines.iter().for_each(|line| say.line(&format!("  {} {line}", options.ctl)));
 }
 
 /// A path as it is written from here.
-fn near(path: &Path) -> String {
+pub(super) fn near(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).unwrap_or(path).display().to_string()
 }
 
-fn quoted(word: &str) -> String {
+/// A word as a shell needs it.
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@,+%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -38,6 +38,11 @@ impl Say {
         self.line(&format!("\n{words}"));
     }
 
+    /// A command that repeats or shows what was just told.
+    pub(super) fn command(&self, ctl: &str, words: &str) {
+        self.line(&format!("    $ {ctl} {words}"));
+    }
+
     /// Begins a step.
     pub(super) fn step(&self, doing: &str) -> Step<'_> {
         self.step_of(doing, None)
