@@ -104,7 +104,9 @@ fn details(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         | Error::UnknownReference { lines, .. } => {
             lines.iter().try_for_each(|line| write!(f, "\n  {}: {}", line.subject, line.description))
         }
-        Error::KeyOutOfWindow { .. }
+        Error::AlreadyDecided { state, .. } if !state.is_empty() => write!(f, "\n  it is {state}"),
+        Error::AlreadyDecided { .. }
+        | Error::KeyOutOfWindow { .. }
         | Error::InvalidPageToken { .. }
         | Error::Expired { .. }
         | Error::Released { .. }
@@ -116,7 +118,6 @@ fn details(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         | Error::KeyReused { .. }
         | Error::FileRefused { .. }
         | Error::EtagMismatch { .. }
-        | Error::AlreadyDecided { .. }
         | Error::ResumeTokenExpired { .. }
         | Error::InvalidResumeToken { .. }
         | Error::Overloaded { .. }
