@@ -10,13 +10,27 @@ use crate::commands::{
 };
 use crate::parse;
 
+const AFTER_HELP: &str = "\
+A vendor's numbers, from the first file to a decision:
+  holdctl sku import catalog.csv
+  holdctl vendor create NORTHWIND
+  holdctl location create HALL-1 --vendor NORTHWIND
+  holdctl offer import codes.csv --vendor NORTHWIND --location HALL-1
+  holdctl connection create NW-DAILY --vendor NORTHWIND --location HALL-1 --mode full --cadence 1d --like stock.csv
+  holdctl feed upload stock.csv --connection NW-DAILY --as-of now
+  holdctl run approve RUN --reason 'the first file, compared by hand'
+  holdctl quarantine list
+
+Exit codes: 0 done; 1 refused, nothing was changed; 2 wrong usage; 3 outcome unknown, repeat the command with the key that is shown;
+4 a guard stopped it, a person has to decide.
+Endpoints come from the flags, from HOLDFAST_*_ENDPOINT, or from .holdfast/endpoints.json here or in a folder above (./dev up writes it).";
+
 /// Holdfast by hand: catalog, feeds, stock and reservations.
 #[derive(Debug, Parser)]
 #[command(
     name = "holdctl",
     version,
-    after_help = "Exit codes: 0 done; 1 refused, nothing was changed; 2 wrong usage; 3 outcome unknown, repeat the command with the key that is shown; 4 a guard stopped it, a person has to decide.\n\
-                  Endpoints come from the flags, from HOLDFAST_*_ENDPOINT, or from .holdfast/endpoints.json here or in a folder above (./dev up writes it)."
+    after_help = AFTER_HELP
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -27,6 +41,7 @@ pub(crate) struct Cli {
 
 /// What every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "For every command")]
 pub(crate) struct Global {
     /// How to print results.
     #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t = Format::Table)]
@@ -41,7 +56,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "HOLDFAST_VENDOR_SYNC_ENDPOINT", value_name = "URL", hide_env_values = true)]
     pub(crate) vendor_sync_endpoint: Option<String>,
     /// A file with the token that says who calls. Or the token itself in HOLDFAST_TOKEN.
-    #[arg(long, global = true, env = "HOLDFAST_TOKEN_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "HOLDFAST_TOKEN_FILE", value_name = "FILE", hide_env_values = true)]
     pub(crate) token_file: Option<PathBuf>,
     /// How long a call may take in all, retries included, for example 10s or 2m. Default 10s, and 10m for files.
     #[arg(long, global = true, value_parser = parse::duration, value_name = "DURATION")]

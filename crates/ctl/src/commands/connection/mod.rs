@@ -92,8 +92,17 @@ pub(crate) enum Command {
     },
 }
 
+const EXAMPLES: &str = "\
+A daily file that somebody uploads, looking like the one at hand (CSV or JSON):
+  holdctl connection create NW-DAILY --vendor NORTHWIND --location HALL-1 --mode full --cadence 1d --like stock.csv
+Files that are dropped into a folder, complete when NAME.csv.done lies beside NAME.csv:
+  … --drop-folder northwind --pattern '*.csv' --done-suffix .done
+An address that is looked at every quarter of an hour:
+  … --pull https://northwind.example/stock.json --every 15m --cadence 1h";
+
 /// What to register.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Create {
     /// The connection's code: letters, digits, '.', '_', '-'.
     code: String,

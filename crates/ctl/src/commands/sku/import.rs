@@ -24,6 +24,9 @@ const IMPORT: &[Column] = &[
 
 /// How to import a file.
 #[derive(Debug, Args)]
+#[command(after_help = "holdctl sku import catalog.csv.gz\n\
+                  holdctl sku import products.jsonl --code-column id --all-or-nothing\n\
+                  An import can be repeated: SKUs that are as the file says are left alone, and columns that it has not are not touched.")]
 pub(crate) struct Import {
     /// The file.
     file: PathBuf,

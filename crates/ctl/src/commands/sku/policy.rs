@@ -24,6 +24,10 @@ const POLICY: &[Column] = &[
 
 /// What to change; nothing shows the policy.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Keep two units back everywhere, and sell at most three to one owner:\n  holdctl sku policy CHAIR-1 --safety-stock 2 --max-per-owner 3\n\
+                  Sell ten more than there are, promised at HALL-1:\n  holdctl sku policy CHAIR-1 --backorder-limit 10 --locations HALL-1,SHOP"
+)]
 pub(crate) struct Policy {
     /// The SKU's code.
     code: String,
