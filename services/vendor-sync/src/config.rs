@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use holdfast_feeds::guards::file::FileLimits;
+use holdfast_feeds::guards::file::{FileLimits, Tolerance};
+use holdfast_feeds::guards::jump::RowLimits;
 use holdfast_kit::{Common, ServiceConfig};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -27,6 +28,8 @@ pub struct Config {
     pub runs: RunsConfig,
     /// When a file is held.
     pub gate: GateConfig,
+    /// When a row is stopped.
+    pub guards: GuardsConfig,
     /// What is forgotten, and when.
     pub janitor: JanitorConfig,
     /// How folders and addresses are looked at.
@@ -189,13 +192,47 @@ impl RunsConfig {
 #[serde(deny_unknown_fields)]
 pub struct GateConfig {
     /// Known codes that may be gone, in thousandths.
+    pub keys_gone_permille_warn: u32,
+    /// … before the file is held.
     pub keys_gone_permille_max: u32,
+    /// Codes that may be new, in thousandths of the known ones.
+    pub keys_unknown_permille_warn: u32,
+    /// … before the file is held.
+    pub keys_unknown_permille_max: u32,
+    /// Codes in stock that may fall to 0, in thousandths.
+    pub sold_out_permille_warn: u32,
+    /// … before the file is held.
+    pub sold_out_permille_max: u32,
     /// Rows that may be unreadable, in thousandths.
+    pub rows_unreadable_permille_warn: u32,
+    /// … before the file is held.
     pub rows_unreadable_permille_max: u32,
+    /// Rows that may have one number, in thousandths …
+    pub one_value_permille_max: u32,
+    /// … if fewer than so many had it before.
+    pub one_value_before_permille: u32,
+    /// From how many accepted files on the following rules are applied.
+    pub accepted_files_min: u64,
+    /// Rows that may lack beside the median, in thousandths.
+    pub rows_fewer_permille_warn: u32,
+    /// … before the file is held.
+    pub rows_fewer_permille_max: u32,
+    /// Rows that may be more than the median, in thousandths.
+    pub rows_more_permille_max: u32,
+    /// By how much the sum may change, in thousandths.
+    pub units_permille_warn: u32,
+    /// … before the file is held.
+    pub units_permille_max: u32,
+    /// Numbers that may change at once, in thousandths.
+    pub rows_changed_permille_warn: u32,
+    /// … before the file is held.
+    pub rows_changed_permille_max: u32,
     /// Below so many codes or rows a file is small.
     pub small_file_keys: u64,
     /// How many rows a small file may lack.
     pub small_file_rows_max: u64,
+    /// After how many held files in a row a connection is paused.
+    pub holds_in_row_max: u32,
 }
 
 impl GateConfig {
@@ -203,10 +240,102 @@ impl GateConfig {
     #[must_use]
     pub fn limits(&self) -> FileLimits {
         FileLimits {
+            rows_unreadable: Tolerance::new(self.rows_unreadable_permille_warn, self.rows_unreadable_permille_max),
+            keys_gone: Tolerance::new(self.keys_gone_permille_warn, self.keys_gone_permille_max),
+            keys_unknown: Tolerance::new(self.keys_unknown_permille_warn, self.keys_unknown_permille_max),
+            sold_out: Tolerance::new(self.sold_out_permille_warn, self.sold_out_permille_max),
+            one_value_permille_max: self.one_value_permille_max,
+            one_value_before_permille: self.one_value_before_permille,
+            accepted_files_min: self.accepted_files_min,
+            rows_fewer: Tolerance::new(self.rows_fewer_permille_warn, self.rows_fewer_permille_max),
+            rows_more_permille_max: self.rows_more_permille_max,
+            units: Tolerance::new(self.units_permille_warn, self.units_permille_max),
+            rows_changed: Tolerance::new(self.rows_changed_permille_warn, self.rows_changed_permille_max),
             small_file_keys: self.small_file_keys,
             small_file_rows_max: self.small_file_rows_max,
-            ..FileLimits::default()
         }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let pairs = [
+            ("keys_gone_permille", self.keys_gone_permille_warn, self.keys_gone_permille_max),
+            ("keys_unknown_permille", self.keys_unknown_permille_warn, self.keys_unknown_permille_max),
+            ("sold_out_permille", self.sold_out_permille_warn, self.sold_out_permille_max),
+            ("rows_unreadable_permille", self.rows_unreadable_permille_warn, self.rows_unreadable_permille_max),
+            ("rows_fewer_permille", self.rows_fewer_permille_warn, self.rows_fewer_permille_max),
+            ("units_permille", self.units_permille_warn, self.units_permille_max),
+            ("rows_changed_permille", self.rows_changed_permille_warn, self.rows_changed_permille_max),
+        ];
+        let mut problems = Vec::new();
+        for (key, warn, max) in pairs {
+            if max > 1000 {
+                problems.push(format!("gate.{key}_max must be at most 1000 (thousandths), is {max}"));
+            }
+            if warn > max {
+                problems.push(format!("gate.{key}_warn ({warn}) must not exceed gate.{key}_max ({max})"));
+            }
+        }
+        for (key, value) in [
+            ("one_value_permille_max", self.one_value_permille_max),
+            ("one_value_before_permille", self.one_value_before_permille),
+        ] {
+            if value > 1000 {
+                problems.push(format!("gate.{key} must be at most 1000 (thousandths), is {value}"));
+            }
+        }
+        if !(1..=100).contains(&self.accepted_files_min) {
+            problems.push(format!("gate.accepted_files_min must be 1 to 100, is {}", self.accepted_files_min));
+        }
+        if self.holds_in_row_max == 0 {
+            problems.push("gate.holds_in_row_max must be at least 1".to_owned());
+        }
+        problems
+    }
+}
+
+/// The section `[guards]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuardsConfig {
+    /// Changes of fewer units are believed.
+    pub units_min: u64,
+    /// Increases from fewer units are believed.
+    pub old_units_min: u64,
+    /// R2: so many times as many are not believed.
+    pub factor_min: u64,
+    /// R3: so many units of what nothing is known of are not believed.
+    pub unknown_units_min: u64,
+    /// R4: numbers that stand for something else.
+    pub sentinels: Vec<u64>,
+    /// R4: the smallest of them that is not believed where nothing was in stock.
+    pub sentinel_unknown_min: u64,
+}
+
+impl GuardsConfig {
+    /// The limits as the guards take them.
+    #[must_use]
+    pub fn limits(&self) -> RowLimits {
+        RowLimits {
+            units_min: self.units_min,
+            old_units_min: self.old_units_min,
+            factor_min: self.factor_min,
+            unknown_units_min: self.unknown_units_min,
+            sentinels: self.sentinels.clone(),
+            sentinel_unknown_min: self.sentinel_unknown_min,
+        }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (key, value) in [("units_min", self.units_min), ("unknown_units_min", self.unknown_units_min)] {
+            if value == 0 {
+                problems.push(format!("guards.{key} must be at least 1: else every number waits for a person"));
+            }
+        }
+        if self.factor_min < 2 {
+            problems.push(format!("guards.factor_min must be at least 2, is {}", self.factor_min));
+        }
+        problems
     }
 }
 
@@ -264,7 +393,7 @@ impl ServiceConfig for Config {
     fn problems(&self) -> Vec<String> {
         let mut problems = self.catalog.problems("catalog");
         problems.extend(self.reservation.problems("reservation"));
-        let (uploads, runs, gate, janitor) = (&self.uploads, &self.runs, &self.gate, &self.janitor);
+        let (uploads, runs, janitor) = (&self.uploads, &self.runs, &self.janitor);
         let mut check = |wrong: bool, text: String| {
             if wrong {
                 problems.push(text);
@@ -317,12 +446,8 @@ impl ServiceConfig for Config {
                 self.common.server.message_bytes_max
             ),
         );
-        for (key, value) in [
-            ("keys_gone_permille_max", gate.keys_gone_permille_max),
-            ("rows_unreadable_permille_max", gate.rows_unreadable_permille_max),
-        ] {
-            check(value > 1000, format!("gate.{key} must be at most 1000 (thousandths), is {value}"));
-        }
+        problems.extend(self.gate.problems());
+        problems.extend(self.guards.problems());
         problems.extend(self.fetch_problems());
         problems
     }
@@ -349,6 +474,7 @@ mod tests {
     fn the_defaults_are_the_documented_thresholds() {
         let config = load(&[]).unwrap();
         assert_eq!(config.gate.limits(), FileLimits::default());
+        assert_eq!(config.guards.limits(), RowLimits::default());
         assert_eq!(config.uploads.file_bytes_max, 64 * 1024 * 1024);
     }
 

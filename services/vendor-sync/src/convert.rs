@@ -1,13 +1,22 @@
 //! Between the wire and vendor-sync's own types. What comes in is checked here, all fields at once.
 
 mod connections;
+mod house;
 mod offers;
+mod quarantine;
 
 pub use connections::{
     Change, Fetchable, HOUSE, Switch, changed, connection, connection_key, create_connection, created,
     nothing_to_look_at, switch, update_connection,
 };
+pub use house::{
+    Adjust, TypedCounts, adjust_key, adjustment, guard_view, house_level, kept_adjustments, submit_adjustments,
+    submit_counts, typed_key, unknown_sku_fields,
+};
 pub use offers::told_offers;
+pub use quarantine::{
+    ToDecide, decide_quarantined, decide_run, not_quarantined, quarantine_filter, quarantine_id, quarantined_row,
+};
 
 use holdfast_api::error::v1::ErrorReason;
 use holdfast_api::vendorsync::v1 as wire;
@@ -17,11 +26,11 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::fingerprint::Fingerprint;
-use crate::model::{Moment, RowOutcome, Run, RunRow, RunState, Totals, Upload};
+use crate::model::{HouseFile, Moment, RowOutcome, Run, RunOrigin, RunRow, RunState, Totals, Upload};
 use crate::store::RequestKey;
 
 /// How far a vendor's clock may be ahead of ours.
-const AHEAD_MAX: Duration = Duration::minutes(5);
+pub const AHEAD_MAX: Duration = Duration::minutes(5);
 /// The longest name of a file, in bytes.
 const FILE_NAME_BYTES_MAX: usize = 255;
 
@@ -38,6 +47,8 @@ pub struct Announced {
     pub file_name: String,
     /// How large it is, if that was said.
     pub size_bytes: Option<u64>,
+    /// What else is said of a file of the shop's own.
+    pub house: Option<HouseFile>,
 }
 
 /// What UploadFeed's first message announces.
@@ -55,9 +66,11 @@ pub fn announced(spec: wire::UploadFeedSpec) -> Result<Announced, Problem> {
     if as_of.is_none() {
         violations.add("spec.as_of_time", "is required: when the vendor counted, from 1970 on");
     }
+    let house = house::of_spec(&mut violations, &spec);
     match (request_id, as_of) {
         (Some(request_id), Some(as_of)) if violations.is_empty() => {
-            Ok(Announced { request_id, connection: spec.connection, as_of, file_name: spec.file_name, size_bytes })
+            let wire::UploadFeedSpec { connection, file_name, .. } = spec;
+            Ok(Announced { request_id, connection, as_of, file_name, size_bytes, house })
         }
         _ => Err(violations.into_problem()),
     }
@@ -78,13 +91,13 @@ pub fn check_as_of(as_of: OffsetDateTime, present_time: OffsetDateTime) -> Resul
 /// The key under which a file is received once.
 #[must_use]
 pub fn upload_key(request_id: Uuid, upload: &Upload) -> RequestKey {
-    let payload_hash = Fingerprint::new()
+    let parts = Fingerprint::new()
         .part(&upload.connection)
         .part(upload.as_of.unix_timestamp_nanos().to_be_bytes())
         .part(&upload.file_name)
-        .part(upload.sha256)
-        .finish();
-    RequestKey { request_id, kind: "UploadFeed", payload_hash }
+        .part(upload.sha256);
+    let parts = upload.house.iter().fold(parts, |parts, house| parts.part(&house.location).part(&house.typed_by));
+    RequestKey { request_id, kind: "UploadFeed", payload_hash: parts.finish() }
 }
 
 /// A connection's code to look up.
@@ -125,6 +138,31 @@ pub fn outcome(violations: &mut Violations, outcome: i32) -> Option<RowOutcome> 
             None
         }
     }
+}
+
+/// The state to which a list of runs is limited; none is all. A number that is no state is a violation.
+pub fn run_state(violations: &mut Violations, state: i32) -> Option<RunState> {
+    match wire::RunState::try_from(state) {
+        Ok(wire::RunState::Unspecified) => None,
+        Ok(wire::RunState::Applying) => Some(RunState::Applying),
+        Ok(wire::RunState::Applied) => Some(RunState::Applied),
+        Ok(wire::RunState::Refused) => Some(RunState::Refused),
+        Ok(wire::RunState::Held) => Some(RunState::Held),
+        Ok(wire::RunState::Rejected) => Some(RunState::Rejected),
+        Ok(wire::RunState::Superseded) => Some(RunState::Superseded),
+        Err(_) => {
+            violations.add("state", format_args!("is none of the states: {state}"));
+            None
+        }
+    }
+}
+
+/// A single field that is wrong.
+#[must_use]
+pub fn violation(field: &str, description: &str) -> Problem {
+    let mut violations = Violations::new();
+    violations.add(field, description);
+    violations.into_problem()
 }
 
 /// How many items a page of a list has, after what else a check of its fields finds.
@@ -178,6 +216,14 @@ pub fn run(run: Run) -> wire::Run {
         RunState::Rejected => wire::RunState::Rejected,
         RunState::Superseded => wire::RunState::Superseded,
     };
+    let origin = match run.origin {
+        RunOrigin::Upload => wire::RunOrigin::Upload,
+        RunOrigin::DropFolder => wire::RunOrigin::DropFolder,
+        RunOrigin::HttpPull => wire::RunOrigin::HttpPull,
+        RunOrigin::Typed => wire::RunOrigin::Typed,
+    };
+    // A file that was held by an earlier version has a time at which it did not end.
+    let end_time = run.end_time.filter(|_| run.state != RunState::Held);
     let Moment { as_of, .. } = run.moment;
     let Totals { rows, applied, unchanged, stale, unmapped, rejected, quarantined } = run.totals;
     wire::Run {
@@ -188,25 +234,21 @@ pub fn run(run: Run) -> wire::Run {
         file_name: run.file_name,
         content_sha256: run.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
         create_time: Some(timestamp(run.create_time)),
-        end_time: run.end_time.map(timestamp),
+        end_time: end_time.map(timestamp),
         reason: run.reason,
         totals: Some(wire::RunTotals { rows, applied, unchanged, stale, unmapped, rejected, quarantined }),
-        ..wire::Run::default()
+        location: run.location,
+        warnings: run.warnings,
+        decided_by: run.decided_by,
+        decision_reason: run.decision_reason,
+        origin: origin.into(),
     }
 }
 
 /// A row of a report for the wire.
 #[must_use]
 pub fn row(row: RunRow) -> wire::RunRow {
-    let outcome = match row.outcome {
-        RowOutcome::Pending => wire::RowOutcome::Pending,
-        RowOutcome::Applied => wire::RowOutcome::Applied,
-        RowOutcome::Unchanged => wire::RowOutcome::Unchanged,
-        RowOutcome::Stale => wire::RowOutcome::Stale,
-        RowOutcome::Unmapped => wire::RowOutcome::Unmapped,
-        RowOutcome::Rejected => wire::RowOutcome::Rejected,
-        RowOutcome::Quarantined => wire::RowOutcome::Quarantined,
-    };
+    let outcome = row_outcome(row.outcome);
     wire::RunRow {
         line: row.line,
         vendor_sku: row.vendor_sku,
@@ -217,7 +259,19 @@ pub fn row(row: RunRow) -> wire::RunRow {
         note: row.note,
         previous_on_hand: row.previous_on_hand.unwrap_or_default(),
         shortfall: row.shortfall.unwrap_or_default(),
-        quarantine_id: String::new(),
+        quarantine_id: row.quarantine_id.map(|id| id.to_string()).unwrap_or_default(),
+    }
+}
+
+fn row_outcome(outcome: RowOutcome) -> wire::RowOutcome {
+    match outcome {
+        RowOutcome::Pending => wire::RowOutcome::Pending,
+        RowOutcome::Applied => wire::RowOutcome::Applied,
+        RowOutcome::Unchanged => wire::RowOutcome::Unchanged,
+        RowOutcome::Stale => wire::RowOutcome::Stale,
+        RowOutcome::Unmapped => wire::RowOutcome::Unmapped,
+        RowOutcome::Rejected => wire::RowOutcome::Rejected,
+        RowOutcome::Quarantined => wire::RowOutcome::Quarantined,
     }
 }
 

@@ -37,29 +37,53 @@ impl Fingerprint {
 /// for each revision of it. A UUIDv8 (made from a hash, by a rule of our own).
 #[must_use]
 pub fn batch_key(run_id: Uuid, batch: i32, revision: i32) -> Uuid {
-    let digest = Fingerprint::new()
+    let parts = Fingerprint::new()
         .part("holdfast.vendorsync.batch")
         .part(run_id.as_bytes())
         .part(batch.to_be_bytes())
-        .part(revision.to_be_bytes())
-        .finish();
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+        .part(revision.to_be_bytes());
+    key_of(parts)
+}
+
+/// The key of the request with which a decision on a quarantined number goes to reservation.
+#[must_use]
+pub fn decision_key(quarantine_id: Uuid) -> Uuid {
+    key_of(Fingerprint::new().part("holdfast.vendorsync.decision").part(quarantine_id.as_bytes()))
+}
+
+/// The key of the request with which adjustments go to reservation: by the key of the caller's request, or by the id of what became of it.
+#[must_use]
+pub fn adjustment_key(id: Uuid) -> Uuid {
+    key_of(Fingerprint::new().part("holdfast.vendorsync.adjustment").part(id.as_bytes()))
 }
 
 /// The key under which a file that was found is received: the same whoever finds it and however often. A UUIDv8, like [`batch_key`].
 #[must_use]
 pub fn fetch_key(upload: &Upload) -> Uuid {
-    let digest = Fingerprint::new()
+    let parts = Fingerprint::new()
         .part("holdfast.vendorsync.fetch")
         .part(&upload.connection)
         .part(upload.as_of.unix_timestamp_nanos().to_be_bytes())
         .part(&upload.file_name)
-        .part(upload.sha256)
-        .finish();
+        .part(upload.sha256);
+    key_of(parts)
+}
+
+/// The key under which a file that was found is received: the same whoever finds it and however often.
+#[must_use]
+pub fn fetch_key(upload: &Upload) -> Uuid {
+    let parts = Fingerprint::new()
+        .part("holdfast.vendorsync.fetch")
+        .part(&upload.connection)
+        .part(upload.as_of.unix_timestamp_nanos().to_be_bytes())
+        .part(&upload.file_name)
+        .part(upload.sha256);
+    key_of(parts)
+}
+
+fn key_of(parts: Fingerprint) -> Uuid {
     let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
+    bytes.copy_from_slice(&parts.finish()[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 

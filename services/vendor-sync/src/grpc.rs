@@ -25,7 +25,7 @@ use crate::convert::{self, Fetchable};
 use crate::fetch::Fetcher;
 use crate::peers::{PeerError, Peers};
 use crate::runs::Runs;
-use crate::store::{RunCursor, Store};
+use crate::store::{RunCursor, Store, StoreError};
 
 /// What a caller is told to wait when something is full.
 const RETRY: Duration = Duration::from_secs(2);
@@ -151,16 +151,18 @@ impl VendorSyncService for Grpc {
     }
 
     async fn list_runs(&self, request: Request<wire::ListRunsRequest>) -> Answer<wire::ListRunsResponse> {
-        let wire::ListRunsRequest { page_size, page_token, connection, .. } = request.into_inner();
+        let wire::ListRunsRequest { page_size, page_token, connection, state } = request.into_inner();
+        let mut wanted = None;
         let size = convert::page_size(page_size, RUNS, |violations| {
             if !connection.is_empty() {
                 violations.check_code("connection", &connection);
             }
+            wanted = convert::run_state(violations, state);
         })?;
-        let filters = ["ListRuns", &connection];
+        let filters = ["ListRuns", &connection, &state.to_string()];
         let after: Option<RunCursor> = Token::decode(&page_token, &filters)?;
         let filter = Some(connection.as_str()).filter(|connection| !connection.is_empty());
-        let page = self.store.list_runs(after.as_ref(), filter, size).await.map_err(Problem::from)?;
+        let page = self.store.list_runs(after.as_ref(), filter, wanted, size).await.map_err(Problem::from)?;
         let next = page.items.last().filter(|_| page.more).map(|last| Token::encode(&filters, &RunCursor::from(last)));
         Ok(Response::new(wire::ListRunsResponse {
             runs: page.items.into_iter().map(convert::run).collect(),
@@ -201,9 +203,10 @@ impl VendorSyncService for Grpc {
     }
 }
 
-/// The interim answer of what is being built.
-fn unbuilt() -> Status {
-    Problem::new(ErrorReason::UnknownMethod, "this method is being built").into()
+/// The record failed after a decision was kept.
+fn decided_anyway(error: StoreError) -> Problem {
+    let message = "the decision is kept, and what came of it cannot be read now; send it again to learn of it";
+    Problem::new(ErrorReason::StoreUnavailable, message).because(error)
 }
 
 /// Catalog was needed for an answer and did not give its own.

@@ -57,6 +57,10 @@ impl Janitor {
         while !shutdown.is_cancelled()
             && self.forgot(self.store.forget_reports(report_retention_seconds, REPORTS_PER_LOOK).await?)
         {}
+        while !shutdown.is_cancelled()
+            && self.forgot(self.store.forget_quarantined(report_retention_seconds, ANSWERS_PER_STATEMENT).await?)
+        {
+        }
         Ok(())
     }
 

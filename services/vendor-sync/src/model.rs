@@ -289,6 +289,29 @@ pub struct Run {
     pub attempts: u32,
     /// Rows by outcome.
     pub totals: Totals,
+    /// The location whose stock it tells.
+    pub location: String,
+    /// How the file came.
+    pub origin: RunOrigin,
+    /// What the file gate had to say of a file that is applied all the same.
+    pub warnings: Vec<String>,
+    /// Whether a person believed it while it was held.
+    pub approved: bool,
+    /// Who approved or rejected it; empty if nobody did.
+    pub decided_by: String,
+    /// Why.
+    pub decision_reason: String,
+}
+
+/// The connection by which the shop's own numbers come.
+pub const HOUSE: &str = "house";
+
+impl Run {
+    /// Whether it is the shop's own.
+    #[must_use]
+    pub fn is_house(&self) -> bool {
+        self.connection == HOUSE
+    }
 }
 
 /// Where a run stands.
@@ -381,6 +404,8 @@ pub struct RunRow {
     pub previous_on_hand: Option<i64>,
     /// Units promised that are not there, where it reached reservation.
     pub shortfall: Option<i64>,
+    /// Which quarantined number it became.
+    pub quarantine_id: Option<Uuid>,
 }
 
 /// What became of a row.
@@ -437,6 +462,174 @@ pub struct Batch {
     pub request_id: Uuid,
     /// How often counts were taken out of it.
     pub revision: i32,
+}
+
+/// A number for a SKU, as reservation is told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CountLine {
+    /// The SKU.
+    pub sku: String,
+    /// Units; of no meaning for the end of a limit.
+    pub units: i64,
+    /// What the number does.
+    pub effect: CountEffect,
+}
+
+/// What a number does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CountEffect {
+    /// So many are there.
+    Set,
+    /// No more than so many are offered while a lower number waits for a person.
+    Limit,
+    /// The lower number is not believed: the limit goes.
+    Unlimit,
+}
+
+impl CountEffect {
+    /// Its name in tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Set => "SET",
+            Self::Limit => "LIMIT",
+            Self::Unlimit => "UNLIMIT",
+        }
+    }
+
+    /// The effect of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Set, Self::Limit, Self::Unlimit].into_iter().find(|effect| effect.name() == name)
+    }
+}
+
+/// Whose counts go to reservation, and of which moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CountsOf {
+    /// The run.
+    pub run_id: Uuid,
+    /// The connection's code.
+    pub connection: String,
+    /// The location.
+    pub location: String,
+    /// The run's moment.
+    pub moment: Moment,
+    /// 0: what the file says. 1, 2 …: what was decided of it later, in that order: it comes after the file and before the next one.
+    pub place: i32,
+    /// What the numbers are.
+    pub class: Class,
+    /// Whether the run says something of every row of its connection.
+    pub covers_all: bool,
+}
+
+/// A number that a guard stopped, or adjustments that one did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quarantined {
+    /// Its id, a UUIDv7.
+    pub quarantine_id: Uuid,
+    /// Where it stands.
+    pub state: QuarantineState,
+    /// The run; none for adjustments.
+    pub run_id: Option<Uuid>,
+    /// The connection's code.
+    pub connection: String,
+    /// The line in the file; 0 for adjustments.
+    pub line: i64,
+    /// The vendor's code.
+    pub vendor_sku: String,
+    /// The SKU.
+    pub sku: String,
+    /// The location.
+    pub location: String,
+    /// The quantity as it was written.
+    pub raw_quantity: String,
+    /// Units of the SKU before, if anything was known.
+    pub old_units: Option<i64>,
+    /// Units that it says, if it can be read as one number.
+    pub new_units: Option<i64>,
+    /// The rules that stopped it.
+    pub rules: Vec<String>,
+    /// What looks wrong.
+    pub explanation: String,
+    /// Units that could be sold without being there.
+    pub exposure: i64,
+    /// When the vendor counted.
+    pub moment: Moment,
+    /// Whether the offer of its SKU is limited on its account.
+    pub is_limited: bool,
+    /// Who typed it; empty for vendors' files.
+    pub typed_by: String,
+    /// Why; may be empty.
+    pub typed_note: String,
+    /// For adjustments: the request, in protobuf's encoding.
+    pub adjustments: Option<Vec<u8>>,
+    /// When it was stopped.
+    pub create_time: OffsetDateTime,
+    /// When it was decided.
+    pub decide_time: Option<OffsetDateTime>,
+    /// Who decided; empty while it waits.
+    pub decided_by: String,
+    /// Why.
+    pub decision_reason: String,
+    /// Units to be applied.
+    pub decided_units: Option<i64>,
+    /// What reservation is told, once that is settled, and its place after the run.
+    pub sent: Option<(CountLine, i32)>,
+    /// What reservation made of it.
+    pub outcome: Option<RowOutcome>,
+    /// Why reservation did not take it; may be empty.
+    pub outcome_note: String,
+    /// When the decision was carried out.
+    pub done_time: Option<OffsetDateTime>,
+    /// How many attempts in a row broke off.
+    pub attempts: u32,
+}
+
+/// Where a quarantined number stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum QuarantineState {
+    /// It waits for a person.
+    Pending,
+    /// A person believed it.
+    Approved,
+    /// A person did not.
+    Rejected,
+    /// A newer number of its code took its place.
+    Superseded,
+}
+
+impl QuarantineState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Approved, Self::Rejected, Self::Superseded];
+
+    /// Its name in tables and messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Approved => "APPROVED",
+            Self::Rejected => "REJECTED",
+            Self::Superseded => "SUPERSEDED",
+        }
+    }
+
+    /// The state of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// What a person decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it is believed.
+    pub approves: bool,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What reservation said of a count.

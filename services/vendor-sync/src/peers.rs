@@ -1,9 +1,14 @@
 //! The two services that vendor-sync calls: catalog says what a vendor's codes are, reservation takes the counts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use holdfast_api::catalog::v1::BatchGetOffersRequest;
-use holdfast_api::reservation::v1::{ApplyCountsRequest, Count, CountEffect, CountMeaning, CountOutcome, CountResult};
+use holdfast_api::error::v1::ErrorReason;
+use holdfast_api::reservation::v1 as pb;
+use holdfast_api::reservation::v1::{
+    Adjustment, ApplyCountsRequest, CompleteRunRequest, Count, CountMeaning, CountOutcome, CountResult, StockLevel,
+};
 use holdfast_client::{CatalogClient, Connection, Error, RequestKey, Settings, StockClient, Violation};
 use holdfast_feeds::observation::Class;
 use holdfast_feeds::plan::Offer;
@@ -14,7 +19,7 @@ use uuid::Uuid;
 
 use crate::config::{Config, PeerConfig};
 use crate::convert::timestamp;
-use crate::model::{Batch, NewConnection, RowOutcome, Run, Verdict};
+use crate::model::{CountEffect, CountLine, CountsOf, NewConnection, RowOutcome, Verdict};
 
 /// Codes in one request to catalog: the most that it takes.
 const CODES_PER_REQUEST: usize = 1000;
@@ -112,44 +117,158 @@ impl Peers {
         Ok(offers)
     }
 
-    /// Hands a batch of counts to reservation, under the batch's key: however often, it has its effect once. Verdicts are in the order of the counts.
+    /// Hands counts to reservation, under a key: however often, they have their effect once. Verdicts are in the order of the counts.
     ///
     /// # Errors
     /// [`PeerError::Counts`], [`PeerError::Request`]: nothing was applied. [`PeerError::Later`]: all or nothing was; hand it over again.
     pub async fn apply(
         &self,
-        run: &Run,
-        of: &NewConnection,
-        batch: &Batch,
-        counts: &[(String, i64)],
+        request_id: Uuid,
+        of: &CountsOf,
+        counts: &[CountLine],
     ) -> Result<Vec<Verdict>, PeerError> {
         let meaning = match of.class {
             Class::OnHand => CountMeaning::OnHand,
             Class::Available => CountMeaning::Available,
         };
-        let count = |(sku, units): &(String, i64)| Count {
-            sku: sku.clone(),
+        let count = |line: &CountLine| Count {
+            sku: line.sku.clone(),
             location: of.location.clone(),
-            quantity: *units,
-            effect: CountEffect::Set.into(),
+            quantity: line.units,
+            effect: match line.effect {
+                CountEffect::Set => pb::CountEffect::Set,
+                CountEffect::Limit => pb::CountEffect::Limit,
+                CountEffect::Unlimit => pb::CountEffect::Unlimit,
+            }
+            .into(),
         };
         let request = ApplyCountsRequest {
             request_id: String::new(),
-            connection: run.connection.clone(),
-            run: run.run_id.to_string(),
-            as_of_time: Some(timestamp(run.moment.as_of)),
-            sequence: run.moment.sequence,
+            connection: of.connection.clone(),
+            run: of.run_id.to_string(),
+            as_of_time: Some(timestamp(of.moment.as_of)),
+            sequence: sequence(of),
             meaning: meaning.into(),
             counts: counts.iter().map(count).collect(),
-            covers_all: false,
+            covers_all: of.covers_all,
         };
-        match self.stock.apply_counts(key(batch.request_id), request).await {
+        match self.stock.apply_counts(key(request_id), request).await {
             Ok(answer) => verdicts(counts, answer.results),
             Err(Error::Invalid { violations, message, .. }) => Err(refused(counts, &violations, message)),
             Err(Error::KeyReused { message }) => Err(PeerError::Request(message)),
             Err(error) => Err(later("reservation", &error)),
         }
     }
+
+    /// Tells reservation that a run was applied whole, with the interval that its connection promises. Harmless when repeated.
+    ///
+    /// # Errors
+    /// [`PeerError::Request`]: it does not take it as it is. [`PeerError::Later`]: tell it again.
+    pub async fn complete(&self, of: &CountsOf, cadence: Option<Duration>) -> Result<(), PeerError> {
+        let request = CompleteRunRequest {
+            connection: of.connection.clone(),
+            location: of.location.clone(),
+            as_of_time: Some(timestamp(of.moment.as_of)),
+            sequence: sequence(of),
+            promised_interval: cadence.and_then(|cadence| cadence.try_into().ok()),
+            covers_all: of.covers_all,
+        };
+        match self.stock.complete_run(request).await {
+            Ok(_) => Ok(()),
+            Err(Error::Invalid { message, .. }) => Err(PeerError::Request(message)),
+            Err(error) => Err(later("reservation", &error)),
+        }
+    }
+
+    /// What is on hand of SKUs at a location, by SKU. SKUs without stock there are left out.
+    ///
+    /// # Errors
+    /// [`PeerError::Later`].
+    pub async fn on_hand(&self, location: &str, skus: &[String]) -> Result<HashMap<String, u64>, PeerError> {
+        let mut on_hand = HashMap::with_capacity(skus.len());
+        for skus in skus.chunks(CODES_PER_REQUEST) {
+            let answer = self.stock.batch_get_stock(location, skus.to_vec()).await;
+            for level in answer.map_err(|error| later("reservation", &error))?.levels {
+                on_hand.insert(level.sku, u64::try_from(level.on_hand).unwrap_or(0));
+            }
+        }
+        Ok(on_hand)
+    }
+
+    /// Which of these SKUs catalog does not know.
+    ///
+    /// # Errors
+    /// [`PeerError::Later`].
+    pub async fn unknown_skus(&self, skus: &[&str]) -> Result<HashSet<String>, PeerError> {
+        let mut unknown = HashSet::new();
+        for skus in skus.chunks(CODES_PER_REQUEST) {
+            let asked = skus.iter().map(|sku| (*sku).to_owned()).collect();
+            let answer = self.catalog.batch_get_skus(asked).await.map_err(|error| later("catalog", &error))?;
+            unknown.extend(answer.missing_codes);
+        }
+        Ok(unknown)
+    }
+
+    /// Which of these locations catalog does not know.
+    ///
+    /// # Errors
+    /// [`PeerError::Later`].
+    pub async fn unknown_locations(&self, codes: &BTreeSet<&str>) -> Result<Vec<String>, PeerError> {
+        let mut unknown = Vec::new();
+        for code in codes {
+            match self.catalog.get_location(code).await {
+                Ok(_) => {}
+                Err(Error::NotFound { .. }) => unknown.push((*code).to_owned()),
+                Err(error) => return Err(later("catalog", &error)),
+            }
+        }
+        Ok(unknown)
+    }
+
+    /// Hands adjustments to reservation, under a key: however often, they have their effect once.
+    ///
+    /// # Errors
+    /// [`AdjustError::Refused`]: nothing was changed, and the key is free. [`AdjustError::Later`]: all or nothing was; hand them over again.
+    pub async fn adjust(
+        &self,
+        request_id: Uuid,
+        adjustments: Vec<Adjustment>,
+        actor: &str,
+        note: &str,
+    ) -> Result<Vec<StockLevel>, AdjustError> {
+        let answer = self.stock.adjust_stock(key(request_id), adjustments, actor, note).await;
+        let refused = |reason, message: String| Err(AdjustError::Refused { reason, message });
+        match answer {
+            Ok(answer) => Ok(answer.levels),
+            Err(Error::StockWouldBeNegative { message, .. }) => refused(ErrorReason::StockWouldBeNegative, message),
+            Err(Error::UnknownSku { message, .. }) => refused(ErrorReason::UnknownSku, message),
+            Err(Error::Invalid { message, .. }) => refused(ErrorReason::InvalidField, message),
+            Err(Error::KeyReused { message }) => refused(ErrorReason::KeyReused, message),
+            Err(error) => Err(AdjustError::Later(later("reservation", &error))),
+        }
+    }
+}
+
+/// Adjustments that reservation did not make.
+#[derive(Debug, thiserror::Error)]
+pub enum AdjustError {
+    /// It does not take them: nothing was changed.
+    #[error("reservation refuses them: {message}")]
+    Refused {
+        /// Why.
+        reason: ErrorReason,
+        /// In its words.
+        message: String,
+    },
+    /// It did not answer.
+    #[error(transparent)]
+    Later(PeerError),
+}
+
+/// The sequence by which reservation orders what is said of one moment: first by the file, then by what was decided of the file later, so that a late decision
+/// counts for more than its own file and for less than the next one.
+fn sequence(of: &CountsOf) -> i64 {
+    of.moment.sequence.saturating_mul(1 << 32).saturating_add(of.place.into())
 }
 
 fn connection(name: &str, config: &PeerConfig) -> anyhow::Result<Connection> {
@@ -172,19 +291,19 @@ fn later(peer: &'static str, error: &Error) -> PeerError {
 }
 
 /// Reservation's answer, result by result.
-fn verdicts(counts: &[(String, i64)], results: Vec<CountResult>) -> Result<Vec<Verdict>, PeerError> {
+fn verdicts(counts: &[CountLine], results: Vec<CountResult>) -> Result<Vec<Verdict>, PeerError> {
     let odd = |what: &str| PeerError::Later { peer: "reservation", message: format!("its answer has {what}") };
     if results.len() != counts.len() {
         return Err(odd("another number of results than there were counts"));
     }
-    let verdict = |((sku, _), result): (&(String, i64), CountResult)| {
+    let verdict = |(line, result): (&CountLine, CountResult)| {
         let outcome = match result.outcome() {
             CountOutcome::Applied => RowOutcome::Applied,
             CountOutcome::Unchanged => RowOutcome::Unchanged,
             CountOutcome::Stale => RowOutcome::Stale,
             CountOutcome::Unspecified => return Err(odd("a result without an outcome")),
         };
-        if *sku != result.sku {
+        if line.sku != result.sku {
             return Err(odd("its results in another order"));
         }
         Ok(Verdict {
@@ -199,10 +318,10 @@ fn verdicts(counts: &[(String, i64)], results: Vec<CountResult>) -> Result<Vec<V
 }
 
 /// The counts that the violations name, each with its reason; or the whole request, if they name none.
-fn refused(counts: &[(String, i64)], violations: &[Violation], message: String) -> PeerError {
+fn refused(counts: &[CountLine], violations: &[Violation], message: String) -> PeerError {
     let mut refused: Vec<Verdict> = Vec::new();
     for violation in violations {
-        let Some((sku, _)) = index(&violation.field).and_then(|index| counts.get(index)) else { continue };
+        let Some(CountLine { sku, .. }) = index(&violation.field).and_then(|index| counts.get(index)) else { continue };
         if refused.iter().all(|verdict| verdict.sku != *sku) {
             refused.push(Verdict {
                 sku: sku.clone(),
@@ -225,8 +344,8 @@ fn index(field: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn counts() -> Vec<(String, i64)> {
-        ["A", "B", "C"].map(|sku| (sku.to_owned(), 1)).to_vec()
+    fn counts() -> Vec<CountLine> {
+        ["A", "B", "C"].map(|sku| CountLine { sku: sku.to_owned(), units: 1, effect: CountEffect::Set }).to_vec()
     }
 
     fn result(sku: &str, outcome: CountOutcome) -> CountResult {

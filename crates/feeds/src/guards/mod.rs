@@ -7,3 +7,4 @@
 pub mod file;
 pub mod jump;
 pub mod row;
+pub mod typed;

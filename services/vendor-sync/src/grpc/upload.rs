@@ -47,10 +47,13 @@ impl Grpc {
         let found = self.store.connection(&announced.connection).await.map_err(Problem::from)?;
         let found = found.ok_or_else(|| Problem::from(StoreError::UnknownConnection(announced.connection.clone())))?;
         convert::check_as_of(announced.as_of, found.present_time)?;
+        if let Some(house) = &announced.house {
+            self.check_house(&[house.location.as_str()].into(), "", std::iter::empty()).await?;
+        }
 
         let (content, sha256) = self.content(stream).await?;
-        let Announced { request_id, connection, as_of, file_name, size_bytes } = announced;
-        let upload = Upload { connection, as_of, file_name, sha256, content, origin: RunOrigin::Upload, house: None };
+        let Announced { request_id, connection, as_of, file_name, size_bytes, house } = announced;
+        let upload = Upload { connection, as_of, file_name, sha256, content, origin: RunOrigin::Upload, house };
         if let Some(size) = size_bytes.filter(|size| *size != upload.bytes()) {
             return Err(another_size(size, upload.bytes()).into());
         }
@@ -128,7 +131,7 @@ fn misplaced(field: &str, description: &str) -> Problem {
 }
 
 /// The record failed after it had taken the file.
-fn received_anyway(error: StoreError) -> Problem {
+pub(super) fn received_anyway(error: StoreError) -> Problem {
     let message = "the file was received, and its run cannot be read now; send it again to learn of it";
     Problem::new(ErrorReason::StoreUnavailable, message).because(error)
 }

@@ -7,16 +7,16 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::{Broken, Claim, Runs};
-use crate::model::{Batch, NewConnection, RowOutcome, Run, Verdict};
+use crate::model::{Batch, CountLine, CountsOf, RowOutcome, Run, Verdict};
 use crate::peers::PeerError;
 
 /// How many attempts in a row reservation may refuse a request as a whole, before its counts are given up as rejected. Patience is for an as_of that is
 /// ahead of reservation's clock and within its limit a moment later.
-const REFUSALS_MAX: u32 = 10;
+pub(super) const REFUSALS_MAX: u32 = 10;
 
 impl Runs {
     /// Hands over every batch that was not acknowledged. After a failure no other is begun, and those under way are waited for.
-    pub(super) async fn apply(&self, claim: &Arc<Claim>, run: &Run, of: &NewConnection) -> Result<(), Broken> {
+    pub(super) async fn apply(&self, claim: &Arc<Claim>, run: &Run, of: &CountsOf) -> Result<(), Broken> {
         let mut batches = self.0.store.open_batches(run.run_id).await?.into_iter();
         let mut under_way: JoinSet<Result<(), Broken>> = JoinSet::new();
         let mut done = Ok(());
@@ -33,8 +33,27 @@ impl Runs {
         }
     }
 
+    /// Tells reservation that the run was applied whole, unless it is stale as a whole or the shop's own, which promises nothing.
+    pub(super) async fn complete(
+        &self,
+        run: &Run,
+        of: &CountsOf,
+        cadence: Option<std::time::Duration>,
+    ) -> Result<(), Broken> {
+        if run.is_house() || !self.0.store.is_accepted(run.run_id).await? {
+            return Ok(());
+        }
+        match self.0.peers.complete(of, cadence).await {
+            Err(PeerError::Request(message)) if run.attempts >= REFUSALS_MAX => {
+                tracing::error!(message, "reservation does not take a run's end; its feed stays as old as it was");
+                Ok(())
+            }
+            done => Ok(done?),
+        }
+    }
+
     /// Hands over one batch until reservation takes what is left of it.
-    async fn apply_batch(&self, claim: &Claim, run: &Run, of: &NewConnection, mut batch: Batch) -> Result<(), Broken> {
+    async fn apply_batch(&self, claim: &Claim, run: &Run, of: &CountsOf, mut batch: Batch) -> Result<(), Broken> {
         let (store, peers) = (&self.0.store, &self.0.peers);
         loop {
             claim.proceed()?;
@@ -44,7 +63,7 @@ impl Runs {
                 return Ok(());
             }
             let started = Instant::now();
-            match peers.apply(run, of, &batch, &counts).await {
+            match peers.apply(batch.request_id, of, &counts).await {
                 Ok(verdicts) => {
                     self.0.metrics.applied(started.elapsed());
                     store.acknowledge(run.run_id, &batch, &verdicts).await?;
@@ -68,9 +87,9 @@ impl Runs {
     }
 }
 
-fn rejected(counts: &[(String, i64)], message: &str) -> Vec<Verdict> {
-    let verdict = |(sku, _): &(String, i64)| Verdict {
-        sku: sku.clone(),
+fn rejected(counts: &[CountLine], message: &str) -> Vec<Verdict> {
+    let verdict = |line: &CountLine| Verdict {
+        sku: line.sku.clone(),
         outcome: RowOutcome::Rejected,
         previous_on_hand: None,
         shortfall: None,

@@ -7,6 +7,7 @@
 //! Architecture invariant: a database transaction is never dropped in the middle. Work is only interrupted between its steps.
 
 mod apply;
+mod decide;
 mod prepare;
 
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast_feeds::guards::file::FileLimits;
+use holdfast_feeds::guards::jump::RowLimits;
+use holdfast_feeds::observation::Mode;
 use holdfast_kit::CancellationToken;
 use tokio::sync::{Notify, watch};
 use tracing::Instrument as _;
@@ -21,12 +24,15 @@ use uuid::Uuid;
 
 use crate::config::{Config, RunsConfig};
 use crate::metrics::Metrics;
-use crate::model::Run;
+use crate::model::{CountsOf, Quarantined, Run};
 use crate::peers::{PeerError, Peers};
 use crate::store::{Store, StoreError};
 
 /// How often a waiting upload looks whether another process has finished its run.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// Lower numbers that one look believes.
+const BELIEVED_PER_LOOK: u32 = 1000;
 
 /// What works on runs. Clones share the work.
 #[derive(Debug, Clone)]
@@ -38,6 +44,8 @@ struct Inner {
     peers: Peers,
     config: RunsConfig,
     gate: FileLimits,
+    guards: Arc<RowLimits>,
+    holds_in_row_max: u32,
     apply_at_once_max: usize,
     metrics: Arc<Metrics>,
     work: Notify,
@@ -60,6 +68,15 @@ enum Broken {
     /// A step panicked; the log has it.
     #[error("waiting for a defect to be repaired: {0}")]
     Panicked(#[from] tokio::task::JoinError),
+}
+
+/// Something to be done for a connection.
+#[derive(Debug)]
+enum Work {
+    /// A run to be worked on.
+    Run(Box<Run>),
+    /// A decision to be carried out.
+    Decision(Box<Quarantined>),
 }
 
 /// A connection that is worked on, until it is let go.
@@ -92,6 +109,8 @@ impl Runs {
             peers,
             config: config.runs.clone(),
             gate: config.gate.limits(),
+            guards: Arc::new(config.guards.limits()),
+            holds_in_row_max: config.gate.holds_in_row_max,
             apply_at_once_max: config.reservation.requests_at_once_max,
             metrics,
             work: Notify::new(),
@@ -126,6 +145,33 @@ impl Runs {
         }
     }
 
+    /// Waits until a decision is carried out, but not past an instant; answers the number as it is then.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the record did not answer at the end; the decision is carried out all the same.
+    pub async fn wait_decided(&self, id: Uuid, until: Instant) -> Result<Option<Quarantined>, StoreError> {
+        let mut steps = self.0.steps.subscribe();
+        loop {
+            steps.mark_unchanged();
+            let row = self.0.store.quarantined(id).await;
+            let left = until.saturating_duration_since(Instant::now());
+            let is_settled = match &row {
+                Ok(row) => row.as_ref().is_none_or(|row| row.done_time.is_some()),
+                Err(_) => false,
+            };
+            if is_settled || left.is_zero() {
+                return row;
+            }
+            drop(tokio::time::timeout(left.min(LOOK), steps.changed()).await);
+        }
+    }
+
+    /// The row guards' numbers.
+    #[must_use]
+    pub fn guards(&self) -> &RowLimits {
+        &self.0.guards
+    }
+
     /// Works on runs, one connection at a time, until `shutdown` is cancelled.
     pub async fn work(self, shutdown: CancellationToken) {
         let poll = Duration::from_millis(self.0.config.poll_ms);
@@ -150,6 +196,14 @@ impl Runs {
     }
 
     async fn look_at_backlog(&self) {
+        match self.0.store.believe_due(BELIEVED_PER_LOOK).await {
+            Ok(0) => {}
+            Ok(numbers) => {
+                tracing::info!(numbers, "lower numbers are believed after a cadence without another word");
+                self.wake();
+            }
+            Err(error) => tracing::warn!(%error, "cannot look for lower numbers to believe; the next look goes on"),
+        }
         if let Ok(runs) = self.0.store.unfinished_runs().await {
             self.0.metrics.unfinished(runs);
         }
@@ -164,18 +218,20 @@ impl Runs {
         let stop = CancellationToken::new();
         let beat = tokio::spawn(self.clone().keep(Arc::clone(&claim), stop.clone()).in_current_span());
         while claim.proceed().is_ok() {
-            match self.0.store.next_run(&claim.connection).await {
-                Ok(Some(run)) => {
+            let done = match self.next_work(&claim.connection).await {
+                Ok(Some(Work::Run(run))) => {
                     let span = tracing::info_span!("run", run_id = %run.run_id, connection = run.connection);
-                    if !self.attempt(&claim, &run).instrument(span).await {
-                        break;
-                    }
+                    self.attempt(&claim, &run).instrument(span).await
                 }
-                Ok(None) => break,
+                Ok(Some(Work::Decision(decided))) => self.carry_out(&decided).await,
+                Ok(None) => false,
                 Err(error) => {
-                    tracing::warn!(connection = claim.connection, %error, "cannot read the next run; a later look goes on");
-                    break;
+                    tracing::warn!(connection = claim.connection, %error, "cannot read what is to be done next; a later look goes on");
+                    false
                 }
+            };
+            if !done {
+                break;
             }
         }
         stop.cancel();
@@ -183,6 +239,17 @@ impl Runs {
         if let Err(error) = self.0.store.release_connection(&claim.connection, claim.holder).await {
             tracing::warn!(connection = claim.connection, %error, "cannot let a connection go; its lease ends by itself");
         }
+    }
+
+    /// What is to be done next: a run whose rows are stored is finished first, then decisions are carried out (what they say of a SKU must not be computed while
+    /// a run is half applied), then runs are begun.
+    async fn next_work(&self, connection: &str) -> Result<Option<Work>, StoreError> {
+        let run = self.0.store.next_run(connection).await?;
+        if run.as_ref().is_some_and(|run| run.plan_time.is_some()) {
+            return Ok(run.map(Box::new).map(Work::Run));
+        }
+        let decision = self.0.store.next_decision(connection).await?;
+        Ok(decision.map(Box::new).map(Work::Decision).or_else(|| run.map(Box::new).map(Work::Run)))
     }
 
     /// Gives signs of life until told to stop, so that no other process takes over.
@@ -252,7 +319,18 @@ impl Runs {
         if run.plan_time.is_none() && !self.prepare(claim, run, &found.connection).await? {
             return Ok(());
         }
-        self.apply(claim, run, &found.connection.content).await?;
+        let content = &found.connection.content;
+        let of = CountsOf {
+            run_id: run.run_id,
+            connection: run.connection.clone(),
+            location: run.location.clone(),
+            moment: run.moment,
+            place: 0,
+            class: content.class,
+            covers_all: content.mode == Mode::Full,
+        };
+        self.apply(claim, run, &of).await?;
+        self.complete(run, &of, content.cadence).await?;
         self.0.store.end_applied(run.run_id).await?;
         Ok(())
     }

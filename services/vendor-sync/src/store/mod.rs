@@ -1,13 +1,17 @@
 //! vendor-sync's tables. The only module that knows SQL; each statement is a file in `queries/`.
 
 mod connections;
+mod fetch;
 mod offers;
+mod quarantine;
 mod reports;
 mod requests;
 mod runs;
 mod work;
 
 pub use connections::Found;
+pub use fetch::{DroppedFile, LookDone, SeenFile, Validators};
+pub use quarantine::{QuarantineCursor, QuarantineFilter, StoppedAdjustments};
 pub use requests::RequestKey;
 pub use runs::{Received, RunCursor};
 pub use work::{Planned, Unplanned};
@@ -16,6 +20,7 @@ use holdfast_api::error::v1::ErrorReason;
 use holdfast_kit::{Problem, pg};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
+use uuid::Uuid;
 
 /// The migrations, embedded.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -72,6 +77,28 @@ pub enum StoreError {
     /// No connection has the code that is to be changed. Nothing was changed.
     #[error("there is no connection {0:?}")]
     NoConnection(String),
+    /// No run has the id. Nothing was changed.
+    #[error("no run has the id {0}")]
+    NoRun(Uuid),
+    /// No quarantined number has the id. Nothing was changed.
+    #[error("no quarantined number has the id {0}")]
+    NotQuarantined(Uuid),
+    /// Somebody, or a newer number, decided it before. Nothing was changed.
+    #[error("the {kind} {id} is {state}")]
+    Decided {
+        /// What: a run, a quarantined number.
+        kind: &'static str,
+        /// Which.
+        id: Uuid,
+        /// Where it stands.
+        state: &'static str,
+    },
+    /// A number that can be read in two ways was approved without saying which it is. Nothing was changed.
+    #[error("the quantity has to be said")]
+    WhichQuantity,
+    /// Adjustments were approved with another quantity. Nothing was changed.
+    #[error("adjustments are approved as they are")]
+    NoQuantity,
     /// A row has a value that no version of this program writes.
     #[error("a row has {0}, which this program does not know")]
     Unreadable(String),
@@ -97,6 +124,19 @@ impl From<StoreError> for Problem {
             )
             .precondition("UNKNOWN_REFERENCE", format!("connection/{code}"), "no connection has this code"),
             StoreError::NoConnection(code) => crate::convert::no_connection(&code),
+            StoreError::NoRun(run_id) => crate::convert::no_run(run_id),
+            StoreError::NotQuarantined(id) => crate::convert::not_quarantined(id),
+            StoreError::Decided { kind, id, state } => {
+                let message = format!("the {kind} {id} is {state}: it was decided before; nothing was changed");
+                Self::new(ErrorReason::AlreadyDecided, message).metadata("state", state)
+            }
+            StoreError::WhichQuantity => crate::convert::violation(
+                "quantity",
+                "is required: the number can be read in two ways, say which it is",
+            ),
+            StoreError::NoQuantity => {
+                crate::convert::violation("quantity", "must be unset: adjustments are approved as they are")
+            }
             StoreError::Unreadable(_) => Self::defect(error),
             StoreError::Postgres(error) => pg::problem(&error),
         }

@@ -40,6 +40,7 @@ struct Row {
     note: String,
     previous_on_hand: Option<i64>,
     shortfall: Option<i64>,
+    quarantine_id: Option<Uuid>,
 }
 
 impl TryFrom<Row> for RunRow {
@@ -58,6 +59,7 @@ impl TryFrom<Row> for RunRow {
             note: row.note,
             previous_on_hand: row.previous_on_hand,
             shortfall: row.shortfall,
+            quarantine_id: row.quarantine_id,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast_feeds::guards::file::FileHistory;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use super::requests::{self, RequestKey};
 use super::{Listed, Store, StoreError, limit};
-use crate::model::{Moment, Run, RunState, Totals, Upload};
+use crate::model::{Decision, Moment, Run, RunOrigin, RunState, Totals, Upload};
 
 /// A file that is in the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,14 @@ impl Store {
         }
     }
 
+    /// The run that a key was answered with before, if it was.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyReused`], [`StoreError::Postgres`].
+    pub async fn received(&self, key: &RequestKey) -> Result<Option<Received>, StoreError> {
+        self.answered(key).await?.map(|answer| replayed(&answer)).transpose()
+    }
+
     /// Answers with a run that is there, and remembers that for the key.
     async fn answer_again(
         &self,
@@ -110,7 +119,7 @@ impl Store {
         found.map(TryInto::try_into).transpose()
     }
 
-    /// The runs before another one, newest first; of one connection or of all.
+    /// The runs before another one, newest first; of one connection or of all, in one state or in any.
     ///
     /// # Errors
     /// [`StoreError::Postgres`].
@@ -118,6 +127,7 @@ impl Store {
         &self,
         after: Option<&RunCursor>,
         connection: Option<&str>,
+        state: Option<RunState>,
         size: usize,
     ) -> Result<Listed<Run>, StoreError> {
         let query = match connection {
@@ -125,6 +135,7 @@ impl Store {
             None => sqlx::query_as(include_str!("../../queries/run_list.sql")),
         };
         let query = query.bind(after.and_then(RunCursor::time)).bind(after.map(|after| after.1)).bind(limit(size));
+        let query = query.bind(state.map(RunState::name));
         let query = if let Some(connection) = connection { query.bind(connection) } else { query };
         let rows: Vec<RunColumns> = query.fetch_all(&self.pool).await?;
         let runs = rows.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
@@ -160,6 +171,64 @@ impl Store {
         let postponed = sqlx::query(include_str!("../../queries/run_postpone.sql"));
         postponed.bind(run_id).bind(pause.as_secs_f64()).bind(reason).execute(&self.pool).await?;
         Ok(())
+    }
+
+    /// Believes a held file, or does not, once for its key. A believed one is worked on like a new one, a rejected one's file is dropped.
+    ///
+    /// Run it in a task of its own, like every change.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyReused`], [`StoreError::NoRun`], [`StoreError::Decided`] when it is not held: nothing was changed. [`StoreError::Postgres`]: that is
+    /// unknown.
+    pub async fn decide_run(&self, key: &RequestKey, run_id: Uuid, decision: &Decision) -> Result<(), StoreError> {
+        if self.answered(key).await?.is_some() {
+            return Ok(());
+        }
+        let mut transaction = self.pool.begin().await?;
+        let decide = if decision.approves {
+            sqlx::query(include_str!("../../queries/run_approve.sql"))
+        } else {
+            sqlx::query(include_str!("../../queries/run_reject.sql"))
+        };
+        let decide = decide.bind(run_id).bind(&decision.actor).bind(&decision.reason);
+        let decided = decide.fetch_optional(&mut *transaction).await?.is_some();
+        if decided {
+            let drop = if decision.approves {
+                sqlx::query(include_str!("../../queries/run_rows_drop.sql"))
+            } else {
+                sqlx::query(include_str!("../../queries/run_content_drop.sql"))
+            };
+            drop.bind(run_id).execute(&mut *transaction).await?;
+            if requests::keep(&mut transaction, key, run_id.as_bytes()).await? {
+                transaction.commit().await?;
+                return Ok(());
+            }
+        }
+        transaction.rollback().await?;
+        // Who decided while this attempt waited may have been this very request, sent twice.
+        if self.answered(key).await?.is_some() {
+            return Ok(());
+        }
+        match self.run(run_id).await? {
+            None => Err(StoreError::NoRun(run_id)),
+            Some(_) if decided => Err(StoreError::KeyReused),
+            Some(run) => Err(StoreError::Decided { kind: "run", id: run_id, state: run.state.name() }),
+        }
+    }
+
+    /// What the last accepted files of a connection were like: of at most so many their rows, and the share of the commonest number of the newest.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`].
+    pub async fn file_history(&self, connection: &str, files_max: u64) -> Result<FileHistory, StoreError> {
+        let files: Vec<(i64, i32)> = sqlx::query_as(include_str!("../../queries/run_accepted_files.sql"))
+            .bind(connection)
+            .bind(i64::try_from(files_max).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await?;
+        let top_value_permille = files.first().and_then(|(_, permille)| u32::try_from(*permille).ok());
+        let rows = files.iter().filter_map(|(rows, _)| u64::try_from(*rows).ok()).collect();
+        Ok(FileHistory::new(rows, top_value_permille))
     }
 
     /// A run's file.
@@ -210,6 +279,7 @@ async fn same_content(connection: &mut PgConnection, upload: &Upload) -> Result<
         .bind(&upload.connection)
         .bind(upload.sha256.as_slice())
         .bind(upload.as_of)
+        .bind(upload.house.as_ref().map(|house| &house.location))
         .fetch_optional(connection)
         .await
 }
@@ -223,6 +293,10 @@ async fn insert(connection: &mut PgConnection, run_id: Uuid, number: i64, upload
         .bind(&upload.file_name)
         .bind(upload.sha256.as_slice())
         .bind(i64::try_from(upload.bytes()).unwrap_or(i64::MAX))
+        .bind(upload.origin.name())
+        .bind(upload.house.as_ref().map(|house| &house.location))
+        .bind(upload.house.as_ref().map_or("", |house| &house.typed_by))
+        .bind(upload.house.as_ref().map_or("", |house| &house.note))
         .execute(connection)
         .await?;
     Ok(())
@@ -248,15 +322,30 @@ struct RunColumns {
     stale: i64,
     unmapped: i64,
     rejected: i64,
+    quarantined: i64,
+    location: String,
+    origin: String,
+    warnings: Vec<String>,
+    approved: bool,
+    decided_by: String,
+    decision_reason: String,
 }
 
 impl TryFrom<RunColumns> for Run {
     type Error = StoreError;
 
     fn try_from(row: RunColumns) -> Result<Self, StoreError> {
-        let unreadable = || StoreError::Unreadable(format!("state {:?} in run {}", row.state, row.run_id));
+        let unreadable = || {
+            StoreError::Unreadable(format!("state {:?} or origin {:?} in run {}", row.state, row.origin, row.run_id))
+        };
         Ok(Self {
             state: RunState::of_name(&row.state).ok_or_else(unreadable)?,
+            origin: RunOrigin::of_name(&row.origin).ok_or_else(unreadable)?,
+            location: row.location,
+            warnings: row.warnings,
+            approved: row.approved,
+            decided_by: row.decided_by,
+            decision_reason: row.decision_reason,
             run_id: row.run_id,
             connection: row.connection,
             moment: Moment { as_of: row.as_of, sequence: row.sequence },
@@ -274,7 +363,7 @@ impl TryFrom<RunColumns> for Run {
                 stale: row.stale,
                 unmapped: row.unmapped,
                 rejected: row.rejected,
-                quarantined: 0,
+                quarantined: row.quarantined,
             },
         })
     }

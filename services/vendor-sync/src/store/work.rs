@@ -4,27 +4,33 @@
 use std::collections::HashMap;
 
 use holdfast_feeds::observation::Mode;
-use holdfast_feeds::plan::{Fate, KnownKey, PlannedRow, SkuCount};
+use holdfast_feeds::plan::{Effect, Fate, KnownKey, PlannedRow, SkuCount, Stopped};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::connections::mode_of;
-use super::{Store, StoreError};
+use super::{Store, StoreError, connections, quarantine};
 use crate::fingerprint::batch_key;
-use crate::model::{Batch, RunState, Verdict};
+use crate::model::{Batch, CountEffect, CountLine, HOUSE, Run, RunState, Verdict};
 
 /// Rows that one statement inserts.
 const ROWS_PER_STATEMENT: usize = 5000;
 
 /// A run's rows and counts, to be stored.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Planned {
     /// The report.
     pub rows: Vec<PlannedRow>,
     /// The counts, each SKU once.
     pub counts: Vec<SkuCount>,
-    /// Counts in one request.
+    /// The codes whose numbers wait for a person.
+    pub stopped: Vec<Stopped>,
+    /// What the file gate has to say though the file is applied.
+    pub warnings: Vec<String>,
+    /// The file's rows and the share of its commonest number in thousandths; none for a file that is stale as a whole.
+    pub file: Option<(u64, u32)>,
+    /// Counts in one request, at least 1.
     pub batch_counts: usize,
 }
 
@@ -39,25 +45,32 @@ pub struct Unplanned {
     pub rows: u64,
     /// The rows that speak against it.
     pub rejected: Vec<PlannedRow>,
+    /// Whether a suspicion holds it that counts: after so many in a row the connection is paused. None: it is refused, or held for another reason.
+    pub pause_after: Option<u32>,
 }
 
 impl Store {
-    /// What the codes of a connection said last.
+    /// What the codes of a run's connection said last; for the shop's own numbers what waits at the run's location.
     ///
     /// # Errors
     /// [`StoreError::Postgres`].
-    pub async fn known_keys(&self, connection: &str) -> Result<Vec<KnownKey>, StoreError> {
-        let rows: Vec<(String, Option<String>, Option<i64>)> =
-            sqlx::query_as(include_str!("../../queries/feed_state_get.sql"))
-                .bind(connection)
-                .fetch_all(&self.pool)
-                .await?;
-        let known = |(vendor_sku, sku, units): (_, _, Option<i64>)| KnownKey {
+    pub async fn known_keys(&self, run: &Run) -> Result<Vec<KnownKey>, StoreError> {
+        let query = if run.is_house() {
+            sqlx::query_as(include_str!("../../queries/feed_state_get_house.sql"))
+                .bind(&run.connection)
+                .bind(&run.location)
+        } else {
+            sqlx::query_as(include_str!("../../queries/feed_state_get.sql")).bind(&run.connection)
+        };
+        let rows: Vec<(String, Option<String>, Option<i64>, Option<i64>, Option<i64>)> =
+            query.fetch_all(&self.pool).await?;
+        let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        let known = |(vendor_sku, sku, units, quantity, waiting)| KnownKey {
             vendor_sku,
             sku,
-            units: units.and_then(|units| u64::try_from(units).ok()),
-            quantity: None,
-            waiting: None,
+            units: number(units),
+            quantity: number(quantity),
+            waiting: number(waiting),
         };
         Ok(rows.into_iter().map(known).collect())
     }
@@ -72,7 +85,10 @@ impl Store {
             transaction.rollback().await?;
             return Ok(());
         }
-        insert_rows(&mut transaction, run_id, &plan.rows).await?;
+        let spoken: Vec<&str> = spoken_codes(plan).collect();
+        quarantine::supersede(&mut transaction, run_id, &spoken).await?;
+        let stopped = quarantine::insert(&mut transaction, run_id, &plan.stopped).await?;
+        insert_rows(&mut transaction, run_id, &plan.rows, &stopped).await?;
         let rows_of = rows_by_sku(&plan.rows);
         for (number, counts) in (0_i32..).zip(plan.counts.chunks(plan.batch_counts)) {
             insert_batch(&mut transaction, run_id, number, counts, &rows_of).await?;
@@ -84,6 +100,10 @@ impl Store {
             .bind(wide(of(Fate::Stale)))
             .bind(wide(of(Fate::Unmapped)))
             .bind(wide(of(Fate::Rejected)))
+            .bind(wide(of(Fate::Quarantined)))
+            .bind(&plan.warnings)
+            .bind(plan.file.map(|(rows, _)| i64::try_from(rows).unwrap_or(i64::MAX)))
+            .bind(plan.file.map(|(_, permille)| i32::try_from(permille).unwrap_or(i32::MAX)))
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
@@ -94,13 +114,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Postgres`].
-    pub async fn end_unplanned(&self, run_id: Uuid, end: &Unplanned) -> Result<(), StoreError> {
+    pub async fn end_unplanned(&self, run: &Run, end: &Unplanned) -> Result<(), StoreError> {
+        let (run_id, connection) = (run.run_id, run.connection.as_str());
         let mut transaction = self.pool.begin().await?;
         if !lock_unplanned(&mut transaction, run_id).await? {
             transaction.rollback().await?;
             return Ok(());
         }
-        insert_rows(&mut transaction, run_id, &end.rejected).await?;
+        insert_rows(&mut transaction, run_id, &end.rejected, &HashMap::new()).await?;
         if end.state == RunState::Refused {
             drop_content(&mut transaction, run_id).await?;
         }
@@ -112,6 +133,9 @@ impl Store {
             .bind(wide(end.rejected.len()))
             .execute(&mut *transaction)
             .await?;
+        if let Some(pause_after) = end.pause_after {
+            count_hold(&mut transaction, connection, pause_after).await?;
+        }
         transaction.commit().await?;
         Ok(())
     }
@@ -132,9 +156,24 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Postgres`].
-    pub async fn batch_counts(&self, run_id: Uuid, batch: &Batch) -> Result<Vec<(String, i64)>, StoreError> {
+    pub async fn batch_counts(&self, run_id: Uuid, batch: &Batch) -> Result<Vec<CountLine>, StoreError> {
         let counts = sqlx::query_as(include_str!("../../queries/run_batch_counts.sql"));
-        Ok(counts.bind(run_id).bind(batch.number).fetch_all(&self.pool).await?)
+        let counts: Vec<(String, i64, String)> = counts.bind(run_id).bind(batch.number).fetch_all(&self.pool).await?;
+        let line = |(sku, units, effect): (_, _, String)| {
+            let known = CountEffect::of_name(&effect);
+            let effect = known.ok_or_else(|| StoreError::Unreadable(format!("effect {effect:?} in run {run_id}")))?;
+            Ok(CountLine { sku, units, effect })
+        };
+        counts.into_iter().map(line).collect()
+    }
+
+    /// Whether a planned run's file says something by itself, and is not stale as a whole.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`].
+    pub async fn is_accepted(&self, run_id: Uuid) -> Result<bool, StoreError> {
+        let accepted = sqlx::query_scalar(include_str!("../../queries/run_is_accepted.sql"));
+        Ok(accepted.bind(run_id).fetch_optional(&self.pool).await?.unwrap_or(false))
     }
 
     /// Stores what reservation said of all counts of a request. Without effect if that was done.
@@ -177,12 +216,12 @@ impl Store {
     /// [`StoreError::Postgres`].
     pub async fn end_applied(&self, run_id: Uuid) -> Result<bool, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        let locked: Option<(String, String, OffsetDateTime, i64)> =
+        let locked: Option<(String, String, OffsetDateTime, i64, bool)> =
             sqlx::query_as(include_str!("../../queries/run_lock_acknowledged.sql"))
                 .bind(run_id)
                 .fetch_optional(&mut *transaction)
                 .await?;
-        let Some((mode, connection, as_of, sequence)) = locked else {
+        let Some((mode, connection, as_of, sequence, is_accepted)) = locked else {
             transaction.rollback().await?;
             return Ok(false);
         };
@@ -194,8 +233,22 @@ impl Store {
             let gone = sqlx::query(include_str!("../../queries/feed_state_drop_gone.sql"));
             gone.bind(run_id).bind(&connection).execute(&mut *transaction).await?;
         }
-        let advance = sqlx::query(include_str!("../../queries/feed_state_advance.sql"));
-        advance.bind(run_id).bind(&connection).bind(as_of).bind(sequence).execute(&mut *transaction).await?;
+        // What is there of the shop's own, reservation knows.
+        if connection != HOUSE {
+            let advance = sqlx::query(include_str!("../../queries/feed_state_advance.sql"));
+            advance.bind(run_id).bind(&connection).bind(as_of).bind(sequence).execute(&mut *transaction).await?;
+            let remember = sqlx::query(include_str!("../../queries/feed_state_remember_stopped.sql"));
+            remember.bind(run_id).execute(&mut *transaction).await?;
+        }
+        if newest && is_accepted && mode == Mode::Full {
+            // A PARTIAL file says other things than the one before it: it takes no other's place.
+            let supersede = sqlx::query(include_str!("../../queries/run_supersede.sql"));
+            supersede.bind(&connection).bind(as_of).bind(sequence).execute(&mut *transaction).await?;
+        }
+        if is_accepted {
+            let unheld = sqlx::query(include_str!("../../queries/connection_unheld.sql"));
+            unheld.bind(&connection).execute(&mut *transaction).await?;
+        }
         drop_content(&mut transaction, run_id).await?;
         sqlx::query(include_str!("../../queries/run_applied.sql")).bind(run_id).execute(&mut *transaction).await?;
         transaction.commit().await?;
@@ -219,7 +272,33 @@ async fn drop_content(connection: &mut PgConnection, run_id: Uuid) -> Result<(),
     Ok(())
 }
 
-async fn insert_rows(connection: &mut PgConnection, run_id: Uuid, rows: &[PlannedRow]) -> Result<(), sqlx::Error> {
+/// Counts a file that looked suspect; the last one that is allowed pauses its connection.
+async fn count_hold(transaction: &mut PgConnection, connection: &str, pause_after: u32) -> Result<(), sqlx::Error> {
+    let held: i32 = sqlx::query_scalar(include_str!("../../queries/connection_held.sql"))
+        .bind(connection)
+        .fetch_one(&mut *transaction)
+        .await?;
+    if u32::try_from(held).is_ok_and(|held| held >= pause_after) {
+        let reason = format!("{held} files in a row were held");
+        connections::pause(&mut *transaction, connection, "holdfast", &reason).await?;
+        let unheld = sqlx::query(include_str!("../../queries/connection_unheld.sql"));
+        unheld.bind(connection).execute(transaction).await?;
+    }
+    Ok(())
+}
+
+/// The codes of which a plan says something: a number that waited is not the newest any more.
+fn spoken_codes(plan: &Planned) -> impl Iterator<Item = &str> {
+    let spoken = |row: &&PlannedRow| matches!(row.fate, Fate::Counted | Fate::Quarantined);
+    plan.rows.iter().filter(spoken).map(|row| row.vendor_sku.as_str())
+}
+
+async fn insert_rows(
+    connection: &mut PgConnection,
+    run_id: Uuid,
+    rows: &[PlannedRow],
+    stopped: &HashMap<&str, Uuid>,
+) -> Result<(), sqlx::Error> {
     let mut ordinal = 0_i64;
     for rows in rows.chunks(ROWS_PER_STATEMENT) {
         let ordinals: Vec<i64> = (ordinal..).take(rows.len()).collect();
@@ -227,8 +306,14 @@ async fn insert_rows(connection: &mut PgConnection, run_id: Uuid, rows: &[Planne
         let column = |value: fn(&PlannedRow) -> &str| rows.iter().map(value).collect::<Vec<_>>();
         let lines: Vec<i64> = rows.iter().map(|row| i64::try_from(row.line).unwrap_or(i64::MAX)).collect();
         let skus: Vec<Option<&str>> = rows.iter().map(|row| row.sku.as_deref()).collect();
-        let units: Vec<Option<i64>> =
-            rows.iter().map(|row| row.units.and_then(|units| i64::try_from(units).ok())).collect();
+        let number = |number: Option<u64>| number.and_then(|number| i64::try_from(number).ok());
+        let units: Vec<Option<i64>> = rows.iter().map(|row| number(row.units)).collect();
+        let quantities: Vec<Option<i64>> = rows.iter().map(|row| number(row.quantity)).collect();
+        let quarantined = rows.iter().map(|row| match row.fate {
+            Fate::Quarantined => stopped.get(row.vendor_sku.as_str()).copied(),
+            Fate::Counted | Fate::Stale | Fate::Unmapped | Fate::Rejected => None,
+        });
+        let quarantined: Vec<Option<Uuid>> = quarantined.collect();
         sqlx::query(include_str!("../../queries/run_rows_insert.sql"))
             .bind(run_id)
             .bind(ordinals)
@@ -239,6 +324,8 @@ async fn insert_rows(connection: &mut PgConnection, run_id: Uuid, rows: &[Planne
             .bind(units)
             .bind(column(|row| fate_name(row.fate)))
             .bind(column(|row| &row.note))
+            .bind(quantities)
+            .bind(quarantined)
             .execute(&mut *connection)
             .await?;
     }
@@ -267,7 +354,8 @@ async fn insert_batch(
     let units: Vec<i64> = counts.iter().map(|count| i64::try_from(count.units).unwrap_or(i64::MAX)).collect();
     let rows: Vec<i32> = skus.iter().map(|sku| rows_of.get(sku).copied().unwrap_or(0)).collect();
     let insert = sqlx::query(include_str!("../../queries/run_counts_insert.sql"));
-    insert.bind(run_id).bind(number).bind(skus).bind(units).bind(rows).execute(connection).await?;
+    let effects: Vec<&str> = counts.iter().map(|count| effect_name(count.effect)).collect();
+    insert.bind(run_id).bind(number).bind(skus).bind(units).bind(rows).bind(effects).execute(connection).await?;
     Ok(())
 }
 
@@ -287,6 +375,13 @@ async fn store_verdicts(connection: &mut PgConnection, run_id: Uuid, verdicts: &
         .execute(connection)
         .await?;
     Ok(())
+}
+
+fn effect_name(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Set => CountEffect::Set.name(),
+        Effect::Limit => CountEffect::Limit.name(),
+    }
 }
 
 fn fate_name(fate: Fate) -> &'static str {

@@ -337,14 +337,15 @@ async fn newest_run(world: &World) -> String {
 }
 
 /// The service as a process of its own, which can be killed like one.
-struct Killable {
+/// A vendor-sync in a process of its own.
+pub(crate) struct Killable {
     process: Process,
     address: String,
     folder: std::path::PathBuf,
 }
 
 impl Killable {
-    async fn start(world: &World) -> Self {
+    pub(crate) async fn start(world: &World) -> Self {
         let folder = std::env::temp_dir().join(format!("holdfast-vendor-sync-{}", crate::world::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let announced = folder.join("announced.json");
@@ -364,7 +365,7 @@ impl Killable {
         Self { process, address: format!("http://{address}"), folder }
     }
 
-    async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.process.check_alive().unwrap();
         self.process.kill().await.unwrap();
     }

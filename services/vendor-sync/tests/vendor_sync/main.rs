@@ -3,10 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod addresses;
 mod apply_counts;
+mod changes;
 mod connections;
 mod feeds;
+mod folders;
 mod interruptions;
+mod offers;
 mod peers;
 mod real_feeds;
 mod reports;
