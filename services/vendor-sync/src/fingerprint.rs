@@ -57,18 +57,6 @@ pub fn adjustment_key(id: Uuid) -> Uuid {
     key_of(Fingerprint::new().part("holdfast.vendorsync.adjustment").part(id.as_bytes()))
 }
 
-/// The key under which a file that was found is received: the same whoever finds it and however often. A UUIDv8, like [`batch_key`].
-#[must_use]
-pub fn fetch_key(upload: &Upload) -> Uuid {
-    let parts = Fingerprint::new()
-        .part("holdfast.vendorsync.fetch")
-        .part(&upload.connection)
-        .part(upload.as_of.unix_timestamp_nanos().to_be_bytes())
-        .part(&upload.file_name)
-        .part(upload.sha256);
-    key_of(parts)
-}
-
 /// The key under which a file that was found is received: the same whoever finds it and however often.
 #[must_use]
 pub fn fetch_key(upload: &Upload) -> Uuid {
