@@ -1,9 +1,9 @@
--- Brings SKUs, locked by import_differing.sql, to what the file says: $1 attempt, $2 codes, $3 whether the file has names, $4 whether it has GTINs, $5 the
--- attributes that it has.
+-- Brings SKUs, locked by import_differing.sql, to what the file says: $1 attempt, $2 codes.
 UPDATE sku SET
-    name = CASE WHEN $3::boolean THEN import_row.name ELSE sku.name END,
-    gtin = CASE WHEN $4::boolean THEN import_row.gtin ELSE sku.gtin END,
-    attributes = (sku.attributes - $5::text[]) || import_row.attributes,
+    name = coalesce(import_row.name, sku.name),
+    gtin = CASE WHEN import_row.gtin_given THEN import_row.gtin ELSE sku.gtin END,
+    attributes = (sku.attributes - import_row.removed) || import_row.attributes,
+    policy = (sku.policy - import_row.policy_removed) || import_row.policy,
     version = sku.version + 1,
     update_time = now()
 FROM import_row

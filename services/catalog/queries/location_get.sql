@@ -1,2 +1,2 @@
 -- A location by its code.
-SELECT code, name, vendor, create_time FROM location WHERE code = $1
+SELECT code, name, vendor, version, create_time, update_time FROM location WHERE code = $1

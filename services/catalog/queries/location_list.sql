@@ -1,2 +1,2 @@
 -- A page of locations: $1 the last code of the page before, $2 rows.
-SELECT code, name, vendor, create_time FROM location WHERE code > $1 ORDER BY code LIMIT $2
+SELECT code, name, vendor, version, create_time, update_time FROM location WHERE code > $1 ORDER BY code LIMIT $2

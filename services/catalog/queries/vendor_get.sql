@@ -1,2 +1,2 @@
 -- A vendor by its code.
-SELECT code, name, create_time FROM vendor WHERE code = $1
+SELECT code, name, version, create_time, update_time FROM vendor WHERE code = $1

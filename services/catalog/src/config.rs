@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use holdfast_kit::{Common, ServiceConfig};
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::import::{ImportLimits, RecordLimits};
 
 /// The largest piece of an import, in bytes: the proto's limit.
 pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
+
+/// The most SKUs that reservation and vendor-sync take in one request.
+const BATCH_SKUS_LIMIT: u32 = 1000;
 
 /// Configuration of the catalog.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,6 +24,16 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// `[import]`
     pub import: ImportConfig,
+    /// `[changes]`
+    pub changes: ChangesConfig,
+    /// `[watch]`
+    pub watch: WatchConfig,
+    /// `[relay]`
+    pub relay: RelayConfig,
+    /// `[reservation]`
+    pub reservation: PeerConfig,
+    /// `[vendor_sync]`
+    pub vendor_sync: PeerConfig,
     /// `[janitor]`
     pub janitor: JanitorConfig,
 }
@@ -77,6 +91,87 @@ impl ImportConfig {
     }
 }
 
+/// The section `[changes]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangesConfig {
+    /// How often changes of other processes are looked for, in milliseconds.
+    pub poll_ms: u64,
+    /// How long changes are kept, in seconds.
+    pub retention_seconds: u32,
+}
+
+/// The section `[watch]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchConfig {
+    /// Watchers at once.
+    pub watchers_max: usize,
+    /// SKUs that are read at once for one watcher.
+    pub page_skus: u32,
+    /// After how long without a change a checkpoint is sent, in milliseconds.
+    pub checkpoint_ms: u64,
+}
+
+impl WatchConfig {
+    /// After how long without a change a checkpoint is sent.
+    #[must_use]
+    pub fn checkpoint_after(&self) -> Duration {
+        Duration::from_millis(self.checkpoint_ms)
+    }
+}
+
+/// The section `[relay]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelayConfig {
+    /// SKUs that are told of at once.
+    pub batch_skus: u32,
+    /// Bytes of a message, about.
+    pub batch_bytes_max: usize,
+    /// How long a call may take, in milliseconds.
+    pub call_timeout_ms: u64,
+    /// After how long without a sign of life another process takes over, in milliseconds.
+    pub lease_ms: u64,
+    /// The first pause after a failure, in milliseconds.
+    pub pause_ms_min: u64,
+    /// The longest pause, in milliseconds.
+    pub pause_ms_max: u64,
+    /// How often the lag is measured, in milliseconds.
+    pub measure_ms: u64,
+}
+
+impl RelayConfig {
+    /// How long a call may take.
+    #[must_use]
+    pub fn call_timeout(&self) -> Duration {
+        Duration::from_millis(self.call_timeout_ms)
+    }
+
+    /// After how long without a sign of life another process takes over.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+
+    /// The pause after so many failures in a row: it doubles up to its limit.
+    #[must_use]
+    pub fn pause(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(20);
+        Duration::from_millis(self.pause_ms_min.saturating_mul(1 << doublings).min(self.pause_ms_max))
+    }
+}
+
+/// How another service is reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerConfig {
+    /// Its address; empty: it is not told of anything.
+    pub endpoint: String,
+    /// The token with which catalog presents itself; empty: none.
+    pub token: SecretString,
+}
+
 /// The section `[janitor]`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct JanitorConfig {
@@ -102,7 +197,7 @@ impl ServiceConfig for Config {
 
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        let Self { common, limits, import, janitor } = self;
+        let Self { common, limits, import, changes, watch, relay, reservation: _, vendor_sync: _, janitor } = self;
         for (key, value) in [
             ("limits.response_bytes_max", limits.response_bytes_max as u64),
             ("limits.mutations_in_flight_max", limits.mutations_in_flight_max as u64),
@@ -115,6 +210,16 @@ impl ServiceConfig for Config {
             ("import.columns_max", import.columns_max as u64),
             ("import.idle_seconds_max", import.idle_seconds_max.into()),
             ("import.lock_timeout_ms", import.lock_timeout_ms.into()),
+            ("changes.poll_ms", changes.poll_ms),
+            ("changes.retention_seconds", changes.retention_seconds.into()),
+            ("watch.watchers_max", watch.watchers_max as u64),
+            ("watch.page_skus", watch.page_skus.into()),
+            ("watch.checkpoint_ms", watch.checkpoint_ms),
+            ("relay.batch_bytes_max", relay.batch_bytes_max as u64),
+            ("relay.call_timeout_ms", relay.call_timeout_ms),
+            ("relay.lease_ms", relay.lease_ms),
+            ("relay.pause_ms_min", relay.pause_ms_min),
+            ("relay.measure_ms", relay.measure_ms),
             ("janitor.period_seconds", janitor.period_seconds.into()),
             ("janitor.retention_seconds", janitor.retention_seconds.into()),
             ("janitor.batch_rows_max", janitor.batch_rows_max.into()),
@@ -122,6 +227,15 @@ impl ServiceConfig for Config {
             if value == 0 {
                 problems.push(format!("{key} must be at least 1"));
             }
+        }
+        if !(1..=BATCH_SKUS_LIMIT).contains(&relay.batch_skus) {
+            problems.push(format!("relay.batch_skus must be 1 to {BATCH_SKUS_LIMIT}, is {}", relay.batch_skus));
+        }
+        if relay.pause_ms_min > relay.pause_ms_max {
+            problems.push(format!(
+                "relay.pause_ms_min ({}) must not exceed relay.pause_ms_max ({})",
+                relay.pause_ms_min, relay.pause_ms_max
+            ));
         }
         if common.server.message_bytes_max < CHUNK_BYTES_MAX + 64 {
             problems.push(format!(

@@ -1,6 +1,7 @@
 //! What a request asked for, as 32 bytes: the same key with another fingerprint is refused.
 
 use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
 
 /// SHA-256 over the parts of a request, each with its length so that no two requests look alike. Made of what the request means (defaults filled in, maps in
 /// one order), not of its bytes on the wire, which may differ from attempt to attempt.
@@ -36,6 +37,15 @@ impl Fingerprint {
     pub fn finish(self) -> [u8; 32] {
         self.0.finalize().into()
     }
+}
+
+/// Changes with every change of what it stands for. Of the version and the time, so that a database that was set back to a backup does not give out an etag
+/// twice.
+#[must_use]
+pub fn etag(code: &str, version: i64, update_time: OffsetDateTime) -> String {
+    let changed = update_time.unix_timestamp_nanos().to_be_bytes();
+    let digest = Fingerprint::new().part(code).part(version.to_be_bytes()).part(changed).finish();
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

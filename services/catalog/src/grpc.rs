@@ -1,29 +1,28 @@
 //! The RPCs: each decodes, calls, encodes.
 
 mod upload;
-mod whole;
-
-pub use whole::WholeStreams;
+mod watching;
 
 use std::sync::Arc;
 
 use holdfast_api::catalog::v1 as wire;
 use holdfast_api::catalog::v1::catalog_service_server::CatalogService;
 use holdfast_api::error::v1::ErrorReason;
-use holdfast_kit::Problem;
 use holdfast_kit::page::Token;
+use holdfast_kit::{CancellationToken, Problem, Violations};
 use prost::Message;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
+use crate::changes::Bell;
 use crate::config::Config;
 use crate::convert::{self, Keyed};
 use crate::import::Importer;
 use crate::metrics::Metrics;
 use crate::problem::not_found;
-use crate::store::{OfferCursor, OfferFilter, Store};
+use crate::store::{Found, OfferCursor, OfferFilter, SearchCursor, SkuFilter, Store};
 
 /// A handler's result.
 type Answer<T> = Result<Response<T>, Status>;
@@ -34,24 +33,61 @@ pub struct Grpc {
     store: Store,
     importer: Importer,
     config: Config,
+    metrics: Arc<Metrics>,
     mutations: Arc<Semaphore>,
     imports: Arc<Semaphore>,
+    watchers: Arc<Semaphore>,
+    /// Rung after each change, so that watchers and relays look at once.
+    bell: Arc<Bell>,
+    /// Ends watches.
+    shutdown: CancellationToken,
     /// Mutations and imports go on here when their callers have gone: a cancelled request is not a rolled-back one.
     tasks: TaskTracker,
 }
 
 impl Grpc {
-    /// Serves what is in a store. `tasks` has what goes on after an answer.
+    /// Serves what is in a store, and rings when it has changed something. `tasks` has what goes on after an answer; `shutdown` ends watches.
     #[must_use]
-    pub fn new(store: Store, config: Config, metrics: &Arc<Metrics>, tasks: TaskTracker) -> Self {
+    pub fn new(
+        store: Store,
+        config: Config,
+        metrics: &Arc<Metrics>,
+        bell: Arc<Bell>,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
             importer: Importer::new(store.clone(), config.import.limits(), Arc::clone(metrics), tasks.clone()),
             mutations: Arc::new(Semaphore::new(config.limits.mutations_in_flight_max)),
             imports: Arc::new(Semaphore::new(config.import.concurrent_max)),
+            watchers: Arc::new(Semaphore::new(config.watch.watchers_max)),
+            metrics: Arc::clone(metrics),
             store,
             config,
+            bell,
             tasks,
+            shutdown,
         }
+    }
+
+    /// Says what a change would do, and changes nothing. The etag is left out, because nothing will ever have it.
+    async fn rehearse(&self, keyed: Result<Keyed, Problem>) -> Answer<wire::UpdateSkuResponse> {
+        let (_request_id, mutation) = keyed?;
+        let Ok(place) = Arc::clone(&self.mutations).try_acquire_owned() else {
+            return Err(Problem::new(ErrorReason::Overloaded, "too many changes at once; nothing was done").into());
+        };
+        let store = self.store.clone();
+        let rehearsal = async move {
+            let _place = place;
+            store.rehearse(&mutation).await
+        };
+        let outcome = self.tasks.spawn(rehearsal.in_current_span()).await.map_err(Problem::defect)?;
+        let mut answer: wire::UpdateSkuResponse =
+            decoded(&convert::answer(&outcome.map_err(Problem::from)?))?.into_inner();
+        if let Some(sku) = &mut answer.sku {
+            sku.etag.clear();
+        }
+        Ok(Response::new(answer))
     }
 
     /// Makes a change once, in a task of its own, and decodes its answer, which for a replay is the first one.
@@ -60,10 +96,12 @@ impl Grpc {
         let Ok(place) = Arc::clone(&self.mutations).try_acquire_owned() else {
             return Err(Problem::new(ErrorReason::Overloaded, "too many changes at once; nothing was done").into());
         };
-        let store = self.store.clone();
+        let (store, bell) = (self.store.clone(), Arc::clone(&self.bell));
         let change = async move {
             let _place = place;
-            store.mutate(&mutation.key(request_id), &mutation, convert::answer).await
+            let answer = store.mutate(&mutation.key(request_id), &mutation, convert::answer).await;
+            bell.ring();
+            answer
         };
         let answer = self.tasks.spawn(change.in_current_span()).await.map_err(Problem::defect)?;
         decoded(&answer.map_err(Problem::from)?)
@@ -99,15 +137,18 @@ impl CatalogService for Grpc {
     }
 
     async fn list_skus(&self, request: Request<wire::ListSkusRequest>) -> Answer<wire::ListSkusResponse> {
-        let wire::ListSkusRequest { page_size, page_token, code_prefix, filter: _ } = request.into_inner();
+        let wire::ListSkusRequest { page_size, page_token, code_prefix, filter } = request.into_inner();
+        let mut wanted = SkuFilter::default();
         let size = convert::page_size(page_size, |violations| {
-            violations.check_text("code_prefix", &code_prefix, 0..=128);
+            wanted = convert::sku_filter(violations, code_prefix, filter);
         })?;
-        let filters = ["ListSkus", &code_prefix];
+        // Its attributes are in one order, so that equal filters look equal.
+        let bound = format!("{wanted:?}");
+        let filters = ["ListSkus", &bound];
         let after: String = Token::decode(&page_token, &filters)?.unwrap_or_default();
         let page = self
             .store
-            .list_skus(&after, &code_prefix, size, self.config.limits.response_bytes_max)
+            .list_skus(&after, &wanted, size, self.config.limits.response_bytes_max)
             .await
             .map_err(Problem::from)?;
         let next = page.items.last().filter(|_| page.more).map(|last| Token::encode(&filters, &last.content.code));
@@ -124,44 +165,62 @@ impl CatalogService for Grpc {
         decoded(&self.import(request.into_inner()).await?)
     }
 
-    async fn update_sku(&self, _request: Request<wire::UpdateSkuRequest>) -> Answer<wire::UpdateSkuResponse> {
-        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+    async fn update_sku(&self, request: Request<wire::UpdateSkuRequest>) -> Answer<wire::UpdateSkuResponse> {
+        let request = request.into_inner();
+        let validate_only = request.validate_only;
+        let keyed = convert::update_sku(request);
+        if validate_only { self.rehearse(keyed).await } else { self.mutate(keyed).await }
     }
 
-    async fn archive_sku(&self, _request: Request<wire::ArchiveSkuRequest>) -> Answer<wire::ArchiveSkuResponse> {
-        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+    async fn archive_sku(&self, request: Request<wire::ArchiveSkuRequest>) -> Answer<wire::ArchiveSkuResponse> {
+        self.mutate(convert::archive_sku(request.into_inner())).await
     }
 
-    async fn restore_sku(&self, _request: Request<wire::RestoreSkuRequest>) -> Answer<wire::RestoreSkuResponse> {
-        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+    async fn restore_sku(&self, request: Request<wire::RestoreSkuRequest>) -> Answer<wire::RestoreSkuResponse> {
+        self.mutate(convert::restore_sku(request.into_inner())).await
     }
 
-    async fn search_skus(&self, _request: Request<wire::SearchSkusRequest>) -> Answer<wire::SearchSkusResponse> {
-        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+    async fn search_skus(&self, request: Request<wire::SearchSkusRequest>) -> Answer<wire::SearchSkusResponse> {
+        let wire::SearchSkusRequest { query, page_size, page_token, show } = request.into_inner();
+        let mut violations = Violations::new();
+        let size = convert::search_page_size(&mut violations, page_size);
+        let search = convert::search(&mut violations, &query, show);
+        violations.into_result()?;
+        let bound = format!("{search:?}");
+        let filters = ["SearchSkus", &bound];
+        let after: Option<SearchCursor> = Token::decode(&page_token, &filters)?;
+        let bytes_max = self.config.limits.response_bytes_max;
+        let page = self.store.search_skus(after.as_ref(), &search, size, bytes_max).await.map_err(Problem::from)?;
+        let cursor = |last: &Found| SearchCursor(last.score, last.sku.content.code.clone());
+        let next = page.items.last().filter(|_| page.more).map(|last| Token::encode(&filters, &cursor(last)));
+        Ok(Response::new(wire::SearchSkusResponse {
+            matches: page.items.into_iter().map(convert::sku_match).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
     }
 
-    async fn update_vendor(&self, _request: Request<wire::UpdateVendorRequest>) -> Answer<wire::UpdateVendorResponse> {
-        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+    type WatchSkusStream = watching::WatchStream;
+
+    async fn watch_skus(&self, request: Request<wire::WatchSkusRequest>) -> Answer<Self::WatchSkusStream> {
+        Ok(Response::new(self.watch(request.into_inner()).await?))
+    }
+
+    async fn update_vendor(&self, request: Request<wire::UpdateVendorRequest>) -> Answer<wire::UpdateVendorResponse> {
+        self.mutate(convert::update_vendor(request.into_inner())).await
     }
 
     async fn update_location(
         &self,
-        _request: Request<wire::UpdateLocationRequest>,
+        request: Request<wire::UpdateLocationRequest>,
     ) -> Answer<wire::UpdateLocationResponse> {
-        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+        self.mutate(convert::update_location(request.into_inner())).await
     }
 
     async fn batch_delete_offers(
         &self,
-        _request: Request<wire::BatchDeleteOffersRequest>,
+        request: Request<wire::BatchDeleteOffersRequest>,
     ) -> Answer<wire::BatchDeleteOffersResponse> {
-        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
-    }
-
-    type WatchSkusStream = tokio_stream::Empty<Result<wire::WatchSkusResponse, Status>>;
-
-    async fn watch_skus(&self, _request: Request<wire::WatchSkusRequest>) -> Answer<Self::WatchSkusStream> {
-        Err(Problem::new(ErrorReason::UnknownMethod, "not yet").into())
+        self.mutate(convert::delete_offers(request.into_inner())).await
     }
 
     async fn create_vendor(&self, request: Request<wire::CreateVendorRequest>) -> Answer<wire::CreateVendorResponse> {

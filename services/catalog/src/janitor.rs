@@ -1,4 +1,4 @@
-//! Forgets what nobody needs any more: old answers, ended imports, staged rows left over. Takes no input; every replica runs it, and what one does the others
+//! Forgets what nobody needs any more: old answers, ended imports, staged rows left over, old changes. Takes no input; every replica runs it, and what one does the others
 //! find done.
 
 use std::sync::Arc;
@@ -19,14 +19,15 @@ const IMPORTS_PER_PASS: u32 = 100;
 pub struct Janitor {
     store: Store,
     config: JanitorConfig,
+    changes_retention_seconds: u32,
     metrics: Arc<Metrics>,
 }
 
 impl Janitor {
-    /// For a store.
+    /// For a store, whose changes are kept for so long.
     #[must_use]
-    pub fn new(store: Store, config: JanitorConfig, metrics: Arc<Metrics>) -> Self {
-        Self { store, config, metrics }
+    pub fn new(store: Store, config: JanitorConfig, changes_retention_seconds: u32, metrics: Arc<Metrics>) -> Self {
+        Self { store, config, changes_retention_seconds, metrics }
     }
 
     /// Passes again and again until `shutdown` is cancelled.
@@ -59,6 +60,9 @@ impl Janitor {
         {}
         while !shutdown.is_cancelled()
             && self.forgot(self.store.forget_imports(retention_seconds, batch_rows_max).await?)
+        {}
+        while !shutdown.is_cancelled()
+            && self.forgot(self.store.drop_changes(self.changes_retention_seconds, batch_rows_max).await?)
         {}
         Ok(())
     }

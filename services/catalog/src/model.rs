@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 /// What else the shop keeps about a SKU, in one order so that equal content looks equal.
@@ -9,6 +10,9 @@ pub type Attributes = BTreeMap<String, String>;
 
 /// The most attributes that a SKU has.
 pub const ATTRIBUTES_MAX: usize = 50;
+
+/// The most offers that a SKU has: vendor-sync takes no more of one.
+pub const OFFERS_PER_SKU_MAX: i64 = 1000;
 
 /// A SKU to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +25,74 @@ pub struct NewSku {
     pub gtin: Option<String>,
     /// What else the shop keeps.
     pub attributes: Attributes,
+    /// How it may be sold.
+    pub policy: Policy,
+}
+
+/// How a SKU may be sold. 0 and empty mean that nothing is kept back, limited or preferred; as JSON, only what is set is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Policy {
+    /// Units not offered at each location.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub safety_stock: i64,
+    /// Units that may be promised beyond what is there, at the first of `locations`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub backorder_limit: i64,
+    /// Most units in one reservation.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub max_per_reservation: i64,
+    /// Most units that one owner may have.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub max_per_owner: i64,
+    /// How long a hold lasts whose request does not say, in nanoseconds, so that it reads back as it was written.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub default_hold_ns: i64,
+    /// Codes of locations, the preferred first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub locations: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+/// New values for some fields of a policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PolicyChange {
+    /// See [`Policy::safety_stock`].
+    pub safety_stock: Option<i64>,
+    /// See [`Policy::backorder_limit`].
+    pub backorder_limit: Option<i64>,
+    /// See [`Policy::max_per_reservation`].
+    pub max_per_reservation: Option<i64>,
+    /// See [`Policy::max_per_owner`].
+    pub max_per_owner: Option<i64>,
+    /// See [`Policy::default_hold_ns`].
+    pub default_hold_ns: Option<i64>,
+    /// See [`Policy::locations`].
+    pub locations: Option<Vec<String>>,
+}
+
+impl PolicyChange {
+    /// Makes the change.
+    pub fn apply(&self, policy: &mut Policy) {
+        let Self { safety_stock, backorder_limit, max_per_reservation, max_per_owner, default_hold_ns, locations } =
+            self;
+        for (new, field) in [
+            (safety_stock, &mut policy.safety_stock),
+            (backorder_limit, &mut policy.backorder_limit),
+            (max_per_reservation, &mut policy.max_per_reservation),
+            (max_per_owner, &mut policy.max_per_owner),
+            (default_hold_ns, &mut policy.default_hold_ns),
+        ] {
+            *field = new.unwrap_or(*field);
+        }
+        if let Some(locations) = locations {
+            policy.locations.clone_from(locations);
+        }
+    }
 }
 
 /// A SKU.
@@ -28,12 +100,64 @@ pub struct NewSku {
 pub struct Sku {
     /// What it says.
     pub content: NewSku,
-    /// Counts its changes, from 1.
+    /// When it was archived; none while it is sold.
+    pub archive_time: Option<OffsetDateTime>,
+    /// Counts its changes and those of its offers, from 1.
     pub version: i64,
     /// When it was created.
     pub create_time: OffsetDateTime,
     /// When it last changed.
     pub update_time: OffsetDateTime,
+}
+
+/// A SKU with its offers, as one look saw them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkuState {
+    /// The SKU.
+    pub sku: Sku,
+    /// Its offers, in the order of their keys.
+    pub offers: Vec<Offer>,
+}
+
+/// What of a SKU is to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkuChange {
+    /// Which SKU.
+    pub code: String,
+    /// Only if it still has this etag.
+    pub etag: Option<String>,
+    /// Its new name.
+    pub name: Option<String>,
+    /// Its new GTIN, or none any more.
+    pub gtin: Option<Option<String>>,
+    /// All its new attributes.
+    pub attributes: Option<Attributes>,
+    /// Attributes one by one, after `attributes`: a new value, or none any more.
+    pub attribute_changes: BTreeMap<String, Option<String>>,
+    /// New values of its policy.
+    pub policy: PolicyChange,
+}
+
+impl SkuChange {
+    /// Makes the change.
+    pub fn apply(&self, content: &mut NewSku) {
+        if let Some(name) = &self.name {
+            content.name.clone_from(name);
+        }
+        if let Some(gtin) = &self.gtin {
+            content.gtin.clone_from(gtin);
+        }
+        if let Some(attributes) = &self.attributes {
+            content.attributes.clone_from(attributes);
+        }
+        for (key, value) in &self.attribute_changes {
+            match value {
+                Some(value) => content.attributes.insert(key.clone(), value.clone()),
+                None => content.attributes.remove(key),
+            };
+        }
+        self.policy.apply(&mut content.policy);
+    }
 }
 
 /// A vendor to be created.
@@ -50,8 +174,12 @@ pub struct NewVendor {
 pub struct Vendor {
     /// What it says.
     pub content: NewVendor,
+    /// Counts its changes, from 1.
+    pub version: i64,
     /// When it was created.
     pub create_time: OffsetDateTime,
+    /// When it last changed.
+    pub update_time: OffsetDateTime,
 }
 
 /// A location to be created.
@@ -70,8 +198,12 @@ pub struct NewLocation {
 pub struct Location {
     /// What it says.
     pub content: NewLocation,
+    /// Counts its changes, from 1.
+    pub version: i64,
     /// When it was created.
     pub create_time: OffsetDateTime,
+    /// When it last changed.
+    pub update_time: OffsetDateTime,
 }
 
 /// By what an offer is found, in the order in which offers are listed.

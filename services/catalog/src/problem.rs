@@ -22,6 +22,17 @@ impl From<StoreError> for Problem {
                 Self::new(ErrorReason::AlreadyExists, format!("another {kind} has the code {code:?}"))
                     .resource(kind, code)
             }
+            StoreError::NotFound { kind, code } => not_found(kind, &code),
+            StoreError::EtagMismatch { kind, code } => {
+                let message = format!("the {kind} {code:?} was changed since its etag was read; nothing was changed");
+                Self::new(ErrorReason::EtagMismatch, message).resource(kind, code)
+            }
+            StoreError::Unfit(violations) => violations.into_problem(),
+            StoreError::ChangesDropped => Self::new(
+                ErrorReason::ResumeTokenExpired,
+                "changes since this token have been dropped; watch again without a token",
+            ),
+            StoreError::OtherLog => bad_resume_token(),
             StoreError::OffersDiffer(offers) => offers_differ(&offers),
             StoreError::UnknownReferences(references) => unknown_references(references),
             StoreError::ImportLost => {
@@ -41,6 +52,14 @@ impl From<StoreError> for Problem {
 #[must_use]
 pub fn not_found(kind: &'static str, code: &str) -> Problem {
     Problem::new(ErrorReason::NotFound, format!("no {kind} has the code {code:?}")).resource(kind, code)
+}
+
+/// A resume token that this watch did not give.
+#[must_use]
+pub fn bad_resume_token() -> Problem {
+    let mut violations = holdfast_kit::Violations::new();
+    violations.add("resume_token", "must be a resume_token of this watch, or empty");
+    violations.into_problem_as(ErrorReason::InvalidResumeToken)
 }
 
 fn offers_differ(offers: &[Offer]) -> Problem {

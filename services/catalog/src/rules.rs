@@ -2,7 +2,7 @@
 
 use holdfast_kit::Violations;
 
-use crate::model::{ATTRIBUTES_MAX, Attributes};
+use crate::model::{ATTRIBUTES_MAX, Attributes, Policy, PolicyChange};
 
 /// The longest name, in bytes.
 pub const NAME_BYTES_MAX: usize = 500;
@@ -33,6 +33,13 @@ pub fn check_gtin(violations: &mut Violations, field: &str, value: &str) {
     }
 }
 
+/// One attribute's key and value; `entry` is the name of its field.
+pub fn check_attribute(violations: &mut Violations, entry: &str, key: &str, value: &str) {
+    if violations.check_text(format_args!("{entry} (key)"), key, 1..=ATTRIBUTE_KEY_BYTES_MAX) {
+        violations.check_text(entry, value, 0..=ATTRIBUTE_VALUE_BYTES_MAX);
+    }
+}
+
 /// Attributes: at most 50, keys of 1 to 64 bytes, values of at most 500, no control characters.
 pub fn check_attributes(violations: &mut Violations, field: &str, attributes: &Attributes) {
     if attributes.len() > ATTRIBUTES_MAX {
@@ -40,12 +47,67 @@ pub fn check_attributes(violations: &mut Violations, field: &str, attributes: &A
     }
     for (key, value) in attributes {
         let echo: String = key.chars().take(KEY_ECHO_CHARS_MAX).collect();
-        let entry = format!("{field}[{echo:?}]");
-        if violations.check_text(format_args!("{entry} (key)"), key, 1..=ATTRIBUTE_KEY_BYTES_MAX) {
-            violations.check_text(&entry, value, 0..=ATTRIBUTE_VALUE_BYTES_MAX);
+        check_attribute(violations, &format!("{field}[{echo:?}]"), key, value);
+    }
+}
+
+/// The most units of a limit of a policy.
+pub const UNITS_MAX: i64 = 1_000_000_000;
+/// The most units in one reservation that a policy can name.
+pub const RESERVATION_UNITS_MAX: i64 = 1_000_000;
+/// The longest default hold, in seconds: 30 days.
+pub const HOLD_SECONDS_MAX: i64 = 30 * 24 * 3600;
+/// The most locations that a policy names.
+pub const LOCATIONS_MAX: usize = 20;
+
+/// The new values in a change of a policy, each by itself; `field` is the policy's.
+pub fn check_policy_change(violations: &mut Violations, field: &str, change: &PolicyChange) {
+    let PolicyChange { safety_stock, backorder_limit, max_per_reservation, max_per_owner, default_hold_ns, locations } =
+        change;
+    for (name, value, max) in [
+        ("safety_stock", safety_stock, UNITS_MAX),
+        ("backorder_limit", backorder_limit, UNITS_MAX),
+        ("max_per_reservation", max_per_reservation, RESERVATION_UNITS_MAX),
+        ("max_per_owner", max_per_owner, UNITS_MAX),
+    ] {
+        violations.check_range(format_args!("{field}.{name}"), value.unwrap_or(0), 0..=max);
+    }
+    let range = NANOS_PER_SECOND..=HOLD_SECONDS_MAX * NANOS_PER_SECOND;
+    if default_hold_ns.is_some_and(|nanos| nanos != 0 && !range.contains(&nanos)) {
+        violations.add(format_args!("{field}.default_hold_duration"), "must be 1 s to 30 days, or unset");
+    }
+    if let Some(locations) = locations {
+        check_locations(violations, &format!("{field}.locations"), locations);
+    }
+}
+
+/// Locations of a policy: at most 20 codes, each once.
+pub fn check_locations(violations: &mut Violations, field: &str, locations: &[String]) {
+    if locations.len() > LOCATIONS_MAX {
+        violations.add(field, format_args!("must have at most {LOCATIONS_MAX} entries, has {}", locations.len()));
+        return;
+    }
+    for (index, code) in locations.iter().enumerate() {
+        let entry = format!("{field}[{index}]");
+        if violations.check_code(&entry, code) && locations[..index].contains(code) {
+            violations.add(entry, "stands in the list before");
         }
     }
 }
+
+/// A policy as a whole: who promises more than is there says where it will come from.
+pub fn check_policy(violations: &mut Violations, field: &str, policy: &Policy) {
+    if policy.backorder_limit > 0 && policy.locations.is_empty() {
+        violations.add(format_args!("{field}.locations"), BACKORDER_NEEDS_LOCATION);
+    }
+}
+
+/// What is said of a policy with a backorder limit and no locations.
+pub const BACKORDER_NEEDS_LOCATION: &str =
+    "must name a location when backorder_limit is above 0: its first one gets the backorders";
+
+/// Nanoseconds in a second.
+pub const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// What a check says of a single value, as a sentence without the field's name; `None` if nothing.
 pub fn complaint(check: impl FnOnce(&mut Violations, &str)) -> Option<String> {

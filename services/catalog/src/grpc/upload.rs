@@ -44,6 +44,7 @@ impl Grpc {
         let forwarded = self.forward(&mut stream, sender).await;
         // The importer is waited for in any case: it gives its place back before the caller hears of an error.
         let imported = import.await.map_err(Problem::defect)?;
+        self.bell.ring();
         // When it ended early, forwarding ended because of it, without an error.
         forwarded?;
         Ok(imported?)

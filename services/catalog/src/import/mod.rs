@@ -1,10 +1,13 @@
-//! Imports of SKUs: a CSV file in pieces becomes staged rows, then one transaction. Never holds more of the file than a piece, a record and a batch.
+//! Imports of SKUs: a CSV or JSON Lines file in pieces becomes staged rows, then one transaction. Never holds more of the file than a piece, a record and a
+//! batch.
 
 mod batch;
-mod layout;
+mod columns;
+mod lines;
 mod problems;
 mod records;
 mod run;
+mod source;
 
 pub use problems::{Problems, RowProblem};
 pub use records::RecordLimits;
@@ -23,6 +26,32 @@ pub enum ErrorMode {
     SkipBadRows,
 }
 
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A header and rows.
+    Csv,
+    /// One JSON object a line.
+    JsonLines,
+}
+
+/// A part of a selling policy that a file may have a column for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyField {
+    /// Units not offered at each location.
+    SafetyStock,
+    /// Units that may be promised beyond what is there.
+    BackorderLimit,
+    /// Most units in one reservation.
+    MaxPerReservation,
+    /// Most units of one owner.
+    MaxPerOwner,
+    /// Default hold time, in whole seconds.
+    DefaultHold,
+    /// Codes of locations with '|' between them.
+    Locations,
+}
+
 /// How a file is to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportSpec {
@@ -36,7 +65,11 @@ pub struct ImportSpec {
     pub gtin_column: Option<String>,
     /// Columns that become attributes under their own names.
     pub attribute_columns: Vec<String>,
-    /// What separates fields.
+    /// Columns with parts of the policy.
+    pub policy_columns: Vec<(PolicyField, String)>,
+    /// How the file is written.
+    pub format: Format,
+    /// What separates fields of a CSV file.
     pub delimiter: u8,
     /// What bad rows do to the good ones.
     pub error_mode: ErrorMode,
@@ -53,6 +86,8 @@ impl ImportSpec {
             name_column,
             gtin_column,
             attribute_columns,
+            policy_columns,
+            format,
             delimiter,
             error_mode,
             size_bytes: _,
@@ -63,6 +98,12 @@ impl ImportSpec {
         };
         let parts = Fingerprint::new().part(code_column).optional(name_column.as_ref()).optional(gtin_column.as_ref());
         let parts = parts.part([*delimiter, mode]).part(attribute_columns.len().to_be_bytes());
-        attribute_columns.iter().fold(parts, |parts, column| parts.part(column))
+        let parts = attribute_columns.iter().fold(parts, |parts, column| parts.part(column));
+        // What came later is said only where it is used, so that the answers to older requests are still found.
+        if *format == Format::Csv && policy_columns.is_empty() {
+            return parts;
+        }
+        let parts = parts.part([*format as u8]);
+        policy_columns.iter().fold(parts, |parts, (field, column)| parts.part([*field as u8]).part(column))
     }
 }

@@ -1,5 +1,6 @@
 //! One import from its first byte to its answer.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,18 +12,21 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::batch::Batch;
-use super::layout::{Layout, refused};
 use super::problems::{Problems, RowProblem};
-use super::records::{Malformed, RecordLimits, Records};
+use super::records::RecordLimits;
+use super::source::{Read, Source, refused};
 use super::{ErrorMode, ImportSpec};
 use crate::convert;
 use crate::metrics::Metrics;
 use crate::model::ATTRIBUTES_MAX;
 use crate::mutation::RequestKey;
-use crate::store::{Applied, ImportColumns, ImportState, Store, StoreError};
+use crate::store::{Applied, ImportState, Store, StoreError};
 
 /// How many staged rows are dropped at once after an import.
 pub const UNSTAGE_ROWS: u32 = 20_000;
+
+/// What is wrong with a row that would leave a SKU with backorders and no location to get them.
+const UNLOCATED: &str = "the SKU would have a backorder limit and no location; name one, its first gets the backorders";
 
 /// The method's name under which an import's answer is kept.
 const KIND: &str = "ImportSkus";
@@ -153,8 +157,9 @@ struct Attempt<'a> {
     import_id: Uuid,
     /// The first bytes, until there are enough to see what kind of file it is.
     head: Option<Vec<u8>>,
-    records: Records,
-    layout: Option<Layout>,
+    source: Source,
+    /// Locations that rows named and that there are.
+    locations: HashSet<String>,
     batch: Batch,
     problems: Problems,
     hash: Sha256,
@@ -170,8 +175,8 @@ impl<'a> Attempt<'a> {
             spec,
             import_id,
             head: Some(Vec::new()),
-            records: Records::new(spec.delimiter, importer.limits.record),
-            layout: None,
+            source: Source::new(spec, importer.limits.record),
+            locations: HashSet::new(),
             batch: Batch::default(),
             problems: Problems::default(),
             hash: Sha256::new(),
@@ -207,24 +212,18 @@ impl<'a> Attempt<'a> {
         if let Some(head) = self.head.take() {
             self.read(text_of(&head)?).await?;
         }
-        let limits = self.importer.limits;
-        if let Some(record) = self.records.finish().map_err(|malformed| malformed_file(malformed, limits.record))? {
-            take(record, &mut self.layout, self.spec, &mut self.rows, &mut self.batch, &mut self.problems)?;
-        }
-        if self.layout.is_none() {
-            return Err(refused("the file is empty"));
+        if let Some(read) = self.source.finish()? {
+            self.take(read);
         }
         self.stage().await?;
         self.apply().await
     }
 
-    /// Reads the records of a piece.
+    /// Reads the rows of a piece.
     async fn read(&mut self, mut input: &[u8]) -> Result<(), Problem> {
         let limits = self.importer.limits;
-        loop {
-            let record = self.records.next(&mut input).map_err(|malformed| malformed_file(malformed, limits.record))?;
-            let Some(record) = record else { return Ok(()) };
-            take(record, &mut self.layout, self.spec, &mut self.rows, &mut self.batch, &mut self.problems)?;
+        while let Some(read) = self.source.next(&mut input)? {
+            self.take(read);
             if self.rows > limits.rows_max {
                 return Err(refused(format!("the file has more than {} rows", limits.rows_max))
                     .metadata("rows_max", limits.rows_max));
@@ -233,19 +232,51 @@ impl<'a> Attempt<'a> {
                 self.stage().await?;
             }
         }
+        Ok(())
+    }
+
+    fn take(&mut self, (line, row): Read) {
+        self.rows += 1;
+        match row {
+            Ok(row) => {
+                if let Err(first_line) = self.batch.add(line, row) {
+                    self.problems.add_row([repeats(&self.spec.code_column, line, first_line)]);
+                }
+            }
+            Err(found) => self.problems.add_row(found),
+        }
     }
 
     /// Stages what was gathered.
     async fn stage(&mut self) -> Result<(), Problem> {
-        let batch = std::mem::take(&mut self.batch);
-        if batch.rows().codes.is_empty() {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.check_locations(&mut batch).await?;
+        let rows = batch.into_rows();
+        if rows.codes.is_empty() {
             return Ok(());
         }
-        let repeated = self.importer.store.stage(self.import_id, batch.rows()).await?;
-        self.staged += count(batch.rows().codes.len()) - count(repeated.len());
+        let repeated = self.importer.store.stage(self.import_id, &rows).await?;
+        self.staged += count(rows.codes.len()) - count(repeated.len());
         for again in repeated {
             self.problems.add_row([repeats(&self.spec.code_column, again.line, again.first_line)]);
         }
+        Ok(())
+    }
+
+    /// Takes rows out of a batch whose policy names a location that there is not.
+    async fn check_locations(&mut self, batch: &mut Batch) -> Result<(), Problem> {
+        let Some(column) = self.source.columns().locations_column() else { return Ok(()) };
+        let asked: HashSet<&String> = batch.locations().filter(|code| !self.locations.contains(*code)).collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let asked: Vec<String> = asked.into_iter().cloned().collect();
+        let unknown = self.importer.store.unknown_locations(&asked).await?;
+        let unknown: HashSet<String> = unknown.into_iter().collect();
+        for problem in batch.refuse_locations(&unknown, column) {
+            self.problems.add_row([problem]);
+        }
+        self.locations.extend(asked.into_iter().filter(|code| !unknown.contains(code)));
         Ok(())
     }
 
@@ -256,12 +287,12 @@ impl<'a> Attempt<'a> {
         }
         let Importer { store, limits, metrics, .. } = self.importer;
         let mut transaction = store.begin_import(self.import_id, self.staged, limits.lock_timeout_ms).await?;
-        let columns = ImportColumns {
-            names: self.spec.name_column.is_some(),
-            gtins: self.spec.gtin_column.is_some(),
-            attributes: self.spec.attribute_columns.clone(),
-        };
-        let applied = transaction.apply(&columns, limits.batch_rows_max).await?;
+        let backorder_column = self.source.columns().backorder_column();
+        let applied = transaction.apply(backorder_column.is_some(), limits.batch_rows_max).await?;
+        for line in &applied.unlocated {
+            let (column, description) = (backorder_column.unwrap_or_default().to_owned(), UNLOCATED.to_owned());
+            self.problems.add_row([RowProblem { line: *line, column, description }]);
+        }
         for (line, count) in &applied.overfull {
             let description = format!(
                 "would have {count} attributes with those that the SKU has already, at most {ATTRIBUTES_MAX} are possible"
@@ -296,31 +327,6 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Takes a record: the first is the header, the others are rows.
-fn take(
-    record: super::records::Record<'_>,
-    layout: &mut Option<Layout>,
-    spec: &ImportSpec,
-    rows: &mut i64,
-    batch: &mut Batch,
-    problems: &mut Problems,
-) -> Result<(), Problem> {
-    let Some(layout) = layout else {
-        *layout = Some(Layout::new(spec, record)?);
-        return Ok(());
-    };
-    *rows += 1;
-    match layout.row(record) {
-        Ok(sku) => {
-            if let Err(first_line) = batch.add(record.line, sku) {
-                problems.add_row([repeats(&spec.code_column, record.line, first_line)]);
-            }
-        }
-        Err(found) => problems.add_row(found),
-    }
-    Ok(())
-}
-
 /// The next piece; `None` at the end of the file.
 async fn next(parts: &mut mpsc::Receiver<Part>) -> Result<Option<Vec<u8>>, Problem> {
     match parts.recv().await {
@@ -351,25 +357,6 @@ fn text_of(head: &[u8]) -> Result<&[u8], Problem> {
         [b'P', b'K', 3, 4, ..] => Err(refused("the file is a ZIP archive or a spreadsheet; save it as CSV")),
         text => Ok(text),
     }
-}
-
-fn malformed_file(malformed: Malformed, limits: RecordLimits) -> Problem {
-    let (line, message) = match malformed {
-        Malformed::RecordTooLong { line } => (
-            line,
-            format!(
-                "the row that begins on line {line} is longer than {} bytes; is a quote missing?",
-                limits.bytes_max
-            ),
-        ),
-        Malformed::TooManyColumns { line } => {
-            (line, format!("the row that begins on line {line} has more than {} columns", limits.columns_max))
-        }
-        Malformed::QuoteNotClosed { line } => {
-            (line, format!("the file ends within quotes; they were opened in the row that begins on line {line}"))
-        }
-    };
-    refused(message).metadata("line", line)
 }
 
 /// Ends an attempt that had no effect, and drops the staged rows. What fails here is left to the janitor.

@@ -3,19 +3,8 @@
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{Store, StoreError, requests};
+use super::{Store, StoreError, mutations, requests};
 use crate::mutation::RequestKey;
-
-/// What a file has columns for; a SKU's other content is left alone.
-#[derive(Debug, Clone)]
-pub struct ImportColumns {
-    /// Names.
-    pub names: bool,
-    /// GTINs.
-    pub gtins: bool,
-    /// These attributes.
-    pub attributes: Vec<String>,
-}
 
 /// Good rows by column, as arrays travel. Each code stands once.
 #[derive(Debug, Default)]
@@ -24,12 +13,20 @@ pub struct StagedRows {
     pub codes: Vec<String>,
     /// The lines on which the rows begin.
     pub lines: Vec<i64>,
-    /// Their names.
-    pub names: Vec<String>,
+    /// Their names; none leaves a name alone.
+    pub names: Vec<Option<String>>,
+    /// Whether there is a cell for the GTIN; without one it is left alone.
+    pub gtins_given: Vec<bool>,
     /// Their GTINs.
     pub gtins: Vec<Option<String>>,
     /// Their attributes, as JSON objects of strings.
     pub attributes: Vec<String>,
+    /// Attributes to take away, as JSON arrays of strings; none takes none away.
+    pub removed: Vec<Option<String>>,
+    /// What they say of the policy, as JSON objects.
+    pub policies: Vec<String>,
+    /// Parts of the policy to take away, as JSON arrays of strings; none takes none away.
+    pub policies_removed: Vec<Option<String>>,
 }
 
 /// A row whose code the file had before.
@@ -75,6 +72,8 @@ pub struct Applied {
     pub unchanged: i64,
     /// Rows that were left out, because the SKU would have too many attributes with those that it has: the line, and how many.
     pub overfull: Vec<(i64, i32)>,
+    /// Lines of rows that were left out, because the SKU would have a backorder limit and no location.
+    pub unlocated: Vec<i64>,
 }
 
 impl Store {
@@ -103,9 +102,22 @@ impl Store {
             .bind(&rows.codes)
             .bind(&rows.lines)
             .bind(&rows.names)
+            .bind(&rows.gtins_given)
             .bind(&rows.gtins)
-            .bind(&rows.attributes);
+            .bind(&rows.attributes)
+            .bind(&rows.removed)
+            .bind(&rows.policies)
+            .bind(&rows.policies_removed);
         Ok(staged.fetch_all(&self.pool).await?)
+    }
+
+    /// Which of these codes are no location's.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`].
+    pub async fn unknown_locations(&self, codes: &[String]) -> Result<Vec<String>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(mutations::unknown_locations(&mut connection, codes).await?)
     }
 
     /// Opens the transaction that applies an attempt, which has staged so many rows. It waits so long for a lock: another import may be applying the same
@@ -189,11 +201,12 @@ pub struct ImportTransaction {
 }
 
 impl ImportTransaction {
-    /// Applies all staged rows in the order of their codes, `slice_rows` at a time so that no statement runs for long.
+    /// Applies all staged rows in the order of their codes, `slice_rows` at a time so that no statement runs for long. `backorders` says that they may
+    /// change backorder limits or locations.
     ///
     /// # Errors
     /// [`StoreError::Postgres`]; drop the transaction then.
-    pub async fn apply(&mut self, columns: &ImportColumns, slice_rows: u32) -> Result<Applied, StoreError> {
+    pub async fn apply(&mut self, backorders: bool, slice_rows: u32) -> Result<Applied, StoreError> {
         let mut applied = Applied::default();
         let mut after = String::new();
         loop {
@@ -204,7 +217,10 @@ impl ImportTransaction {
                 .fetch_one(&mut *self.transaction)
                 .await?;
             let Some(last) = last else { return Ok(applied) };
-            self.apply_slice(columns, &after, &last, rows, &mut applied).await?;
+            let dropped = if backorders { self.drop_unlocated(&after, &last).await? } else { Vec::new() };
+            let rows = rows - i64::try_from(dropped.len()).unwrap_or(i64::MAX);
+            applied.unlocated.extend(dropped);
+            self.apply_slice(&after, &last, rows, &mut applied).await?;
             after = last;
         }
     }
@@ -212,7 +228,6 @@ impl ImportTransaction {
     /// The staged rows after one code up to another.
     async fn apply_slice(
         &mut self,
-        columns: &ImportColumns,
         after: &str,
         last: &str,
         rows: i64,
@@ -229,29 +244,28 @@ impl ImportTransaction {
             .bind(self.import_id)
             .bind(after)
             .bind(last)
-            .bind(columns.names)
-            .bind(columns.gtins)
-            .bind(&columns.attributes)
             .fetch_all(&mut *self.transaction)
             .await?;
         let fits = |count: i32| usize::try_from(count).is_ok_and(|count| count <= crate::model::ATTRIBUTES_MAX);
         let (changing, overfull): (Vec<_>, Vec<_>) = differing.into_iter().partition(|&(.., count)| fits(count));
         let changing: Vec<String> = changing.into_iter().map(|(code, ..)| code).collect();
         let overfull: Vec<(i64, i32)> = overfull.into_iter().map(|(_, line, count)| (line, count)).collect();
-        let updated = if changing.is_empty() { 0 } else { self.update(columns, &changing).await? };
+        let updated = if changing.is_empty() { 0 } else { self.update(&changing).await? };
         applied.updated += updated;
         applied.unchanged += rows - created - updated - i64::try_from(overfull.len()).unwrap_or(i64::MAX);
         applied.overfull.extend(overfull);
         Ok(())
     }
 
-    async fn update(&mut self, columns: &ImportColumns, codes: &[String]) -> Result<i64, StoreError> {
+    async fn drop_unlocated(&mut self, after: &str, last: &str) -> Result<Vec<i64>, StoreError> {
+        let dropped = sqlx::query_scalar(include_str!("../../queries/import_unlocated.sql")).bind(self.import_id);
+        Ok(dropped.bind(after).bind(last).fetch_all(&mut *self.transaction).await?)
+    }
+
+    async fn update(&mut self, codes: &[String]) -> Result<i64, StoreError> {
         let updated = sqlx::query(include_str!("../../queries/import_update.sql"))
             .bind(self.import_id)
             .bind(codes)
-            .bind(columns.names)
-            .bind(columns.gtins)
-            .bind(&columns.attributes)
             .execute(&mut *self.transaction)
             .await
             .map_err(raced)?;
@@ -294,10 +308,10 @@ impl ImportTransaction {
     }
 }
 
-/// Rows are counted before they are written, so this constraint speaks only when somebody added attributes in between: the import can be repeated.
+/// Rows are looked at before they are written, so these constraints speak only when somebody changed a SKU in between: the import can be repeated.
 fn raced(error: sqlx::Error) -> StoreError {
     match error.as_database_error().and_then(|error| error.constraint()) {
-        Some("sku_attributes_count") => StoreError::ImportLost,
+        Some("sku_attributes_count" | "sku_policy_backorder_located") => StoreError::ImportLost,
         _ => error.into(),
     }
 }

@@ -6,7 +6,9 @@ use time::OffsetDateTime;
 use tokio_stream::{Stream, StreamExt as _};
 
 use super::{Store, StoreError};
-use crate::model::{Attributes, Location, NewLocation, NewSku, NewVendor, Offer, OfferContent, OfferKey, Sku, Vendor};
+use crate::model::{
+    Attributes, Location, NewLocation, NewSku, NewVendor, Offer, OfferContent, OfferKey, Policy, Sku, Vendor,
+};
 
 /// A page: its items, and whether there are more behind them.
 #[derive(Debug, Clone)]
@@ -24,6 +26,25 @@ pub struct OfferFilter {
     pub vendor: Option<String>,
     /// Only of this SKU.
     pub sku: Option<String>,
+}
+
+/// Which SKUs a list has: those to which everything applies that is set.
+#[derive(Debug, Clone, Default)]
+pub struct SkuFilter {
+    /// Their codes begin with this.
+    pub prefix: String,
+    /// Only archived ones, or only sold ones.
+    pub archived: Option<bool>,
+    /// Only the one with this GTIN.
+    pub gtin: Option<String>,
+    /// Only those with these attributes.
+    pub attributes: Attributes,
+    /// Only those that this vendor offers.
+    pub vendor: Option<String>,
+    /// Only those that changed then or later.
+    pub changed_since: Option<OffsetDateTime>,
+    /// Only those with a policy.
+    pub with_policy: bool,
 }
 
 /// The last offer of a page.
@@ -48,21 +69,30 @@ impl Store {
         if listed.more { Err(StoreError::TooLarge { bytes_max }) } else { Ok(listed.items) }
     }
 
-    /// The SKUs after a code whose codes begin with a prefix: at most `rows`, and at most `bytes_max` bytes, but one SKU at least.
+    /// The SKUs after a code that a filter lets through: at most `rows`, and at most `bytes_max` bytes, but one SKU at least.
     ///
     /// # Errors
     /// [`StoreError::Postgres`].
     pub async fn list_skus(
         &self,
         after: &str,
-        prefix: &str,
+        filter: &SkuFilter,
         rows: usize,
         bytes_max: usize,
     ) -> Result<Listed<Sku>, StoreError> {
+        let SkuFilter { prefix, archived, gtin, attributes, vendor, changed_since, with_policy } = filter;
         let listed = sqlx::query_as::<_, SkuRow>(include_str!("../../queries/sku_list.sql"))
+            // Planned for these very filters: a plan for all of them could use no index but the one of the codes.
+            .persistent(false)
             .bind(after)
             .bind(prefix)
             .bind(end_of_prefix(prefix))
+            .bind(archived)
+            .bind(gtin)
+            .bind((!attributes.is_empty()).then_some(Json(attributes)))
+            .bind(vendor)
+            .bind(changed_since)
+            .bind(with_policy)
             .bind(limit(rows))
             .fetch(&self.pool);
         gather(listed, rows, bytes_max).await
@@ -148,12 +178,12 @@ impl Store {
 }
 
 /// A row beyond the page tells whether another page follows.
-fn limit(rows: usize) -> i64 {
+pub(super) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX - 1) + 1
 }
 
 /// Takes rows until the page is full or its bytes are; holds no more than that.
-async fn gather<R, T>(
+pub(super) async fn gather<R, T>(
     mut rows: impl Stream<Item = Result<R, sqlx::Error>> + Unpin,
     rows_max: usize,
     bytes_max: usize,
@@ -175,21 +205,22 @@ where
 }
 
 /// About how many bytes an item has in an answer, never less.
-trait Weight {
+pub(super) trait Weight {
     fn bytes(&self) -> usize;
 }
 
 /// Tags, lengths, times and the etag.
-const SKU_OVERHEAD_BYTES: usize = 96;
+const SKU_OVERHEAD_BYTES: usize = 176;
 /// Tags and lengths of a map's entry.
 const ENTRY_OVERHEAD_BYTES: usize = 10;
 
 impl Weight for Sku {
     fn bytes(&self) -> usize {
-        let NewSku { code, name, gtin, attributes } = &self.content;
+        let NewSku { code, name, gtin, attributes, policy } = &self.content;
         let entries =
             attributes.iter().map(|(key, value)| key.len() + value.len() + ENTRY_OVERHEAD_BYTES).sum::<usize>();
-        SKU_OVERHEAD_BYTES + code.len() + name.len() + gtin.as_ref().map_or(0, String::len) + entries
+        let locations = policy.locations.iter().map(|code| code.len() + ENTRY_OVERHEAD_BYTES).sum::<usize>();
+        SKU_OVERHEAD_BYTES + code.len() + name.len() + gtin.as_ref().map_or(0, String::len) + entries + locations
     }
 }
 
@@ -218,12 +249,14 @@ fn end_of_prefix(prefix: &str) -> Option<String> {
     None
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(Debug, sqlx::FromRow)]
 pub(super) struct SkuRow {
     code: String,
     name: String,
     gtin: Option<String>,
     attributes: Json<Attributes>,
+    policy: Json<Policy>,
+    archive_time: Option<OffsetDateTime>,
     version: i64,
     create_time: OffsetDateTime,
     update_time: OffsetDateTime,
@@ -231,8 +264,9 @@ pub(super) struct SkuRow {
 
 impl From<SkuRow> for Sku {
     fn from(row: SkuRow) -> Self {
-        let SkuRow { code, name, gtin, attributes: Json(attributes), version, create_time, update_time } = row;
-        Self { content: NewSku { code, name, gtin, attributes }, version, create_time, update_time }
+        let SkuRow { code, name, gtin, attributes, policy, archive_time, version, create_time, update_time } = row;
+        let content = NewSku { code, name, gtin, attributes: attributes.0, policy: policy.0 };
+        Self { content, archive_time, version, create_time, update_time }
     }
 }
 
@@ -240,12 +274,14 @@ impl From<SkuRow> for Sku {
 pub(super) struct VendorRow {
     code: String,
     name: String,
+    version: i64,
     create_time: OffsetDateTime,
+    update_time: OffsetDateTime,
 }
 
 impl From<VendorRow> for Vendor {
-    fn from(VendorRow { code, name, create_time }: VendorRow) -> Self {
-        Self { content: NewVendor { code, name }, create_time }
+    fn from(VendorRow { code, name, version, create_time, update_time }: VendorRow) -> Self {
+        Self { content: NewVendor { code, name }, version, create_time, update_time }
     }
 }
 
@@ -254,12 +290,15 @@ pub(super) struct LocationRow {
     code: String,
     name: String,
     vendor: Option<String>,
+    version: i64,
     create_time: OffsetDateTime,
+    update_time: OffsetDateTime,
 }
 
 impl From<LocationRow> for Location {
-    fn from(LocationRow { code, name, vendor, create_time }: LocationRow) -> Self {
-        Self { content: NewLocation { code, name, vendor }, create_time }
+    fn from(row: LocationRow) -> Self {
+        let LocationRow { code, name, vendor, version, create_time, update_time } = row;
+        Self { content: NewLocation { code, name, vendor }, version, create_time, update_time }
     }
 }
 

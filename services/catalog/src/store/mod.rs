@@ -1,13 +1,20 @@
 //! The catalog's tables. The only module that knows SQL; each statement is a file in `queries/`.
 
+mod changes;
 mod imports;
 mod listing;
 mod mutations;
+mod offers;
+mod relays;
 mod requests;
+mod search;
 
-pub use imports::{Applied, ImportColumns, ImportState, ImportTransaction, Repeated, StagedRows};
-pub use listing::{Listed, OfferCursor, OfferFilter};
+pub use changes::{Changed, ChangesPage, Interest};
+pub use imports::{Applied, ImportState, ImportTransaction, Repeated, StagedRows};
+pub use listing::{Listed, OfferCursor, OfferFilter, SkuFilter};
+pub use relays::{Lag, Parked, RelayLease};
 pub use requests::Answered;
+pub use search::{Found, SearchCursor, SkuSearch};
 
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
@@ -43,6 +50,31 @@ pub enum StoreError {
         /// Its code.
         code: String,
     },
+    /// Nothing has the code. Nothing was changed.
+    #[error("there is no {kind} {code:?}")]
+    NotFound {
+        /// What it would be: `sku`, `vendor`, `location`.
+        kind: &'static str,
+        /// The code.
+        code: String,
+    },
+    /// It has been changed since the caller read it. Nothing was changed.
+    #[error("{kind} {code:?} has another etag")]
+    EtagMismatch {
+        /// What it is: `sku`, `vendor`, `location`.
+        kind: &'static str,
+        /// Its code.
+        code: String,
+    },
+    /// What is asked for does not fit what is there. Nothing was changed.
+    #[error("the change does not fit what is there")]
+    Unfit(holdfast_kit::Violations),
+    /// The changes that were asked for have been dropped, or are those of another database: only the whole helps.
+    #[error("changes since then have been dropped")]
+    ChangesDropped,
+    /// A cursor of another log of changes.
+    #[error("the cursor belongs to another database")]
+    OtherLog,
     /// Offers exist with other content. Nothing was changed.
     #[error("offers exist with other content")]
     OffersDiffer(Vec<crate::model::Offer>),

@@ -87,7 +87,7 @@ async fn the_janitor_forgets_what_is_old_and_keeps_what_is_not() {
     sqlx::query(alive).execute(&admin).await.unwrap();
 
     let metrics = Metrics::new(&holdfast_kit::Metrics::new()).into();
-    let janitor = Janitor::new(world.store().await, world.config.janitor.clone(), metrics);
+    let janitor = Janitor::new(world.store().await, world.config.janitor.clone(), 604_800, metrics);
     janitor.pass(&CancellationToken::new()).await.unwrap();
     assert_eq!(world.number("SELECT count(*) FROM request").await, 1, "the import's answer is young");
     assert_eq!(world.number("SELECT count(*) FROM import_row WHERE code LIKE 'X%'").await, 0);

@@ -1,27 +1,33 @@
 //! Between the wire and the catalog's own types. What comes in is checked here, all fields at once.
 
+mod changes;
+mod imports;
+mod lists;
+
+pub use changes::{archive_sku, delete_offers, restore_sku, update_location, update_sku, update_vendor};
+pub use imports::{import_answer, import_spec};
+pub use lists::{page_size, search, search_page_size, sku_filter};
+
 use std::collections::BTreeMap;
 
 use holdfast_api::catalog::v1 as wire;
-use holdfast_kit::{Problem, Violations, page};
+use holdfast_kit::{Problem, Violations};
 use prost::Message as _;
-use prost_types::Timestamp;
+use prost_types::{Duration, Timestamp};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::fingerprint::Fingerprint;
-use crate::import::{ErrorMode, ImportSpec, Report, RowProblem};
-use crate::model::{Attributes, Location, NewLocation, NewSku, NewVendor, Offer, OfferContent, OfferKey, Sku, Vendor};
+use crate::fingerprint::etag;
+use crate::model::{
+    Attributes, Location, NewLocation, NewSku, NewVendor, Offer, OfferContent, OfferKey, Policy, PolicyChange, Sku,
+    SkuState, Vendor,
+};
 use crate::mutation::{Mutation, Outcome};
-use crate::rules;
+use crate::rules::{self, NANOS_PER_SECOND};
+use crate::store::Found;
 
 /// The most items in a batch.
 pub const BATCH_MAX: usize = 1000;
-/// A page's items when the caller does not say.
-const PAGE_SIZE_DEFAULT: i32 = 100;
-/// The most items on a page.
-const PAGE_SIZE_MAX: i32 = 1000;
-
 /// A mutation and the key under which it happens once.
 pub type Keyed = (Uuid, Mutation);
 
@@ -31,15 +37,20 @@ pub type Keyed = (Uuid, Mutation);
 /// INVALID_FIELD.
 pub fn create_sku(request: wire::CreateSkuRequest) -> Result<Keyed, Problem> {
     let mut violations = Violations::new();
-    let wire::Sku { code, name, gtin, attributes, .. } = required(&mut violations, "sku", request.sku);
+    let wire::Sku { code, name, gtin, attributes, policy, .. } = required(&mut violations, "sku", request.sku);
     let attributes = Attributes::from_iter(attributes);
+    let change = policy_change(policy.unwrap_or_default());
+    let mut policy = Policy::default();
+    change.apply(&mut policy);
     if violations.is_empty() {
         violations.check_sku("sku.code", &code);
         rules::check_name(&mut violations, "sku.name", &name);
         rules::check_gtin(&mut violations, "sku.gtin", &gtin);
         rules::check_attributes(&mut violations, "sku.attributes", &attributes);
+        rules::check_policy_change(&mut violations, "sku.policy", &change);
+        rules::check_policy(&mut violations, "sku.policy", &policy);
     }
-    let sku = NewSku { code, name, gtin: non_empty(gtin), attributes };
+    let sku = NewSku { code, name, gtin: non_empty(gtin), attributes, policy };
     keyed(violations, &request.request_id, Mutation::CreateSku(sku))
 }
 
@@ -119,86 +130,6 @@ fn add_offer(
     }
 }
 
-/// How ImportSkus' first message says that the file is to be read.
-///
-/// # Errors
-/// INVALID_FIELD.
-pub fn import_spec(spec: wire::ImportSkusSpec) -> Result<ImportSpec, Problem> {
-    let mut violations = Violations::new();
-    let request_id = violations.check_uuid("spec.request_id", &spec.request_id);
-    violations.check_text("spec.code_column", &spec.code_column, 1..=COLUMN_BYTES_MAX);
-    violations.check_text("spec.name_column", &spec.name_column, 0..=COLUMN_BYTES_MAX);
-    violations.check_text("spec.gtin_column", &spec.gtin_column, 0..=COLUMN_BYTES_MAX);
-    check_attribute_columns(&mut violations, &spec.attribute_columns);
-    let delimiter = delimiter(&mut violations, &spec.delimiter);
-    let error_mode = match spec.error_mode() {
-        wire::ImportErrorMode::AllOrNothing => Some(ErrorMode::AllOrNothing),
-        wire::ImportErrorMode::SkipBadRows => Some(ErrorMode::SkipBadRows),
-        wire::ImportErrorMode::Unspecified => {
-            violations
-                .add("spec.error_mode", "must be IMPORT_ERROR_MODE_ALL_OR_NOTHING or IMPORT_ERROR_MODE_SKIP_BAD_ROWS");
-            None
-        }
-    };
-    let size_bytes = match spec.size_bytes {
-        0 => None,
-        size => u64::try_from(size).ok(),
-    };
-    if spec.size_bytes < 0 {
-        violations.add("spec.size_bytes", format_args!("must not be negative, is {}", spec.size_bytes));
-    }
-    match (request_id, delimiter, error_mode) {
-        (Some(request_id), Some(delimiter), Some(error_mode)) if violations.is_empty() => Ok(ImportSpec {
-            request_id,
-            code_column: spec.code_column,
-            name_column: non_empty(spec.name_column),
-            gtin_column: non_empty(spec.gtin_column),
-            attribute_columns: spec.attribute_columns,
-            delimiter,
-            error_mode,
-            size_bytes,
-        }),
-        _ => Err(violations.into_problem()),
-    }
-}
-
-/// The longest name of a column that a file is searched for, in bytes.
-const COLUMN_BYTES_MAX: usize = 200;
-
-fn check_attribute_columns(violations: &mut Violations, columns: &[String]) {
-    const FIELD: &str = "spec.attribute_columns";
-    if columns.len() > crate::model::ATTRIBUTES_MAX {
-        violations.add(
-            FIELD,
-            format_args!("must have at most {} entries, has {}", crate::model::ATTRIBUTES_MAX, columns.len()),
-        );
-        return;
-    }
-    for (index, column) in columns.iter().enumerate() {
-        let field = format!("{FIELD}[{index}]");
-        violations.check_text(&field, column, 1..=rules::ATTRIBUTE_KEY_BYTES_MAX);
-        if columns[..index].contains(column) {
-            violations.add(field, "stands in the list before");
-        }
-    }
-}
-
-fn delimiter(violations: &mut Violations, text: &str) -> Option<u8> {
-    match text.as_bytes() {
-        [] => Some(b','),
-        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n' | 0) && !byte.is_ascii_alphanumeric() => {
-            Some(*byte)
-        }
-        _ => {
-            violations.add(
-                "spec.delimiter",
-                "must be one ASCII character that is no letter, digit, quote or line end, or empty for a comma",
-            );
-            None
-        }
-    }
-}
-
 /// A code to look up: a SKU's.
 ///
 /// # Errors
@@ -248,18 +179,6 @@ pub fn batch_get_offers(request: wire::BatchGetOffersRequest) -> Result<(String,
     }
     violations.into_result()?;
     Ok((request.vendor, request.location, each_once(request.vendor_skus)))
-}
-
-/// How many items a page of a list has, after what else a check of its fields finds.
-///
-/// # Errors
-/// INVALID_FIELD.
-pub fn page_size(requested: i32, check: impl FnOnce(&mut Violations)) -> Result<usize, Problem> {
-    let mut violations = Violations::new();
-    let size = page::page_size(requested, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, &mut violations);
-    check(&mut violations);
-    violations.into_result()?;
-    Ok(usize::try_from(size).expect("kit's page sizes lie between 1 and the maximum"))
 }
 
 /// A code that may be missing: a vendor's.
@@ -319,75 +238,119 @@ fn each_once(codes: Vec<String>) -> Vec<String> {
 #[must_use]
 pub fn answer(outcome: &Outcome) -> Vec<u8> {
     match outcome {
-        Outcome::Sku(created) => wire::CreateSkuResponse { sku: Some(sku(created.clone())) }.encode_to_vec(),
-        Outcome::Vendor(created) => {
-            wire::CreateVendorResponse { vendor: Some(vendor(created.clone())) }.encode_to_vec()
+        // All answers about one SKU, one vendor or one location have it as their field 1, so they are written alike.
+        Outcome::Sku(changed) => wire::CreateSkuResponse { sku: Some(sku(changed.clone())) }.encode_to_vec(),
+        Outcome::Vendor(changed) => {
+            wire::CreateVendorResponse { vendor: Some(vendor(changed.clone())) }.encode_to_vec()
         }
-        Outcome::Location(created) => {
-            wire::CreateLocationResponse { location: Some(location(created.clone())) }.encode_to_vec()
+        Outcome::Location(changed) => {
+            wire::CreateLocationResponse { location: Some(location(changed.clone())) }.encode_to_vec()
         }
-        Outcome::Offers { created, unchanged } => {
+        Outcome::OffersCreated { created, unchanged } => {
             wire::BatchCreateOffersResponse { created: *created, unchanged: *unchanged }.encode_to_vec()
         }
+        Outcome::OffersDeleted { deleted, missing } => {
+            wire::BatchDeleteOffersResponse { deleted: *deleted, missing: *missing }.encode_to_vec()
+        }
     }
-}
-
-/// The answer to an import, as it is sent now and kept for replays.
-#[must_use]
-pub fn import_answer(report: &Report) -> Vec<u8> {
-    let problem = |RowProblem { line, column, description }: &RowProblem| wire::RowProblem {
-        line: *line,
-        column: column.clone(),
-        description: description.clone(),
-    };
-    wire::ImportSkusResponse {
-        rows: report.rows,
-        created: report.applied.created,
-        updated: report.applied.updated,
-        unchanged: report.applied.unchanged,
-        failed: report.failed(),
-        problems: report.problems.listed().map(problem).collect(),
-        bad_rows: report.problems.bad_rows(),
-    }
-    .encode_to_vec()
 }
 
 /// A SKU for the wire.
 #[must_use]
 pub fn sku(sku: Sku) -> wire::Sku {
-    let etag = etag(&sku);
-    let Sku { content: NewSku { code, name, gtin, attributes }, version, create_time, update_time } = sku;
+    let Sku { content, archive_time, version, create_time, update_time } = sku;
+    let NewSku { code, name, gtin, attributes, policy } = content;
     wire::Sku {
+        etag: etag(&code, version, update_time),
         code,
         name,
         gtin: gtin.unwrap_or_default(),
         attributes: attributes.into_iter().collect(),
         create_time: Some(timestamp(create_time)),
         update_time: Some(timestamp(update_time)),
-        etag,
-        policy: None,
-        archive_time: None,
+        policy: (policy != Policy::default()).then(|| wire_policy(policy)),
+        archive_time: archive_time.map(timestamp),
         version,
+    }
+}
+
+/// A SKU that was found, for the wire.
+#[must_use]
+pub fn sku_match(found: Found) -> wire::SkuMatch {
+    // Millionths are few enough for a double to hold each of them.
+    let millionths = i32::try_from(found.score).unwrap_or(i32::MAX);
+    wire::SkuMatch { sku: Some(sku(found.sku)), score: f64::from(millionths) / 1_000_000.0 }
+}
+
+/// A SKU with its offers for the wire.
+#[must_use]
+pub fn sku_state(state: SkuState) -> wire::SkuState {
+    wire::SkuState { sku: Some(sku(state.sku)), offers: state.offers.into_iter().map(offer).collect() }
+}
+
+fn wire_policy(policy: Policy) -> wire::SellingPolicy {
+    let default_hold_duration = hold_duration(&policy);
+    let Policy { safety_stock, backorder_limit, max_per_reservation, max_per_owner, default_hold_ns: _, locations } =
+        policy;
+    wire::SellingPolicy {
+        safety_stock,
+        backorder_limit,
+        max_per_reservation,
+        max_per_owner,
+        default_hold_duration,
+        locations,
+    }
+}
+
+/// A policy's default hold for the wire; unset if it has none.
+#[must_use]
+pub fn hold_duration(policy: &Policy) -> Option<Duration> {
+    let nanos = i32::try_from(policy.default_hold_ns % NANOS_PER_SECOND).expect("a second's nanoseconds fit");
+    (policy.default_hold_ns != 0).then_some(Duration { seconds: policy.default_hold_ns / NANOS_PER_SECOND, nanos })
+}
+
+/// A policy of the wire as new values of all its fields. A duration that is none, or too long for its type, becomes one that the rules refuse.
+pub(crate) fn policy_change(policy: wire::SellingPolicy) -> PolicyChange {
+    let wire::SellingPolicy {
+        safety_stock,
+        backorder_limit,
+        max_per_reservation,
+        max_per_owner,
+        default_hold_duration,
+        locations,
+    } = policy;
+    let nanos = |Duration { seconds, nanos }: Duration| {
+        let total = seconds.checked_mul(NANOS_PER_SECOND).and_then(|whole| whole.checked_add(nanos.into()));
+        // 0 would mean that there is none; whoever says a duration of 0 is told that it is too short.
+        total.filter(|total| *total != 0).unwrap_or(i64::MIN)
+    };
+    PolicyChange {
+        safety_stock: Some(safety_stock),
+        backorder_limit: Some(backorder_limit),
+        max_per_reservation: Some(max_per_reservation),
+        max_per_owner: Some(max_per_owner),
+        default_hold_ns: Some(default_hold_duration.map_or(0, nanos)),
+        locations: Some(locations),
     }
 }
 
 /// A vendor for the wire.
 #[must_use]
 pub fn vendor(vendor: Vendor) -> wire::Vendor {
-    let Vendor { content: NewVendor { code, name }, create_time } = vendor;
-    wire::Vendor { code, name, create_time: Some(timestamp(create_time)), etag: String::new() }
+    let Vendor { content: NewVendor { code, name }, version, create_time, update_time } = vendor;
+    wire::Vendor { etag: etag(&code, version, update_time), code, name, create_time: Some(timestamp(create_time)) }
 }
 
 /// A location for the wire.
 #[must_use]
 pub fn location(location: Location) -> wire::Location {
-    let Location { content: NewLocation { code, name, vendor }, create_time } = location;
+    let Location { content: NewLocation { code, name, vendor }, version, create_time, update_time } = location;
     wire::Location {
+        etag: etag(&code, version, update_time),
         code,
         name,
         vendor: vendor.unwrap_or_default(),
         create_time: Some(timestamp(create_time)),
-        etag: String::new(),
     }
 }
 
@@ -398,13 +361,6 @@ pub fn offer(offer: Offer) -> wire::Offer {
         offer;
     let pack_size = i64::from(pack_size);
     wire::Offer { vendor, vendor_sku, location, sku, pack_size, create_time: Some(timestamp(create_time)) }
-}
-
-/// Changes with every change of the SKU. Of the version and the time, so that a database that was set back to a backup does not give out an etag twice.
-fn etag(sku: &Sku) -> String {
-    let changed = sku.update_time.unix_timestamp_nanos().to_be_bytes();
-    let digest = Fingerprint::new().part(&sku.content.code).part(sku.version.to_be_bytes()).part(changed).finish();
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn timestamp(time: OffsetDateTime) -> Timestamp {

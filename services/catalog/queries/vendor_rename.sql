@@ -1,0 +1,3 @@
+-- Gives a vendor another name: $1 code, $2 name.
+UPDATE vendor SET name = $2, version = version + 1, update_time = now() WHERE code = $1
+RETURNING code, name, version, create_time, update_time
