@@ -140,4 +140,32 @@ mod tests {
         assert_eq!(cut_off("a,bé\n1é"), "a,bé");
         assert_eq!(cut_off(""), "");
     }
+
+    #[test]
+    fn real_files_have_parts_to_play_and_keep_their_shape() {
+        let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+        if !data.is_dir() {
+            eprintln!("skipped: the folder with real files is not there");
+            return;
+        }
+        for (feed, can_be_cut) in [
+            ("csv_marketplace/refurbed_import_20260526T1324_50a9e07.csv", true),
+            ("csv_shopify/jewelery.csv", false),
+            ("misc/inventory_report.csv", false),
+        ] {
+            let (_dir, goods) = goods(&std::fs::read_to_string(data.join(feed)).unwrap());
+            let cast = Cast::choose(&goods).unwrap();
+            assert_eq!(cast.can_be_cut, can_be_cut, "{feed}");
+            let later = CsvFile::from_bytes(feed, cast.later_file(&goods, slip(150)).unwrap()).unwrap();
+            let first = &goods.feed.file;
+            assert_eq!((later.header(), later.delimiter()), (first.header(), first.delimiter()), "{feed}");
+            let key = first.position(&first.stock_columns().unwrap().key).unwrap();
+            let changed = first.rows().zip(later.rows()).filter(|(before, after)| before.cells != after.cells);
+            // A code on two rows changes on both.
+            let changed: std::collections::HashSet<_> = changed.map(|(row, _)| row.cell(key).to_owned()).collect();
+            let parts = usize::from(cast.neighbour.is_some()) + usize::from(cast.delivered.is_some());
+            assert_eq!(changed.len(), 1 + parts, "{feed}");
+            assert_eq!(first.rows().count(), later.rows().count(), "{feed}");
+        }
+    }
 }
