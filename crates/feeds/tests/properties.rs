@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use holdfast_feeds::{
     UNITS_MAX,
     formats::{ParsedFile, csv::CsvSchema},
-    guards::row::Reading,
+    guards::{jump::RowLimits, row::Reading},
     observation::Mode,
-    plan::{Fate, KnownKey, Offer, plan},
+    plan::{Beside, Effect, Fate, KnownKey, Offer, Plan},
 };
 use proptest::prelude::*;
 
@@ -61,10 +61,17 @@ fn known() -> impl Strategy<Value = Vec<KnownKey>> {
     proptest::collection::btree_map("[a-h]", (sku, units), 0..8).prop_map(|keys| {
         let known = |(vendor_sku, (sku, units)): (String, (Option<String>, Option<u64>))| {
             let units = units.filter(|_| sku.is_some());
-            KnownKey { vendor_sku, sku, units }
+            KnownKey { vendor_sku, sku, units, quantity: units, waiting: None }
         };
         keys.into_iter().map(known).collect()
     })
+}
+
+/// Plans a file that is not the first one.
+fn plan(mode: Mode, file: &ParsedFile, offers: &HashMap<String, Offer>, known: &[KnownKey]) -> Plan {
+    let (on_hand, limits) = (HashMap::new(), RowLimits::default());
+    let beside = Beside { mode, offers, known, on_hand: &on_hand, limits: &limits, is_first: false };
+    holdfast_feeds::plan::plan(file, &beside)
 }
 
 proptest! {
@@ -157,9 +164,36 @@ proptest! {
                 Fate::Stale => prop_assert!(row.line == u64::MAX, "only an older file is stale"),
                 Fate::Unmapped => prop_assert!(!offers.contains_key(&row.vendor_sku)),
                 Fate::Rejected => prop_assert!(!row.note.is_empty()),
+                Fate::Quarantined => {
+                    let codes = plan.stopped.iter().filter(|stopped| stopped.vendor_sku == row.vendor_sku).count();
+                    prop_assert!(codes == 1 && !row.note.is_empty(), "a row that waits is one number that waits");
+                }
             }
         }
-        prop_assert_eq!(said.keys().collect::<Vec<_>>(), counts.keys().collect::<Vec<_>>(), "counted rows ⇔ counts");
+        for sku in said.keys() {
+            prop_assert!(counts.contains_key(sku), "counted rows lead to a count");
+        }
+        for count in &plan.counts {
+            let sku = count.sku.as_str();
+            let waiting: BTreeMap<&str, u64> = plan
+                .stopped
+                .iter()
+                .filter(|stopped| stopped.sku == sku)
+                .map(|stopped| (stopped.vendor_sku.as_str(), stopped.old.unwrap_or(0).min(stopped.new.unwrap_or(u64::MAX))))
+                .collect();
+            prop_assert!(said.contains_key(sku) || count.effect == Effect::Limit, "without a word there is only a limit");
+            let of_said: u64 = said.get(sku).map_or(0, |codes| codes.values().sum());
+            let others: u64 = known
+                .iter()
+                .filter(|key| key.sku.as_deref() == Some(sku))
+                .filter(|key| !waiting.contains_key(key.vendor_sku.as_str()))
+                .filter(|key| said.get(sku).is_none_or(|codes| !codes.contains_key(key.vendor_sku.as_str())))
+                .filter_map(|key| key.units)
+                .sum();
+            let most = of_said + others + waiting.values().sum::<u64>();
+            prop_assert!(count.units <= most, "never more than min(old, new) of what waits: {} of {}", count.units, sku);
+            prop_assert!(count.units >= of_said, "what was believed counts");
+        }
         for (sku, codes) in said {
             prop_assert!(counts[sku] <= UNITS_MAX);
             let remembered: u64 = known
@@ -168,7 +202,7 @@ proptest! {
                 .filter_map(|key| key.units)
                 .sum();
             let sum: u64 = codes.values().sum();
-            prop_assert!((sum..=sum + remembered).contains(&counts[sku]), "{} of {}", counts[sku], sku);
+            prop_assert!((sum..=sum + remembered).contains(&counts[sku]) || plan.stopped.iter().any(|stopped| stopped.sku == sku), "{} of {}", counts[sku], sku);
         }
     }
 

@@ -6,9 +6,12 @@ use std::{collections::HashMap, fs, path::PathBuf};
 
 use holdfast_feeds::{
     formats::{ParsedFile, csv::CsvSchema},
-    guards::file::{self, FileLimits},
+    guards::{
+        file::{self, FileHistory, FileLimits},
+        jump::RowLimits,
+    },
     observation::Mode,
-    plan::{Fate, KnownKey, Offer, facts, plan},
+    plan::{Beside, Fate, KnownKey, Offer, Plan, facts},
 };
 
 /// The folder beside the project in which real files may lie.
@@ -53,15 +56,21 @@ fn five_marketplace_imports_pass_until_the_delimiter_changes_overnight() {
                 changed.parse(&bytes, 10_000).unwrap()
             }
         };
-        let facts = facts(Mode::Full, &file, &known);
-        assert_eq!(file::check(&FileLimits::default(), &facts), [], "{name}");
+        let facts = facts(&file, &known, &RowLimits::default());
+        assert_eq!(gate(&file, &known).held, [], "{name}");
         let offers = every_code(&file);
         let plan = plan(Mode::Full, &file, &offers, &known);
         assert!(plan.rows.iter().all(|row| row.fate == Fate::Counted), "{name}");
         assert_eq!(plan.counts.len() as u64, facts.rows + facts.keys_gone, "{name}");
         known = offers
             .into_iter()
-            .map(|(vendor_sku, offer)| KnownKey { vendor_sku, sku: Some(offer.sku), units: Some(1) })
+            .map(|(vendor_sku, offer)| KnownKey {
+                vendor_sku,
+                sku: Some(offer.sku),
+                units: None,
+                quantity: None,
+                waiting: None,
+            })
             .collect();
     }
 }
@@ -73,10 +82,16 @@ fn a_marketplace_import_cut_off_in_the_middle_is_held() {
     let whole = registered.parse(&bytes, 10_000).unwrap();
     let known: Vec<KnownKey> = every_code(&whole)
         .into_iter()
-        .map(|(vendor_sku, offer)| KnownKey { vendor_sku, sku: Some(offer.sku), units: Some(1) })
+        .map(|(vendor_sku, offer)| KnownKey {
+            vendor_sku,
+            sku: Some(offer.sku),
+            units: None,
+            quantity: None,
+            waiting: None,
+        })
         .collect();
     let cut = registered.parse(&bytes[..bytes.len() / 2], 10_000).unwrap();
-    assert_eq!(file::check(&FileLimits::default(), &facts(Mode::Full, &cut, &known)).len(), 1);
+    assert_eq!(gate(&cut, &known).held.len(), 1);
 }
 
 #[test]
@@ -102,10 +117,23 @@ fn an_export_with_blank_and_negative_quantities_says_row_by_row_what_it_is() {
         let (fate, units) = match row.raw_quantity.as_str() {
             "" => (Fate::Rejected, None),
             "-999" => (Fate::Counted, Some(0)),
+            "999" => (Fate::Quarantined, Some(999)),
             number => (Fate::Counted, Some(number.parse().unwrap())),
         };
         assert_eq!((row.fate, row.units), (fate, units), "{row:?}");
     }
+}
+
+fn gate(file: &ParsedFile, known: &[KnownKey]) -> file::Findings {
+    let facts = facts(file, known, &RowLimits::default());
+    file::check(&FileLimits::default(), Mode::Full, &facts, &FileHistory::default())
+}
+
+/// Plans a first file.
+fn plan(mode: Mode, file: &ParsedFile, offers: &HashMap<String, Offer>, known: &[KnownKey]) -> Plan {
+    let (on_hand, limits) = (HashMap::new(), RowLimits::default());
+    let beside = Beside { mode, offers, known, on_hand: &on_hand, limits: &limits, is_first: true };
+    holdfast_feeds::plan::plan(file, &beside)
 }
 
 /// An offer for each code, the SKU called by the code.

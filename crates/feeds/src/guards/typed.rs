@@ -54,7 +54,7 @@ mod tests {
     fn a_delivery_fills_a_shelf_and_a_thousand_more_than_that_waits() {
         assert_eq!(rules_of(10, 190, true), []);
         assert_eq!(rules_of(10, 998, true), []);
-        assert_eq!(rules_of(10, 1000, true), [Rule::R2]);
+        assert_eq!(rules_of(10, 1005, true), [Rule::R2]);
         assert_eq!(rules_of(10_000, 1000, true), []);
         assert_eq!(rules_of(None, 998, true), []);
         assert_eq!(rules_of(None, 1000, true), [Rule::R3]);

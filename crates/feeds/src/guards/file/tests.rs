@@ -84,7 +84,7 @@ fn the_sum_may_move_by_eight_percent_and_is_warned_of_up_to_twenty() {
 
 #[test]
 fn a_small_files_sum_matters_once_more_than_ten_of_its_rows_changed() {
-    let facts = FileFacts { rows: 50, keys_known: 50, keys_compared: 50, units: 90_000, ..usual() };
+    let facts = FileFacts { rows: 50, keys_known: 50, keys_compared: 50, units: 90_000, top_value_rows: 5, ..usual() };
     let history = FileHistory { rows_median: 50, ..KNOWN_WELL };
     assert_eq!(look(&FileFacts { keys_changed: 10, ..facts }, &history), (0, 0));
     assert_eq!(look(&FileFacts { keys_changed: 9, keys_unknown: 2, ..facts }, &history), (1, 0));
