@@ -6,6 +6,6 @@ INSERT INTO connection
      json_quantity_field, json_lines, cadence_micros, drop_path, drop_pattern, drop_done_suffix, pull_url, pull_interval_micros, pull_credential,
      apply_first_file, fetch_due)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-        CASE WHEN num_nonnulls($15, $18) > 0 THEN clock_timestamp() END)
+        CASE WHEN num_nonnulls($15::text, $18::text) > 0 THEN clock_timestamp() END)
 ON CONFLICT (code) DO NOTHING
 RETURNING create_time

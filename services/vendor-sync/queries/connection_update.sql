@@ -4,7 +4,7 @@ UPDATE connection
 SET mode = $5, meaning = $6, csv_delimiter = $7, csv_header = $8, csv_key_column = $9, csv_quantity_column = $10, json_rows_path = $11,
     json_key_field = $12, json_quantity_field = $13, json_lines = $14, cadence_micros = $15, drop_path = $16, drop_pattern = $17,
     drop_done_suffix = $18, pull_url = $19, pull_interval_micros = $20, pull_credential = $21, apply_first_file = $22, revision = revision + 1,
-    fetch_due = CASE WHEN num_nonnulls($16, $19) > 0 THEN clock_timestamp() END,
+    fetch_due = CASE WHEN num_nonnulls($16::text, $19::text) > 0 THEN clock_timestamp() END,
     fetch_failures = 0,
     pull_etag = CASE WHEN pull_url = $19 THEN pull_etag END,
     pull_last_modified = CASE WHEN pull_url = $19 THEN pull_last_modified END

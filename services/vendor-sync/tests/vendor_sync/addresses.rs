@@ -16,11 +16,11 @@ use holdfast_api::vendorsync::v1::{FeedMode, RunOrigin, RunState};
 use holdfast_testkit::eventually;
 use http::{HeaderMap, StatusCode, header};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use crate::world::{FEED, World, connection, file};
 
@@ -356,7 +356,7 @@ async fn only_servers_with_a_believed_certificate_are_fetched_from() {
     let certificates = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(certificates.path(), cert.pem()).unwrap();
     let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));

@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use holdfast_api::vendorsync::v1 as wire;
 use holdfast_testkit::database;
 use holdfast_vendor_sync::store::MIGRATOR;
 use sqlx::{AssertSqlSafe, Executor as _};
+
+use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_query_prepares_as_the_running_role() {
@@ -34,13 +37,18 @@ async fn the_running_role_cannot_alter_the_schema_or_rewrite_what_is_final() {
         "DROP TABLE run_row",
         "TRUNCATE run_row",
         "DELETE FROM connection",
-        "UPDATE connection SET mode = 'FULL'",
+        "UPDATE connection SET vendor = 'x'",
         "UPDATE connection SET location = 'x'",
         "DELETE FROM run",
         "UPDATE run SET as_of = now()",
         "UPDATE run SET content_sha256 = ''",
         "UPDATE run_row SET fate = 'COUNTED'",
         "UPDATE run_count SET units = 1",
+        "UPDATE connection SET create_time = now()",
+        "UPDATE connection_event SET actor = 'x'",
+        "DELETE FROM connection_event",
+        "DELETE FROM sku_offers",
+        "UPDATE offer SET sku = 'x'",
         "UPDATE request SET answer = ''",
     ] {
         let error = pool.execute(forbidden).await.expect_err(forbidden);
@@ -86,20 +94,27 @@ async fn lists_and_work_go_by_index() {
          SELECT '00000000-0000-0000-0000-000000000001', 'S' || n, n % 20 + 1, 1, 1 FROM generate_series(1, 20000) n;
          INSERT INTO feed_state (connection, vendor_sku, as_of, sequence)
          SELECT 'c' || (n % 200 + 1), 'k' || n, now(), 0 FROM generate_series(1, 20000) n;
+         INSERT INTO sku_offers (sku, version, archived) SELECT 'S' || n, 1, false FROM generate_series(1, 20000) n;
+         INSERT INTO offer (sku, vendor, location, vendor_sku, pack_size) SELECT 'S' || n, 'v' || (n % 20), 'l', 'k' || n, 1 FROM generate_series(1, 20000) n;
+         INSERT INTO drop_file (connection, file_name, size_bytes, modify_time, seen_time)
+         SELECT 'c' || (n % 200 + 1), 'f' || n, 1, now(), now() FROM generate_series(1, 20000) n;
          ANALYZE",
     )
     .await
     .unwrap();
     let run = "'00000000-0000-0000-0000-000000000001'";
     for (query, arguments) in [
-        ("run_list", "NULL, NULL, 50".to_owned()),
-        ("run_list_of_connection", "NULL, NULL, 50, 'c1'".to_owned()),
+        ("run_list", "NULL, NULL, 50, NULL".to_owned()),
+        ("run_list_of_connection", "NULL, NULL, 50, NULL, 'c1'".to_owned()),
         ("run_next", "'c1'".to_owned()),
-        ("run_find", "'c1', '\\x00', now()".to_owned()),
+        ("run_find", "'c1', '\\x00', now(), NULL".to_owned()),
         ("run_row_list", format!("{run}, 100, NULL, 100")),
         ("run_batch_counts", format!("{run}, 3")),
         ("run_batches_open", run.to_owned()),
         ("feed_state_get", "'c1'".to_owned()),
+        ("offer_find", "'v1', 'l', ARRAY['k1', 'k21']".to_owned()),
+        ("offer_delete", "ARRAY['S1', 'S2']".to_owned()),
+        ("drop_file_list", "'c1'".to_owned()),
         ("request_find", run.to_owned()),
         ("run_old", "1000, 10".to_owned()),
     ] {
@@ -110,9 +125,39 @@ async fn lists_and_work_go_by_index() {
         let explain = format!("EXPLAIN EXECUTE {query} ({arguments})");
         let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain)).fetch_all(&mut *connection).await.unwrap();
         let plan = plan.join("\n");
-        // A handful of batches or an empty table is read as fast as its index.
-        let small = ["Seq Scan on request", "Seq Scan on run_batch"];
+        // A handful of batches or connections, or an empty table, is read as fast as its index.
+        let small = ["Seq Scan on request", "Seq Scan on run_batch", "Seq Scan on connection"];
         let plan = small.iter().fold(plan, |plan, small| plan.replace(small, ""));
         assert!(!plan.contains("Seq Scan"), "{query}:\n{plan}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_there_before_an_upgrade_goes_on_as_it_was() {
+    let first = sqlx::migrate::Migrator::with_migrations(
+        MIGRATOR.iter().filter(|migration| migration.version == 1).cloned().collect(),
+    );
+    let database = database("vendor_sync", &first).await;
+    let pool = database.admin_pool().await;
+    pool.execute(
+        "INSERT INTO connection (code, vendor, location, mode, meaning, csv_delimiter, csv_header, csv_key_column, csv_quantity_column)
+         VALUES ('acme-berlin', 'acme', 'berlin', 'FULL', 'ON_HAND', ',', ARRAY['code', 'stock', 'name'], 'code', 'stock');
+         INSERT INTO run (run_id, connection, number, as_of, sequence, file_name, content_sha256, content_bytes, create_time, next_attempt_time)
+         VALUES ('00000000-0000-0000-0000-000000000001', 'acme-berlin', 1, 'epoch', 0, '', sha256('x'), 1, now(), now());
+         INSERT INTO run_content VALUES ('00000000-0000-0000-0000-000000000001', 0, convert_to('code,stock,name' || chr(10) || 'a,3,x', 'UTF8'));
+         UPDATE connection SET runs = 1",
+    )
+    .await
+    .unwrap();
+    MIGRATOR.run(&sqlx::PgPool::connect(&database.owner_url()).await.unwrap()).await.unwrap();
+
+    let world = World::on(database, &[]).await;
+    world.offers("a:CHAIR");
+    let run = world.finished("00000000-0000-0000-0000-000000000001").await;
+    assert_eq!((run.state(), world.stock().as_str()), (wire::RunState::Applied, "CHAIR=3"));
+    let request = wire::GetConnectionRequest { code: "acme-berlin".to_owned() };
+    let kept = world.client.clone().get_connection(request).await.unwrap().into_inner().connection.unwrap();
+    assert_eq!((kept.state(), kept.cadence, kept.apply_first_file), (wire::ConnectionState::Active, None, true));
+    let said = kept.csv_schema.unwrap();
+    assert_eq!((said.key_column.as_str(), said.header.len(), kept.etag.len()), ("code", 3, 16));
 }
