@@ -34,11 +34,11 @@ pub(super) struct Feed<'a> {
 }
 
 impl Feed<'_> {
-    /// Says how the connection's files look, by an example.
+    /// Says how the connection's files look, by an example. True if a file of it was applied before.
     ///
     /// # Errors
     /// Vendor-sync refuses or does not answer.
-    pub(super) async fn register(&self, like: &CsvFile) -> anyhow::Result<()> {
+    pub(super) async fn register(&self, like: &CsvFile) -> anyhow::Result<bool> {
         let columns = like.stock_columns()?;
         let meaning = match columns.meaning {
             Meaning::OnHand => QuantityMeaning::OnHand,
@@ -61,7 +61,10 @@ impl Feed<'_> {
             ..Connection::default()
         };
         let created = self.services.vendor_sync.create_connection(RequestKey::new(), connection).await;
-        is_there(created).context("the vendor's feed could not be registered")
+        is_there(created).context("the vendor's feed could not be registered")?;
+        let known = self.services.vendor_sync.get_connection(self.connection).await;
+        let known = known.context("the vendor's feed cannot be read")?.connection.unwrap_or_default();
+        Ok(known.applied_as_of_time.is_some())
     }
 
     /// Sends a file as counted now, and waits for its end.

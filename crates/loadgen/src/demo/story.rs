@@ -109,11 +109,13 @@ impl Story<'_> {
 
     /// True if the vendor's file was applied in the end.
     async fn first_file(&mut self) -> anyhow::Result<bool> {
-        self.say.title(
-            "3. The vendor's first file: there is nothing to compare it with, so a person looks at it before it counts",
-        );
         let file = &self.goods.feed.file;
-        self.feed.register(file).await?;
+        let is_known = self.feed.register(file).await?;
+        self.say.title(if is_known {
+            "3. The vendor's file, on a feed that an earlier demo began: it is compared with the last one"
+        } else {
+            "3. The vendor's first file: there is nothing to compare it with, so a person looks at it before it counts"
+        });
         let before = self.level(&self.goods.wanted).await?;
         let mut run = self.feed.upload(file.name(), &file.bytes()).await?;
         if run.state() == RunState::Held {
@@ -121,7 +123,7 @@ impl Story<'_> {
             self.claims.equal(after.on_hand, before.on_hand, "a held file changes nothing");
             run = self.feed.approve(&run, "compared with the delivery notes").await?;
         } else {
-            self.say.line("  (this feed was here before: the file was compared with the last one)");
+            self.claims.check(is_known, "it is compared with the last one", || "a first file was not shown".to_owned());
         }
         self.say.command(&self.options.ctl, &format!("run get {}", run.run_id));
         if run.state() != RunState::Applied {
@@ -189,8 +191,9 @@ impl Story<'_> {
             self.claims.check(true, &format!("{wanted}: {units} can be sold, as the file says"), String::new);
             return self.limit_holds().await;
         }
-        self.say
-            .title(&format!("3b. Somebody of the shop counts the shelf: {units} units of {wanted} shall be for sale"));
+        self.say.title(&format!(
+            "   Somebody of the shop counts the shelf, so that {units} units of {wanted} are for sale"
+        ));
         // What the shelf must hold, so that after holds and unshipped sales (of an earlier demo) so many are left.
         let counted = units + level.held + level.committed + level.safety_stock - level.backorder_limit;
         if let Some(waits) = self.type_count(&wanted, counted).await? {
@@ -319,7 +322,7 @@ impl Story<'_> {
         }
         let Some(row) = &stopped.wanted else { return Ok(()) };
         let before = self.level(&self.goods.wanted).await?;
-        let why = decision("the vendor's clerk types 999 for \"plenty\"");
+        let why = decision(&format!("the vendor's clerk writes {} for \"plenty\"", row.raw_quantity));
         let quarantine = &self.services.quarantine;
         let answer = quarantine.reject_quarantined_row(RequestKey::new(), &row.quarantine_id, &why).await;
         let decided = answer.context("the number could not be rejected")?.row.unwrap_or_default();
