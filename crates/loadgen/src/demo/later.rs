@@ -20,9 +20,11 @@ pub(super) struct Counted {
 /// Who plays which part.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Cast {
+    /// What the first file says of the wanted SKU; 0 if it says nothing that can be read.
+    pub(super) wanted_units: i64,
     /// A SKU beside it, of which two come in.
     pub(super) neighbour: Option<Counted>,
-    /// A SKU of which a large delivery comes in: six times as many.
+    /// A SKU of which a delivery comes in that is so large that a guard stops it.
     pub(super) delivered: Option<Counted>,
     /// True if there are enough rows for a missing half to be seen.
     pub(super) can_be_cut: bool,
@@ -33,19 +35,30 @@ impl Cast {
     pub(super) fn choose(goods: &Goods) -> anyhow::Result<Self> {
         let rows = counted(goods)?;
         let can_be_cut = rows.len() >= ROWS_TO_CUT_MIN;
-        let mut others = rows.into_iter().filter(|row| row.sku != goods.wanted);
-        let neighbour = others.find(|row| (5..=400).contains(&row.units));
-        let delivered = others.find(|row| (5..=1_000).contains(&row.units));
-        Ok(Self { neighbour, delivered, can_be_cut })
+        let wanted_units = rows.iter().filter(|row| row.sku == goods.wanted).map(|row| row.units).max().unwrap_or(0);
+        let others: Vec<Counted> = rows.into_iter().filter(|row| row.sku != goods.wanted).collect();
+        // The first that makes a good story, else the first that makes one at all.
+        let pick = |taken: Option<&Counted>| {
+            let free = || others.iter().filter(|row| Some(*row) != taken && row.units >= 1);
+            free().find(|row| (5..=400).contains(&row.units)).or_else(|| free().next()).cloned()
+        };
+        let neighbour = pick(None);
+        let delivered = pick(neighbour.as_ref());
+        Ok(Self { wanted_units, neighbour, delivered, can_be_cut })
     }
 
     /// The file of the next day: two more of the neighbour, the delivery, and the slip.
     pub(super) fn later_file(&self, goods: &Goods, slip: i64) -> anyhow::Result<String> {
         let mut changes = HashMap::from([(goods.wanted_vendor_sku.as_str(), slip)]);
         changes.extend(self.neighbour.iter().map(|row| (row.vendor_sku.as_str(), row.units + 2)));
-        changes.extend(self.delivered.iter().map(|row| (row.vendor_sku.as_str(), row.units * 6)));
+        changes.extend(self.delivered.iter().map(|row| (row.vendor_sku.as_str(), delivery(row.units))));
         with_changes(&goods.feed.file, &changes)
     }
+}
+
+/// So many units after a large delivery that a guard stops them: six times as many, or 99 where there were so few that any number is believed.
+pub(super) fn delivery(units: i64) -> i64 {
+    if units >= 5 { units.saturating_mul(6).min(1_000_000_000) } else { 99 }
 }
 
 /// What a slip of the finger makes of so many units: 999, which stands for "many", where that is twice as much or more; else a zero too many.
@@ -129,9 +142,17 @@ mod tests {
         let (_dir, goods) = goods("sku,qty\nA,150\nB,7\nB,8\nC,?\nD,20\n");
         let cast = Cast::choose(&goods).unwrap();
         assert_eq!(slip(2_400), 24_000, "999 would be a decrease");
+        assert_eq!(cast.wanted_units, 150);
         assert_eq!(cast.neighbour.unwrap().sku, "D");
         assert_eq!(cast.delivered, None);
         assert!(!cast.can_be_cut);
+    }
+
+    #[test]
+    fn where_there_is_little_of_everything_there_is_a_story_too() {
+        let (_dir, goods) = goods("sku,qty\nA,9\nB,0\nC,1\nD,2\n");
+        let cast = Cast::choose(&goods).unwrap();
+        assert_eq!(cast.later_file(&goods, 999).unwrap(), "sku,qty\nA,999\nB,0\nC,3\nD,99\n");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use holdfast_client::{Error, Line, RequestKey, ReservationKey, Reserve};
 use super::claims::Claims;
 use super::feed::{Feed, OPERATOR, decision};
 use super::goods::Goods;
-use super::later::{Cast, Counted, cut_off, slip};
+use super::later::{Cast, Counted, cut_off, delivery, slip};
 use super::report::quoted;
 use super::say::{Say, count};
 use super::setup::{Place, list_stock};
@@ -212,7 +212,8 @@ impl Story<'_> {
     async fn later_file(&mut self) -> anyhow::Result<(Stopped, String)> {
         let wanted = self.goods.wanted.clone();
         let before = self.level(&wanted).await?;
-        let slip = slip(before.on_hand);
+        // Beside both what lies there and what the vendor said last.
+        let slip = slip(before.on_hand.max(self.cast.wanted_units));
         self.say.title(&format!(
             "4. A later file says {slip} where there were {}: that row waits for a person, the rows beside it are applied",
             before.on_hand
@@ -311,11 +312,13 @@ impl Story<'_> {
             let before = self.level(&part.sku).await?;
             let decided = self.approve(row, why).await?;
             let kept = (decided.decided_by.as_str(), decided.decision_reason.as_str()) == (OPERATOR, why);
-            self.claims.check(kept, &format!("{OPERATOR} approved {} of {}: {why}", part.units * 6, part.sku), || {
-                format!("{:?}, by {:?}: {:?}", decided.state(), decided.decided_by, decided.decision_reason)
-            });
+            self.claims.check(
+                kept,
+                &format!("{OPERATOR} approved {} of {}: {why}", delivery(part.units), part.sku),
+                || format!("{:?}, by {:?}: {:?}", decided.state(), decided.decided_by, decided.decision_reason),
+            );
             let after = self.level(&part.sku).await?;
-            let more = part.units * 5;
+            let more = delivery(part.units) - part.units;
             self.claims.equal(after.on_hand, before.on_hand + more, &format!("{more} more of it are on the shelf"));
             let words = format!("quarantine approve {} --reason 'the note is there'", row.quarantine_id);
             self.say.command(&self.options.ctl, &words);
