@@ -2,6 +2,7 @@
 
 use crate::ids::{Location, Sku};
 use crate::op::HoldMicros;
+use crate::record::Shortage;
 
 /// A SKU's selling policy; the default is a SKU without one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -56,6 +57,13 @@ pub struct Breach {
     pub allowed: i64,
     /// Whose limit it is.
     pub limit: Limit,
+}
+
+impl Breach {
+    /// What a closed key keeps of it: a replay is told that there is too little.
+    pub(crate) fn as_shortage(&self) -> Shortage {
+        Shortage { sku: self.sku.clone(), location: None, requested: self.requested, available: self.allowed }
+    }
 }
 
 /// What a policy limits.

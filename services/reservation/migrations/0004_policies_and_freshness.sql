@@ -1,5 +1,6 @@
 -- Selling policies, feeds and their freshness, and counts that wait for a person.
--- Functions get new signatures or names beside the old ones: replicas of the version before go on with theirs until they are gone.
+-- Functions get new signatures or names beside the old ones: replicas of the version before go on with theirs until they are gone, and until then they know
+-- neither policies nor freshness; what they make is brought right by the next policy, count or pass of the freshener.
 
 ALTER TABLE stock
     ADD COLUMN buffer       bigint   NOT NULL DEFAULT 0,
@@ -59,11 +60,8 @@ CREATE TABLE feed (
     location          text   COLLATE "C" NOT NULL,
     as_of             timestamptz NOT NULL,
     sequence          bigint NOT NULL,
-    covered_as_of     timestamptz,
-    covered_sequence  bigint,
     promised_interval bigint,
     CONSTRAINT feed_pk PRIMARY KEY (connection),
-    CONSTRAINT feed_covered_complete CHECK (num_nulls(covered_as_of, covered_sequence) IN (0, 2)),
     CONSTRAINT feed_promise_positive CHECK (promised_interval > 0)
 );
 COMMENT ON TABLE feed IS 'How fresh each connection''s numbers are: written when a run was applied whole, and by nothing else.';
@@ -71,9 +69,18 @@ COMMENT ON COLUMN feed.connection IS 'The connection.';
 COMMENT ON COLUMN feed.location IS 'The location that its last run was about.';
 COMMENT ON COLUMN feed.as_of IS 'When the vendor counted what its last run said.';
 COMMENT ON COLUMN feed.sequence IS 'Orders runs of the same as_of.';
-COMMENT ON COLUMN feed.covered_as_of IS 'as_of of its last run that said something of all its rows: they are as of then, whatever the row says; null before the first.';
-COMMENT ON COLUMN feed.covered_sequence IS 'That run''s sequence.';
 COMMENT ON COLUMN feed.promised_interval IS 'How often it promises a number, in microseconds; null: never, its numbers do not age.';
+
+CREATE TABLE mark (
+    connection text   COLLATE "C" NOT NULL,
+    as_of      timestamptz NOT NULL,
+    sequence   bigint NOT NULL,
+    CONSTRAINT mark_pk PRIMARY KEY (connection)
+);
+COMMENT ON TABLE mark IS 'The newest run of each connection that says something of all its rows, written with the first of its counts: a row of the connection has its number, or will, or its number waits for a person, so what is older is stale, whatever the row itself says.';
+COMMENT ON COLUMN mark.connection IS 'The connection.';
+COMMENT ON COLUMN mark.as_of IS 'When the vendor counted.';
+COMMENT ON COLUMN mark.sequence IS 'Orders runs of the same as_of.';
 
 ALTER TABLE ledger
     ADD COLUMN freshness text,
@@ -118,17 +125,18 @@ CREATE FUNCTION policy_json(p policy) RETURNS jsonb
 COMMENT ON FUNCTION policy_json IS 'A selling policy, in the form that the service''s store reads and writes.';
 
 -- Units that owners hold and have confirmed of SKUs whose policy limits that; holds that are over count for nobody.
-CREATE FUNCTION owned_units(owners text[], skus text[]) RETURNS TABLE (owner text, sku text, units bigint)
+-- First which pairs are limited: an owner with a long history costs nothing where nothing limits him.
+CREATE FUNCTION owned_units(owners text[], skus text[], at timestamptz) RETURNS TABLE (owner text, sku text, units bigint)
     LANGUAGE sql STABLE ROWS 10
 AS $$
+    WITH w AS MATERIALIZED (
+        SELECT DISTINCT u.owner, u.sku FROM unnest(owners, skus) AS u(owner, sku) JOIN policy p ON p.sku = u.sku AND p.max_per_owner IS NOT NULL)
     SELECT w.owner, w.sku, coalesce(sum(a.quantity), 0)::bigint
-    FROM (SELECT DISTINCT * FROM unnest(owners, skus) AS u(owner, sku)) w
-    JOIN policy p ON p.sku = w.sku AND p.max_per_owner IS NOT NULL
-    JOIN reservation r ON r.owner = w.owner
-        AND (r.state IN ('CONFIRMED', 'FULFILLED') OR (r.state = 'HELD' AND r.expires_at > clock_timestamp()))
+    FROM w
+    JOIN reservation r ON r.owner = w.owner AND (r.state IN ('CONFIRMED', 'FULFILLED') OR (r.state = 'HELD' AND r.expires_at > at))
     JOIN allocation a ON a.reservation_id = r.id AND a.sku = w.sku
     GROUP BY w.owner, w.sku
 $$;
 COMMENT ON FUNCTION owned_units IS 'What the pairs of owner and SKU have, as far as it is limited and not nothing.';
 
-GRANT SELECT, INSERT, UPDATE ON policy, feed TO holdfast_reservation;
+GRANT SELECT, INSERT, UPDATE ON policy, feed, mark TO holdfast_reservation;

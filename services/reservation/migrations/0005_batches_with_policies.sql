@@ -1,6 +1,7 @@
--- The batch that needs no thinking, with selling policies: commit_fast of 0002, and what may deviate besides (HF001) is a cart beyond a policy's limit. r_hold may be
+-- The batch that needs no thinking, with selling policies: commit_fast of 0002, and what may deviate besides (HF003, naming them) are carts
+-- beyond a policy's limit. r_hold may be
 -- null: the hold lasts as the policies of the cart's SKUs say, or else hold_default; never longer than hold_longest. Order of locks, the same on every path:
--- reservation keys (inserted), reservations, rows of stock that are made, policies, stock, request keys; each ascending.
+-- reservation keys (inserted), reservations, rows of stock that are made, policies, marks, stock, request keys; each ascending.
 
 CREATE FUNCTION commit_fast(
     r_id uuid[], r_owner text[], r_hash bytea[], r_lines jsonb[], r_hold bigint[], r_actor text[],
@@ -19,6 +20,7 @@ DECLARE
     changed    bigint;
     updated    bigint;
     is_limited boolean;
+    over       uuid[];
 BEGIN
     -- Keys first. A key that exists already stays as it is; the caller reads it afterwards.
     WITH claimed AS (
@@ -26,11 +28,11 @@ BEGIN
         SELECT r.id, r.owner, r.hash, r.lines, 'HELD', claimed_at, claimed_at + h.hold * interval '1 microsecond',
                claimed_at + h.hold * interval '1 microsecond', claimed_at, 1
         FROM unnest(r_id, r_owner, r_hash, r_lines, r_hold) AS r(id, owner, hash, lines, hold)
-        CROSS JOIN LATERAL (
-            SELECT coalesce(r.hold, least(hold_longest, coalesce(
-                (SELECT min(p.default_hold)
-                 FROM unnest(a_reservation, a_sku) AS a(reservation, sku) JOIN policy p ON p.sku = a.sku
-                 WHERE r.hold IS NULL AND a.reservation = r.id), hold_default))) AS hold) h
+        LEFT JOIN (SELECT a.reservation, min(p.default_hold) AS hold
+                   FROM unnest(a_reservation, a_sku) AS a(reservation, sku)
+                   JOIN policy p ON p.sku = a.sku AND p.default_hold IS NOT NULL
+                   GROUP BY a.reservation) d ON d.reservation = r.id
+        CROSS JOIN LATERAL (SELECT coalesce(r.hold, least(hold_longest, coalesce(d.hold, hold_default))) AS hold) h
         ORDER BY r.id
         ON CONFLICT DO NOTHING
         RETURNING id)
@@ -72,20 +74,25 @@ BEGIN
         RAISE EXCEPTION 'a reservation is not a running hold' USING ERRCODE = 'HF002';
     END IF;
 
-    IF is_limited AND EXISTS (
+    IF is_limited THEN
+        -- Whoever is beyond a limit is named, so that the others need not wait for the planned path.
         WITH taken AS (
             SELECT r.id, r.owner, a.sku, sum(a.quantity) AS units
             FROM unnest(r_id, r_owner) AS r(id, owner)
             JOIN unnest(a_reservation, a_sku, a_quantity) AS a(reservation, sku, quantity) ON a.reservation = r.id
             WHERE r.id = ANY (landed) GROUP BY r.id, r.owner, a.sku)
-        SELECT FROM taken t JOIN policy p ON p.sku = t.sku WHERE t.units > p.max_per_reservation
-        UNION ALL
-        SELECT FROM (SELECT owner, sku, sum(units) AS units FROM taken GROUP BY owner, sku) t
-        JOIN policy p ON p.sku = t.sku AND p.max_per_owner IS NOT NULL
-        LEFT JOIN owned_units(ARRAY(SELECT owner FROM taken ORDER BY id, sku), ARRAY(SELECT sku FROM taken ORDER BY id, sku)) o
-            ON o.owner = t.owner AND o.sku = t.sku
-        WHERE t.units + coalesce(o.units, 0) > p.max_per_owner) THEN
-        RAISE EXCEPTION 'more units than a selling policy allows' USING ERRCODE = 'HF001';
+        SELECT array_agg(DISTINCT b.id) INTO over
+        FROM (SELECT t.id FROM taken t JOIN policy p ON p.sku = t.sku WHERE t.units > p.max_per_reservation
+              UNION ALL
+              SELECT t.id
+              FROM (SELECT id, owner, sku, sum(units) OVER (PARTITION BY owner, sku) AS units FROM taken) t
+              JOIN policy p ON p.sku = t.sku AND p.max_per_owner IS NOT NULL
+              LEFT JOIN owned_units(ARRAY(SELECT owner FROM taken ORDER BY id, sku), ARRAY(SELECT sku FROM taken ORDER BY id, sku), decided_at) o
+                  ON o.owner = t.owner AND o.sku = t.sku
+              WHERE t.units + coalesce(o.units, 0) > p.max_per_owner) b;
+        IF over IS NOT NULL THEN
+            RAISE EXCEPTION 'more units than a selling policy allows' USING ERRCODE = 'HF003', DETAIL = array_to_string(over, ',');
+        END IF;
     END IF;
 
     -- Rows that give units: shortfall is not named, so that the CHECK would refuse an oversell even if this condition were wrong.
@@ -155,16 +162,18 @@ BEGIN
         'available', available_json(ARRAY(SELECT DISTINCT c.sku FROM unnest(changes) c)));
 END
 $$;
-COMMENT ON FUNCTION commit_fast(uuid[], text[], bytea[], jsonb[], bigint[], text[], uuid[], text[], text[], bigint[], uuid[], bytea[], uuid[], text[], text[], bigint, bigint) IS 'Applies a batch of reserves that fit, confirms and releases of running holds, or raises HF001 or HF002 and applies nothing.';
+COMMENT ON FUNCTION commit_fast(uuid[], text[], bytea[], jsonb[], bigint[], text[], uuid[], text[], text[], bigint[], uuid[], bytea[], uuid[], text[], text[], bigint, bigint) IS 'Applies a batch of reserves that fit, confirms and releases of running holds, or raises HF001, HF002 or HF003 and applies nothing.';
 
 -- The planned path, with selling policies and feeds: lock_batch and write_batch of 0003, and what they read and write besides.
 
 -- claims: keys that the batch may create. touches: reservations that it changes. skus: what it takes from, at whatever location; their due holds are
 -- found and locked too. row_*: further rows of stock. new_*: rows of stock that it may create. policy_sku: SKUs whose policy it changes. owner_*: whose
--- units of what are to be added up. due_max: how many due holds to take along.
+-- units of what are to be added up. counting: the connections that count. cover_*: those whose run says something of all their rows. due_max: how many due
+-- holds to take along.
 CREATE FUNCTION lock_batch(
     claims uuid[], touches uuid[], requests uuid[], skus text[],
-    row_sku text[], row_location text[], new_sku text[], new_location text[], policy_sku text[], owner_name text[], owner_sku text[], due_max integer
+    row_sku text[], row_location text[], new_sku text[], new_location text[], policy_sku text[], owner_name text[], owner_sku text[],
+    counting text[], cover_connection text[], cover_as_of bigint[], cover_sequence bigint[], due_max integer
 ) RETURNS jsonb
     LANGUAGE plpgsql
 AS $$
@@ -213,6 +222,15 @@ BEGIN
         || ARRAY(SELECT p.sku FROM policy p WHERE p.sku = ANY (skus) AND p.max_per_owner IS NOT NULL);
     PERFORM FROM policy WHERE sku = ANY (governed) ORDER BY sku FOR NO KEY UPDATE;
 
+    -- A run that says something of all rows is marked with the first of its counts: from then on nothing older is taken for a row that it leaves unwritten.
+    INSERT INTO mark AS m (connection, as_of, sequence)
+    SELECT DISTINCT ON (c.connection) c.connection, from_micros(c.as_of), c.sequence
+    FROM unnest(cover_connection, cover_as_of, cover_sequence) AS c(connection, as_of, sequence)
+    WHERE NOT EXISTS (SELECT FROM mark k WHERE k.connection = c.connection AND (k.as_of, k.sequence) >= (from_micros(c.as_of), c.sequence))
+    ORDER BY c.connection, c.as_of DESC, c.sequence DESC
+    ON CONFLICT (connection) DO UPDATE SET as_of = excluded.as_of, sequence = excluded.sequence
+    WHERE (m.as_of, m.sequence) < (excluded.as_of, excluded.sequence);
+
     -- One pass over everything, ascending, whatever the reason for locking it.
     SELECT coalesce(array_agg(ROW (k.sku, k.location)::stock_key), '{}') INTO rows
     FROM (SELECT s.sku, s.location FROM stock s WHERE s.sku = ANY (skus || policy_sku)
@@ -248,16 +266,17 @@ BEGIN
         'operations', (SELECT coalesce(jsonb_agg(jsonb_build_array(o.request_id, encode(o.payload_hash, 'hex'), o.answer)), '[]')
                        FROM operation o WHERE o.request_id = ANY (requests)),
         'policies', (SELECT coalesce(jsonb_agg(policy_json(p)), '[]') FROM policy p WHERE p.sku = ANY (governed || skus) AND p.version > 0),
-        'owned', (SELECT coalesce(jsonb_agg(jsonb_build_array(o.owner, o.sku, o.units)), '[]') FROM owned_units(owner_name, owner_sku) o),
-        'marks', (SELECT coalesce(jsonb_agg(jsonb_build_array(f.connection, micros(f.covered_as_of), f.covered_sequence)), '[]')
-                  FROM feed f
-                  WHERE f.covered_as_of IS NOT NULL AND cardinality(new_sku) > 0
-                    AND f.connection IN (SELECT s.connection FROM stock s JOIN unnest(rows) k ON s.sku = k.sku AND s.location = k.location)),
+        'owned', (SELECT coalesce(jsonb_agg(jsonb_build_array(o.owner, o.sku, o.units)), '[]') FROM owned_units(owner_name, owner_sku, decided_at) o),
+        -- The connections are collected first: joined, they would be looked up once for each mark.
+        'marks', (SELECT coalesce(jsonb_agg(jsonb_build_array(m.connection, micros(m.as_of), m.sequence)), '[]')
+                  FROM mark m
+                  WHERE cardinality(counting) > 0
+                    AND m.connection = ANY (counting || ARRAY(SELECT DISTINCT s.connection FROM unnest(rows) k JOIN stock s ON s.sku = k.sku AND s.location = k.location))),
         'levels', (SELECT coalesce(jsonb_agg(level_json(s)), '[]') FROM stock s
                    WHERE s.sku IN (SELECT k.sku FROM unnest(rows) k)));
 END
 $$;
-COMMENT ON FUNCTION lock_batch(uuid[], uuid[], uuid[], text[], text[], text[], text[], text[], text[], text[], text[], integer) IS 'Claims, locks and reads what a batch is about; levels holds every location of the SKUs, locked or not.';
+COMMENT ON FUNCTION lock_batch(uuid[], uuid[], uuid[], text[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bigint[], bigint[], integer) IS 'Claims, locks and reads what a batch is about; levels holds every location of the SKUs, locked or not.';
 
 
 ALTER TYPE level_row

@@ -1,18 +1,21 @@
 //! Brings rows to the freshness of their feed: what is overdue keeps more back, what is long overdue is not offered, and a fresh count restores.
 //!
 //! Reservation does this itself, from what it was told of whole runs: a vendor-sync that is dead cannot keep stale stock selling. Every replica does it; to do it
-//! twice changes nothing.
+//! twice changes nothing. What another connection counts is fresh at once (`holdfast_stock`), so a row is never stale for want of a feed.
 
 use std::time::Duration;
 
 use holdfast_kit::Tasks;
-use holdfast_stock::{Answer, Op};
+use holdfast_stock::{Answer, Name, Op};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::committer::{Committer, Work};
+use crate::committer::{Committer, Failure, Work};
 use crate::metrics::FreshenerMetrics;
-use crate::store::{Store, Unfresh};
+use crate::store::{Feed, Store, StoreError};
+
+/// Feeds read at once.
+const FEEDS_AT_ONCE: i64 = 1_000;
 
 /// How often and how much.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -37,31 +40,60 @@ pub fn start(config: FreshenerConfig, store: Store, committer: Committer, metric
 
 /// One bounded batch of each feed; true if there may be more.
 async fn pass(config: FreshenerConfig, store: &Store, committer: &Committer, metrics: &FreshenerMetrics) -> bool {
-    let unfresh = match store.unfresh(i64::from(config.rows_max)).await {
-        Ok(unfresh) => unfresh,
-        Err(error) => {
-            tracing::warn!(%error, "rows that are not as fresh as their feed could not be read; the next pass tries again");
-            return false;
-        }
-    };
     let mut more = false;
-    for Unfresh { connection, freshness, rows } in unfresh {
-        let (full, count) = (rows.len() >= usize::from(config.rows_max), rows.len());
-        tracing::info!(%connection, freshness = freshness.as_str(), rows = count, "rows follow the freshness of their feed");
-        let op = Op::Freshen { connection, freshness, rows };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let work = Work { op, chosen: None, actor: "holdfast".to_owned(), deadline };
-        match committer.commit(work).await {
-            Ok(Answer::Freshened { rows }) => {
-                metrics.freshened(freshness, rows);
-                // Rows that another connection has counted meanwhile are not this feed's any more: progress all the same.
-                more |= full && rows > 0;
+    let mut after = String::new();
+    loop {
+        let feeds = match store.list_feeds(&after, FEEDS_AT_ONCE).await {
+            Ok(feeds) => feeds,
+            Err(error) => {
+                tracing::warn!(%error, "the feeds could not be read; the next pass tries again");
+                return false;
             }
-            Ok(_) => {}
-            Err(failure) => {
-                tracing::warn!(?failure, "rows were not brought to their feed's freshness; the next pass tries again")
+        };
+        let Some(last) = feeds.last() else { return more };
+        after.clone_from(&last.connection);
+        for feed in &feeds {
+            // One feed that cannot be followed must not keep the others from ageing.
+            match follow(config, store, committer, metrics, feed).await {
+                Ok(has_more) => more |= has_more,
+                Err(failure) => {
+                    let connection = &feed.connection;
+                    tracing::warn!(
+                        connection,
+                        ?failure,
+                        "rows do not follow their feed's freshness; the next pass tries again"
+                    );
+                }
             }
         }
     }
-    more
+}
+
+/// Brings some rows of a connection to its feed's freshness; true if there may be more.
+async fn follow(
+    config: FreshenerConfig,
+    store: &Store,
+    committer: &Committer,
+    metrics: &FreshenerMetrics,
+    feed: &Feed,
+) -> Result<bool, Failure> {
+    let rows = store.unfresh(feed, i64::from(config.rows_max)).await.map_err(Failure::Store)?;
+    if rows.is_empty() {
+        return Ok(false);
+    }
+    let (full, count, freshness) = (rows.len() >= usize::from(config.rows_max), rows.len(), feed.freshness());
+    let connection = &feed.connection;
+    tracing::info!(connection, freshness = freshness.as_str(), rows = count, "rows follow the freshness of their feed");
+    let connection = Name::new(connection)
+        .map_err(|_| Failure::Store(StoreError::Defect("the record is damaged: a connection".to_owned())))?;
+    let op = Op::Freshen { connection, freshness, rows };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    match committer.commit(Work { op, chosen: None, actor: "holdfast".to_owned(), deadline }).await? {
+        Answer::Freshened { rows } => {
+            metrics.freshened(freshness, rows);
+            // Rows that another connection has counted meanwhile are not this feed's any more: without progress the next pass goes on.
+            Ok(full && rows > 0)
+        }
+        _ => Err(Failure::Store(StoreError::Defect("a Freshen was answered as another".to_owned()))),
+    }
 }

@@ -96,9 +96,13 @@ impl Reserver {
                     return reservation(answer.map_err(Failure::Refused));
                 }
                 Reading::UnknownSku(lines) => return Err(Failure::Refused(Refusal::UnknownSku(lines))),
-                Reading::Insufficient(_) if sight.has_archived(wanted.keys()) => {
+                Reading::Insufficient(shortages) if sight.has_archived(wanted.keys()) => {
                     self.metrics.route(Route::Read);
-                    return Err(Failure::Refused(Refusal::Archived(sight.archived(wanted.keys()))));
+                    let archived = Refusal::Archived(sight.archived(wanted.keys()));
+                    return match self.refuse(ask, shortages, actor, deadline).await {
+                        Err(Failure::Refused(Refusal::Insufficient(_))) => Err(Failure::Refused(archived)),
+                        other => other,
+                    };
                 }
                 Reading::Insufficient(shortages) => {
                     self.metrics.route(Route::Read);

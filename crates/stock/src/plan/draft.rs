@@ -23,7 +23,8 @@ pub(super) struct Draft {
     owned: BTreeMap<(Owner, Sku), i64>,
     pub(super) marks: BTreeMap<Name, (UnixMicros, i64)>,
     changed_policies: BTreeSet<Sku>,
-    changed_levels: BTreeSet<RowKey>,
+    /// Rows that were changed, as they were before; none if they are new. One that is as before in the end is not written.
+    changed_levels: BTreeMap<RowKey, Option<Level>>,
     /// Reservations changed (`false`) and inserted (`true`).
     changed_records: BTreeMap<ReservationId, bool>,
     landed: Vec<(RequestId, StoredOperation)>,
@@ -51,7 +52,7 @@ impl Draft {
             owned,
             marks,
             changed_policies: BTreeSet::new(),
-            changed_levels: BTreeSet::new(),
+            changed_levels: BTreeMap::new(),
             changed_records: BTreeMap::new(),
             landed: Vec::new(),
             ledger: Vec::new(),
@@ -81,8 +82,8 @@ impl Draft {
                 plan.policies.insert(sku, policy);
             }
         }
-        for row in self.changed_levels {
-            if let Some(level) = self.levels.remove(&row) {
+        for (row, before) in self.changed_levels {
+            if let Some(level) = self.levels.remove(&row).filter(|level| before.as_ref() != Some(level)) {
                 plan.levels.insert(row, level);
             }
         }
@@ -168,36 +169,48 @@ impl Draft {
             entries.push(Entry { sku, location, version: level.version, at: self.now, delta, cause, op });
             staged.insert(row, level);
         }
-        self.changed_levels.extend(staged.keys().cloned());
-        self.levels.extend(staged);
+        for (row, level) in staged {
+            let before = self.levels.insert(row.clone(), level);
+            self.changed_levels.entry(row).or_insert(before);
+        }
         self.ledger.extend(entries);
         Ok(())
     }
 
     /// Notes on a row which count it has, and by which connection.
     pub(super) fn set_count(&mut self, row: &RowKey, connection: &Name, count: (UnixMicros, i64)) {
-        if let Some(level) = self.levels.get_mut(row) {
+        if let Some(level) = self.change_level(row) {
             level.count = Some(count);
-            level.shared |= level.feed.as_ref().is_some_and(|feed| feed != connection);
+            if level.feed.as_ref().is_some_and(|feed| feed != connection) {
+                level.shared = true;
+                // What it kept back for the other one's lateness went with the count.
+                level.buffer = 0;
+            }
             level.feed = Some(connection.clone());
-            self.changed_levels.insert(row.clone());
         }
     }
 
     /// Notes on a row where it stands among its SKU's locations.
     pub(super) fn set_rank(&mut self, row: &RowKey, rank: Rank) {
-        if let Some(level) = self.levels.get_mut(row).filter(|level| level.rank != rank) {
+        if let Some(level) = self.change_level(row) {
             level.rank = rank;
-            self.changed_levels.insert(row.clone());
         }
     }
 
     /// Notes on a row what of its safety stock is there because its feed is late.
     pub(super) fn set_buffer(&mut self, row: &RowKey, buffer: i64) {
-        if let Some(level) = self.levels.get_mut(row).filter(|level| level.buffer != buffer) {
+        if let Some(level) = self.change_level(row) {
             level.buffer = buffer;
-            self.changed_levels.insert(row.clone());
         }
+    }
+
+    /// A row to be changed in what the ledger does not tell.
+    fn change_level(&mut self, row: &RowKey) -> Option<&mut Level> {
+        let level = self.levels.get_mut(row)?;
+        if !self.changed_levels.contains_key(row) {
+            self.changed_levels.insert(row.clone(), Some(level.clone()));
+        }
+        Some(level)
     }
 
     pub(super) fn insert_record(&mut self, record: Record) {

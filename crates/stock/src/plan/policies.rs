@@ -4,12 +4,13 @@ use super::Limits;
 use super::draft::{Change, Draft};
 use super::reservations::Claim;
 use crate::answer::{Answer, Refusal};
-use crate::cart::Cart;
+use crate::cart::{Cart, Line};
 use crate::ids::{Location, Name, RowKey, Sku};
 use crate::ledger::Cause;
 use crate::level::{Delta, Freshness, LEVEL_MAX, Level, Turn};
 use crate::op::HoldMicros;
 use crate::policy::{Breach, Limit, Policy};
+use crate::record::Shortage;
 use std::collections::BTreeMap;
 
 impl Draft {
@@ -89,8 +90,23 @@ impl Draft {
         Ok(Answer::Freshened { rows: changed })
     }
 
-    /// What the policies of a cart's SKUs say against it.
-    pub(super) fn check_policies(&self, claim: &Claim<'_>) -> Result<(), Refusal> {
+    /// What the policies of a cart's SKUs say against it. To a marked retry the no is final (PROTOCOL 8).
+    pub(super) fn check_policies(&mut self, claim: &Claim<'_>, retry: bool) -> Result<(), Refusal> {
+        let refusal = match self.against(claim) {
+            Some(refusal) => refusal,
+            None => return Ok(()),
+        };
+        if retry {
+            let shortages = match &refusal {
+                Refusal::Limit(breaches) => breaches.iter().map(Breach::as_shortage).collect(),
+                _ => claim.cart.lines().iter().map(not_sold).collect(),
+            };
+            self.close(claim, shortages);
+        }
+        Err(refusal)
+    }
+
+    fn against(&self, claim: &Claim<'_>) -> Option<Refusal> {
         let mut wanted: BTreeMap<&Sku, i64> = BTreeMap::new();
         for line in claim.cart.lines() {
             let units = wanted.entry(&line.sku).or_default();
@@ -99,11 +115,11 @@ impl Draft {
         let is_archived = |sku: &Sku| self.policy(sku).is_some_and(|policy| policy.archived);
         let archived: Vec<Sku> = wanted.keys().filter(|sku| is_archived(sku)).map(|sku| (*sku).clone()).collect();
         if !archived.is_empty() {
-            return Err(Refusal::Archived(archived));
+            return Some(Refusal::Archived(archived));
         }
         let breaches: Vec<Breach> =
             wanted.into_iter().filter_map(|(sku, requested)| self.breach(claim, sku, requested)).collect();
-        if breaches.is_empty() { Ok(()) } else { Err(Refusal::Limit(breaches)) }
+        (!breaches.is_empty()).then_some(Refusal::Limit(breaches))
     }
 
     fn breach(&self, claim: &Claim<'_>, sku: &Sku, requested: i64) -> Option<Breach> {
@@ -123,6 +139,11 @@ impl Draft {
         let longest = HoldMicros::new(limits.longest_hold_micros).unwrap_or(limits.default_hold);
         shortest.unwrap_or(limits.default_hold).min(longest)
     }
+}
+
+/// A line of a cart with something that is not sold any more, in the form that a closed key keeps.
+fn not_sold(line: &Line) -> Shortage {
+    Shortage { sku: line.sku.clone(), location: line.location.clone(), requested: line.quantity.get(), available: 0 }
 }
 
 /// What a policy changes of a row.

@@ -32,7 +32,7 @@ impl Draft {
         if let Some(record) = self.record(claim.id) {
             return settled(self.now, record, claim.payload);
         }
-        self.check_policies(claim)?;
+        self.check_policies(claim, retry)?;
         let too_long = Refusal::HoldTooLong { max_micros: limits.longest_hold_micros };
         let hold = hold.unwrap_or_else(|| self.default_hold(claim.cart, limits));
         if hold.get() > limits.longest_hold_micros {
@@ -73,16 +73,21 @@ impl Draft {
             }
         }
         if retry {
-            self.insert_record(claim.record(self.now, State::Refused, None, Vec::new(), shortages.clone()));
+            self.close(claim, shortages.clone());
         }
         Refusal::Insufficient(shortages)
+    }
+
+    /// Closes a key: whatever comes late with it finds that it was refused.
+    pub(super) fn close(&mut self, claim: &Claim<'_>, shortages: Vec<Shortage>) {
+        self.insert_record(claim.record(self.now, State::Refused, None, Vec::new(), shortages));
     }
 
     pub(super) fn refuse(&mut self, claim: &Claim<'_>, shortages: &[Shortage]) -> Result<Answer, Refusal> {
         if let Some(record) = self.record(claim.id) {
             return settled(self.now, record, claim.payload);
         }
-        self.insert_record(claim.record(self.now, State::Refused, None, Vec::new(), shortages.to_vec()));
+        self.close(claim, shortages.to_vec());
         Err(Refusal::Insufficient(shortages.to_vec()))
     }
 

@@ -4,7 +4,7 @@ use super::draft::{Change, Draft, check_sound};
 use crate::answer::{Answer, CountOutcome, CountResult, NegativeAdjustment, Refusal, StockRow, StoredAnswer};
 use crate::ids::{Name, PayloadHash, RequestId, RowKey, UnixMicros};
 use crate::ledger::Cause;
-use crate::level::{Cap, Condition, Delta, LEVEL_MAX, Level, LevelProblem, Turn};
+use crate::level::{Cap, Condition, Delta, Freshness, LEVEL_MAX, Level, LevelProblem, Turn};
 use crate::op::{Adjustment, Count, CountEffect};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,15 +23,16 @@ type Moment = (UnixMicros, i64);
 #[derive(Clone, Copy)]
 struct Seen {
     /// Its own newest count.
-    own: Moment,
-    /// The last run of its connection that said something of all rows. A row that this run left out of its counts has the number, or its number waits for a person.
+    own: Option<Moment>,
+    /// The newest run of its connection that says something of all rows, be it under way. A row that this run left out of its counts has the number, or its number
+    /// waits for a person.
     marked: Option<Moment>,
 }
 
 impl Seen {
     /// Whether a count of that moment is stale. One of the marked run's own moment is not: it is a person's word on a number of that run that waited.
     fn is_newer_than(self, moment: Moment) -> bool {
-        moment <= self.own || self.marked.is_some_and(|marked| moment < marked)
+        self.own.is_some_and(|own| moment <= own) || self.marked.is_some_and(|marked| moment < marked)
     }
 }
 
@@ -64,9 +65,9 @@ impl Draft {
             let known = self.level(&row);
             known.map_or(Ok(()), check_sound)?;
             let seen = if taken.contains(&row) {
-                Some(Seen { own: said.moment, marked: None })
+                Seen { own: Some(said.moment), marked: None }
             } else {
-                known.and_then(|level| self.seen(level))
+                self.seen(known, said.connection)
             };
             let judged = match count.effect {
                 CountEffect::Set => judge_set(count, known, seen, said),
@@ -94,10 +95,17 @@ impl Draft {
         Ok(Answer::Counted { results, replayed: false })
     }
 
-    fn seen(&self, level: &Level) -> Option<Seen> {
-        let marked = level.feed.as_ref().and_then(|feed| self.marks.get(feed)).copied();
-        // A row that was never counted is not as of any run.
-        level.count.map(|own| Seen { own, marked })
+    fn seen(&self, known: Option<&Level>, connection: &Name) -> Seen {
+        let own = known.and_then(|level| level.count);
+        let feed = match known {
+            // A mark speaks for one connection; rows of several are always dated themselves.
+            Some(level) if level.shared => None,
+            // A row that was never counted, by hand perhaps, is not as of any run.
+            Some(level) => level.feed.as_ref(),
+            // What a whole run does not know is not there, for its own connection.
+            None => Some(connection),
+        };
+        Seen { own, marked: feed.and_then(|feed| self.marks.get(feed)).copied() }
     }
 
     pub(super) fn adjust(
@@ -155,19 +163,24 @@ impl Draft {
 
 /// What a count means for one row (PROTOCOL 13). Only `on_hand` follows from the count alone; which confirmed units it reflects, and so no longer are `committed`, will
 /// follow from their evidence (PROTOCOL 14, 15), with its own part of the delta.
-fn judge_set(count: &Count, known: Option<&Level>, seen: Option<Seen>, said: &Said<'_>) -> Judged {
+fn judge_set(count: &Count, known: Option<&Level>, seen: Seen, said: &Said<'_>) -> Judged {
     let on_hand = known.map_or(0, |level| level.on_hand);
-    if seen.is_some_and(|seen| seen.is_newer_than(said.moment)) {
+    if seen.is_newer_than(said.moment) {
         return Judged { result: result(count, known, CountOutcome::Stale), change: None, counted: false };
     }
     // A newer number, or the person's word for the one that waited, ends the limit.
     let lifts = known.and_then(|level| level.cap).is_some_and(|cap| cap.moment <= said.moment);
-    let turn = Turn { cap: lifts.then_some(None), ..Turn::default() };
-    let delta = Delta { on_hand: count.units.saturating_sub(on_hand), turn, ..Delta::default() };
+    // Another connection's number does not age with the feed of the one before.
+    let refreshed = known
+        .filter(|level| level.feed.as_ref().is_some_and(|feed| feed != said.connection))
+        .filter(|level| level.freshness != Freshness::Fresh);
+    let turn = Turn { cap: lifts.then_some(None), freshness: refreshed.map(|_| Freshness::Fresh), ..Turn::default() };
+    let safety = refreshed.map_or(0, |level| level.buffer.saturating_neg());
+    let delta = Delta { on_hand: count.units.saturating_sub(on_hand), safety, turn, ..Delta::default() };
     if known.is_some() && on_hand == count.units {
         let is_covered =
             said.covers_all && known.is_some_and(|level| !level.shared && level.feed.as_ref() == Some(said.connection));
-        let change = lifts.then_some(delta);
+        let change = (lifts || refreshed.is_some()).then_some(delta);
         let counted = change.is_some() || !is_covered;
         return Judged { result: result(count, known, CountOutcome::Unchanged), change, counted };
     }
@@ -175,14 +188,14 @@ fn judge_set(count: &Count, known: Option<&Level>, seen: Option<Seen>, said: &Sa
 }
 
 /// A suspicious number caps what is offered at once, and neither changes what is on hand nor raises a shortfall (PROTOCOL 18).
-fn judge_limit(count: &Count, known: Option<&Level>, seen: Option<Seen>, moment: Moment) -> Judged {
+fn judge_limit(count: &Count, known: Option<&Level>, seen: Seen, moment: Moment) -> Judged {
     let still = |outcome| Judged { result: result(count, known, outcome), change: None, counted: false };
     let Some(level) = known else { return still(CountOutcome::Unchanged) };
     let cap = Cap { units: count.units, moment };
     match level.cap {
         Some(present) if present == cap => still(CountOutcome::Unchanged),
         Some(present) if present.moment >= moment => still(CountOutcome::Stale),
-        Some(_) | None if seen.is_some_and(|seen| seen.is_newer_than(moment)) => still(CountOutcome::Stale),
+        Some(_) | None if seen.is_newer_than(moment) => still(CountOutcome::Stale),
         Some(_) | None => Judged {
             change: Some(Delta { turn: Turn { cap: Some(Some(cap)), ..Turn::default() }, ..Delta::default() }),
             ..still(CountOutcome::Applied)

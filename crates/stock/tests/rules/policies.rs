@@ -218,6 +218,35 @@ fn rows_that_another_connection_counted_since_are_not_aged() {
 }
 
 #[test]
+fn a_stale_row_that_another_connection_counts_is_fresh_at_once() {
+    for freshness in [Freshness::Late, Freshness::Stale] {
+        let mut world = World::with(&[]);
+        world.one(count(1, 100, 0, &[("A", "W1", 20)])).unwrap();
+        world.one(freshen(freshness, &[("A", "W1", 6)])).unwrap();
+        // The same number, too, is a new count of it.
+        world.one(by(count(2, 200, 0, &[("A", "W1", 20)]), "house")).unwrap();
+        let level = world.level("A", "W1");
+        assert_eq!((level.freshness, level.buffer, level.available()), (Freshness::Fresh, 0, 20));
+        let own = world.one(freshen(freshness, &[("A", "W1", 6)]));
+        assert_eq!(own, Ok(Answer::Freshened { rows: 0 }), "it is house's now");
+    }
+}
+
+#[test]
+fn a_marked_retry_beyond_a_limit_or_for_what_is_archived_closes_its_key() {
+    let mut world = World::with(&[("A", "W1", 10), ("B", "W1", 10)]);
+    let limited = Policy { max_per_reservation: Some(2), ..policy(1) };
+    world.one(policies(&[("A", limited), ("B", Policy { archived: true, ..policy(1) })])).unwrap();
+    assert!(matches!(world.one(retried(reserve(1, &[("A", "", 3)]))), Err(Refusal::Limit(_))));
+    assert!(matches!(world.one(retried(reserve(2, &[("B", "", 3)]))), Err(Refusal::Archived(_))));
+    world.one(policies(&[("A", policy(2)), ("B", policy(2))])).unwrap();
+    for late in [reserve(1, &[("A", "", 3)]), reserve(2, &[("B", "", 3)])] {
+        assert!(matches!(world.one(late), Err(Refusal::Insufficient(_))), "the first attempt cannot land any more");
+    }
+    reserved(world.one(reserve(3, &[("A", "", 3)])));
+}
+
+#[test]
 fn a_suspicious_lower_number_caps_the_offer_and_raises_no_shortfall() {
     let mut world = World::with(&[]);
     world.one(count(1, 100, 0, &[("A", "W1", 150)])).unwrap();
@@ -272,6 +301,9 @@ fn a_row_that_has_the_number_already_costs_a_whole_run_no_write() {
     // A number of that very run, which waited for a person, is not.
     assert_eq!(outcome(world.one(count(5, 200, 0, &[("A", "W1", 9)]))), CountOutcome::Applied);
     assert_eq!(outcome(world.one(count(6, 200, 0, &[("A", "W1", 8)]))), CountOutcome::Stale);
+    // What the whole run did not know is not made by an older number of the same connection.
+    assert_eq!(outcome(world.one(count(7, 150, 0, &[("NEW", "W1", 8)]))), CountOutcome::Stale);
+    assert_eq!(outcome(world.one(by(count(8, 150, 0, &[("NEW", "W1", 8)]), "house"))), CountOutcome::Applied);
 }
 
 #[test]

@@ -75,6 +75,17 @@ async fn fast(lane: &Lane, batch: Vec<Queued>) -> Batch {
             };
             fast_answers(batch, &outcome, Ok(&found))
         }
+        Err(StoreError::OverLimit(over)) => {
+            // Refused in the order of arrival; in a rush for something limited most are, and their neighbours must not be slower for it.
+            let is_over = |queued: &Queued| queued.work.op.reservation().is_some_and(|id| over.contains(&id));
+            let (over, within): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_over);
+            if over.is_empty() {
+                return planned(lane, within).await;
+            }
+            let mut done = if within.is_empty() { Vec::new() } else { Box::pin(fast(lane, within)).await };
+            done.extend(planned(lane, over).await);
+            done
+        }
         Err(StoreError::NeedsPlanning | StoreError::Contended(_)) => planned(lane, batch).await,
         Err(error) => failed(batch, &error),
     }

@@ -33,7 +33,7 @@ fn store(error: &StoreError) -> Problem {
             unavailable("the record did not answer; whether the effect happened is unknown: retry with the same key")
         }
         StoreError::Unreachable(_) => unavailable("the record cannot be reached; nothing was done"),
-        StoreError::Contended(_) | StoreError::NeedsPlanning => {
+        StoreError::Contended(_) | StoreError::NeedsPlanning | StoreError::OverLimit(_) => {
             Problem::new(ErrorReason::Overloaded, "other transactions were in the way; nothing was done")
                 .retry_after(Duration::from_millis(100))
                 .because(error)

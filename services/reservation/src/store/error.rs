@@ -1,11 +1,16 @@
 //! What can go wrong with Postgres, named by what the caller does next.
 
+use holdfast_stock::ReservationId;
+use sqlx::postgres::PgDatabaseError;
 use thiserror::Error;
+use uuid::Uuid;
 
 /// SQLSTATE that `commit_fast` raises when a row is short or missing.
 const SHORT: &str = "HF001";
 /// SQLSTATE that `commit_fast` raises when a reservation is not a running hold, or a request was answered before.
 const NOT_A_HOLD: &str = "HF002";
+/// SQLSTATE that `commit_fast` raises when reserves are beyond a selling policy's limit; its detail names them.
+const OVER_LIMIT: &str = "HF003";
 /// Unique violation: of the keys, only another replica's commit of the same request can cause it.
 const UNIQUE: &str = "23505";
 /// Rolled back by Postgres and likely to succeed when repeated: serialization failure, deadlock, lock timeout.
@@ -19,6 +24,9 @@ pub enum StoreError {
     /// Decide on the planned path: the batch deviates from what the fast one verifies. Rolled back.
     #[error("the batch needs planning")]
     NeedsPlanning,
+    /// Decide these on the planned path, and the others anew: these reserves are beyond a selling policy's limit. Rolled back.
+    #[error("{} reserves are beyond a limit", .0.len())]
+    OverLimit(Vec<ReservationId>),
     /// Do it again: another transaction was in the way. Rolled back.
     #[error("another transaction was in the way: {0}")]
     Contended(String),
@@ -57,6 +65,7 @@ impl From<&sqlx::Error> for StoreError {
         };
         match database.code().as_deref() {
             Some(SHORT | NOT_A_HOLD | UNIQUE) => Self::NeedsPlanning,
+            Some(OVER_LIMIT) => over_limit(error).map_or(Self::NeedsPlanning, Self::OverLimit),
             Some(code) if TRANSIENT.contains(&code) => Self::Contended(text),
             // Statement timeout (57014) rolls back; the other errors of the class end the connection, perhaps during the commit.
             Some("57014") => Self::Contended(text),
@@ -70,4 +79,11 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         Self::from(&error)
     }
+}
+
+/// The reserves that `commit_fast` named; none if they cannot be read, and then all are to be planned.
+fn over_limit(error: &sqlx::Error) -> Option<Vec<ReservationId>> {
+    let detail = error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?.detail()?;
+    let id = |text: &str| Uuid::parse_str(text).ok().map(|id| ReservationId::from_bytes(id.into_bytes()));
+    detail.split(',').map(id).collect()
 }

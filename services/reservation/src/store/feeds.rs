@@ -8,6 +8,7 @@ use super::rows;
 use super::{Store, StoreError};
 
 pub(super) const COMPLETE_RUN: &str = include_str!("../../queries/complete_run.sql");
+pub(super) const COVER_RUN: &str = include_str!("../../queries/cover_run.sql");
 pub(super) const GET_FEED: &str = include_str!("../../queries/get_feed.sql");
 pub(super) const LIST_FEEDS: &str = include_str!("../../queries/list_feeds.sql");
 pub(super) const UNFRESH: &str = include_str!("../../queries/unfresh.sql");
@@ -64,7 +65,7 @@ impl Feed {
         self.after(STALE_INTERVALS)
     }
 
-    /// How fresh it was when it was read. `queries/unfresh.sql` says the same of all feeds at once.
+    /// How fresh it was when it was read.
     #[must_use]
     pub fn freshness(&self) -> Freshness {
         let is_past = |at: Option<UnixMicros>| at.is_some_and(|at| self.read_at >= at);
@@ -82,16 +83,8 @@ impl Feed {
     }
 }
 
-/// Rows that are not as fresh as their feed.
-#[derive(Debug, Clone)]
-pub struct Unfresh {
-    /// The connection.
-    pub connection: Name,
-    /// How fresh its feed is.
-    pub freshness: Freshness,
-    /// Its rows, and the units that each is to keep back for it.
-    pub rows: Vec<(Sku, Location, i64)>,
-}
+/// A row, and the units that it is to keep back for being late.
+pub type Unfresh = (Sku, Location, i64);
 
 #[derive(Deserialize)]
 struct FeedRow {
@@ -106,15 +99,18 @@ struct FeedRow {
 /// Only [`Store::complete_run`] has an effect; they fail with [`StoreError::Unreachable`], [`StoreError::Unknown`] or [`StoreError::Defect`].
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
 impl Store {
-    /// Notes that a run was applied whole, unless a newer one was. Repeating it is harmless.
+    /// Notes that a run was applied whole, unless a newer one was. Repeating it is harmless, and promises anew.
     pub async fn complete_run(&self, run: &WholeRun) -> Result<Feed, StoreError> {
+        if run.covers_all {
+            let mark = sqlx::query(COVER_RUN).bind(run.connection.as_str()).bind(run.as_of.0).bind(run.sequence);
+            mark.execute(&self.pool).await?;
+        }
         sqlx::query(COMPLETE_RUN)
             .bind(run.connection.as_str())
             .bind(run.location.as_str())
             .bind(run.as_of.0)
             .bind(run.sequence)
             .bind(run.promised_interval)
-            .bind(run.covers_all)
             .execute(&self.pool)
             .await?;
         let (Json(row),): (Json<FeedRow>,) =
@@ -129,21 +125,16 @@ impl Store {
         Ok(found.into_iter().map(|(Json(row),)| row.into_feed()).collect())
     }
 
-    /// Rows that are not as fresh as their feed, so many of each feed.
-    pub async fn unfresh(&self, rows_max: i64) -> Result<Vec<Unfresh>, StoreError> {
-        type Found = (String, String, Json<Vec<(String, String, i64)>>);
-        let found: Vec<Found> = sqlx::query_as(UNFRESH).bind(rows_max).fetch_all(&self.pool).await?;
-        found
-            .into_iter()
-            .map(|(connection, freshness, Json(rows))| {
-                let row = |(sku, at, units): (String, String, i64)| Ok((rows::sku(&sku)?, rows::location(&at)?, units));
-                Ok(Unfresh {
-                    connection: rows::name(&connection)?,
-                    freshness: Freshness::parse(&freshness).ok_or_else(|| rows::damaged("a freshness"))?,
-                    rows: rows.into_iter().map(row).collect::<Result<_, StoreError>>()?,
-                })
-            })
-            .collect()
+    /// Rows of a connection that are not as fresh as its feed, at most so many.
+    pub async fn unfresh(&self, feed: &Feed, rows_max: i64) -> Result<Vec<Unfresh>, StoreError> {
+        let found: Vec<(String, String, i64)> = sqlx::query_as(UNFRESH)
+            .bind(&feed.connection)
+            .bind(feed.freshness().as_str())
+            .bind(feed.promised_interval)
+            .bind(rows_max)
+            .fetch_all(&self.pool)
+            .await?;
+        found.into_iter().map(|(sku, at, units)| Ok((rows::sku(&sku)?, rows::location(&at)?, units))).collect()
     }
 }
 

@@ -50,6 +50,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("next_available", reads::NEXT_AVAILABLE),
     ("audit", reads::AUDIT),
     ("complete_run", feeds::COMPLETE_RUN),
+    ("cover_run", feeds::COVER_RUN),
     ("get_feed", feeds::GET_FEED),
     ("list_feeds", feeds::LIST_FEEDS),
     ("unfresh", feeds::UNFRESH),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_stock::{
-    Answer, Cause, CountEffect, Entry, Freshness, Limits, Location, Op, Owner, Plan, Record, Refusal, ReservationId,
-    RowKey, Sku, Snapshot, StoredOperation, UnixMicros, plan,
+    Answer, Cause, CountEffect, Entry, Freshness, Limits, Location, Name, Op, Owner, Plan, Record, Refusal,
+    ReservationId, RowKey, Sku, Snapshot, StoredOperation, UnixMicros, plan,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -12,7 +12,8 @@ use uuid::Uuid;
 use super::rows::{self, AnswerRow, AvailableRow, LevelRow, PolicyRow, RecordRow};
 use super::{Store, StoreError};
 
-pub(super) const LOCK_BATCH: &str = "SELECT lock_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+pub(super) const LOCK_BATCH: &str =
+    "SELECT lock_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
 pub(super) const WRITE_PLAN: &str = "SELECT write_plan($1)";
 
 /// Due holds that a batch takes along at most; the sweeper frees the rest.
@@ -45,6 +46,8 @@ struct Scope {
     new_rows: BTreeSet<RowKey>,
     policies: BTreeSet<Sku>,
     owners: BTreeSet<(Owner, Sku)>,
+    counting: BTreeSet<Name>,
+    covering: Vec<(Name, UnixMicros, i64)>,
 }
 
 #[derive(Deserialize)]
@@ -138,7 +141,7 @@ impl Store {
 fn before_commit(error: sqlx::Error) -> StoreError {
     match StoreError::from(&error) {
         // A key that another replica landed meanwhile: rolled back, and found when the batch is decided anew.
-        StoreError::NeedsPlanning => StoreError::Contended(error.to_string()),
+        StoreError::NeedsPlanning | StoreError::OverLimit(_) => StoreError::Contended(error.to_string()),
         StoreError::Unknown(text) => StoreError::Unreachable(text),
         other => other,
     }
@@ -161,7 +164,11 @@ impl Scope {
                 Op::Confirm { id, .. } | Op::Extend { id, .. } | Op::Expire { id } => {
                     scope.touches.insert(*id);
                 }
-                Op::Count { counts, .. } => {
+                Op::Count { counts, connection, covers_all, as_of, sequence, .. } => {
+                    scope.counting.insert(connection.clone());
+                    if *covers_all {
+                        scope.covering.push((connection.clone(), *as_of, *sequence));
+                    }
                     for count in counts {
                         // A number that only limits what is offered, or lifts a limit, makes no row.
                         let is_set = count.effect == CountEffect::Set;
@@ -207,6 +214,10 @@ async fn lock(transaction: &mut sqlx::PgTransaction<'_>, scope: &Scope) -> Resul
         .bind(scope.policies.iter().map(Sku::as_str).collect::<Vec<_>>())
         .bind(scope.owners.iter().map(|(owner, _)| owner.as_str()).collect::<Vec<_>>())
         .bind(scope.owners.iter().map(|(_, sku)| sku.as_str()).collect::<Vec<_>>())
+        .bind(scope.counting.iter().map(Name::as_str).collect::<Vec<_>>())
+        .bind(scope.covering.iter().map(|(connection, ..)| connection.as_str()).collect::<Vec<_>>())
+        .bind(scope.covering.iter().map(|(_, as_of, _)| as_of.0).collect::<Vec<_>>())
+        .bind(scope.covering.iter().map(|(.., sequence)| *sequence).collect::<Vec<_>>())
         .bind(DUE_MAX)
         .fetch_one(&mut **transaction)
         .await?;

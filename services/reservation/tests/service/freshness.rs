@@ -159,6 +159,61 @@ fn rows_that_have_their_number_already_cost_a_whole_run_no_write() {
     });
 }
 
+#[test]
+fn an_older_number_is_stale_while_a_run_that_says_something_of_all_rows_is_under_way() {
+    test(async |world| {
+        feed(world, ago(50), &[("CHAIR", 10), ("TABLE", 5)]).await;
+        // The next run says the same of the chair, which costs no write; it is not whole yet.
+        let running = counted(world, ago(30), &[("CHAIR", 10)]);
+        world.stock().apply_counts(running).await.unwrap();
+        let mut older = counted(world, ago(40), &[("CHAIR", 50)]);
+        (older.connection, older.covers_all) = ("house".into(), false);
+        let outcome = world.stock().apply_counts(older).await.unwrap().into_inner().results[0].outcome();
+        assert_eq!(outcome, pb::CountOutcome::Stale, "ten were counted after that");
+        assert_eq!(effect(world, ago(40), 3, pb::CountEffect::Limit).await, pb::CountOutcome::Stale);
+        assert_eq!(world.on_offer("CHAIR").await, 10);
+        // The run goes on where it stopped.
+        assert_eq!(feed(world, ago(30), &[("TABLE", 6)]).await, [pb::CountOutcome::Applied]);
+    });
+}
+
+#[test]
+fn a_stale_row_that_the_shop_counts_itself_is_sold_again() {
+    test(async |world| {
+        feed(world, ago(9 * MINUTE), &[("CHAIR", 10)]).await;
+        becomes(world, "CHAIR", pb::Freshness::Stale).await;
+        world.count("CHAIR", 7).await;
+        assert_eq!(world.on_offer("CHAIR").await, 7);
+        assert_eq!(world.level("CHAIR").await.freshness(), pb::Freshness::Fresh);
+        world.hold("CHAIR", 7).await;
+    });
+}
+
+#[test]
+fn what_a_connection_promises_anew_counts_from_its_last_run() {
+    test(async |world| {
+        let last = ago(9 * MINUTE);
+        feed(world, last, &[("CHAIR", 10)]).await;
+        becomes(world, "CHAIR", pb::Freshness::Stale).await;
+        let daily = pb::CompleteRunRequest { promised_interval: seconds(86_400), ..run(last) };
+        world.stock().complete_run(daily).await.unwrap();
+        becomes(world, "CHAIR", pb::Freshness::Fresh).await;
+        assert_eq!(world.on_offer("CHAIR").await, 10);
+    });
+}
+
+#[test]
+fn a_feed_that_is_late_becomes_fresh_again_and_keeps_nothing_more_back() {
+    test(async |world| {
+        feed(world, ago(3 * MINUTE), &[("CHAIR", 10)]).await;
+        becomes(world, "CHAIR", pb::Freshness::Late).await;
+        world.confirm(&world.hold("CHAIR", 2).await).await.unwrap();
+        feed(world, ago(1), &[("CHAIR", 10)]).await;
+        let level = becomes(world, "CHAIR", pb::Freshness::Fresh).await;
+        assert_eq!((level.safety_stock, level.available), (0, 8));
+    });
+}
+
 /// Which version of each row lies in the table: another one after every write.
 async fn versions(world: &World) -> Vec<String> {
     let pool = world.database.pool(1).await;
