@@ -20,6 +20,10 @@ pub struct Inputs {
     pub reservation_url: String,
     /// gRPC of catalog, for its callers.
     pub catalog_url: String,
+    /// gRPC of vendor-sync, for its callers.
+    pub vendor_sync_url: String,
+    /// The folder below which vendor-sync takes files that are dropped.
+    pub drop_root: String,
     /// The token that this service shows to others.
     pub own_token: String,
     /// The other services' names, which are their roles too, and the tokens that they show.
@@ -31,7 +35,8 @@ const ALL_ROLES: &str =
 
 /// The configuration file of `service`.
 pub fn configuration(service: Service, inputs: &Inputs) -> String {
-    let Inputs { postgres_url, migrate_url, gate_url, reservation_url, catalog_url, own_token, callers } = inputs;
+    let Inputs { postgres_url, migrate_url, gate_url, reservation_url, catalog_url, own_token, callers, .. } = inputs;
+    let Inputs { vendor_sync_url, drop_root, .. } = inputs;
     let mut text = format!(
         "# Written by ./dev at each start: changes made here do not last.\n\n\
          [postgres]\nurl = {postgres_url:?}\nmigrate_url = {migrate_url:?}\n\n\
@@ -42,11 +47,16 @@ pub fn configuration(service: Service, inputs: &Inputs) -> String {
         let _infallible = write!(text, "\n[[callers.list]]\nname = {name:?}\nroles = [{name:?}]\ntoken = {token:?}\n");
     }
     let own = match service {
-        Service::Catalog => String::new(),
+        Service::Catalog => format!(
+            "\n[reservation]\nendpoint = {reservation_url:?}\ntoken = {own_token:?}\n\n\
+             [vendor_sync]\nendpoint = {vendor_sync_url:?}\ntoken = {own_token:?}\n"
+        ),
         Service::Reservation => format!("\n[gate]\nurl = {gate_url:?}\n"),
         Service::VendorSync => format!(
             "\n[reservation]\nendpoint = {reservation_url:?}\ntoken = {own_token:?}\n\n\
-             [catalog]\nendpoint = {catalog_url:?}\ntoken = {own_token:?}\n"
+             [catalog]\nendpoint = {catalog_url:?}\ntoken = {own_token:?}\n\n\
+             [drop]\nroot = {drop_root:?}\n\n\
+             [pull]\nallow_private_addresses = true\n"
         ),
     };
     text + &own

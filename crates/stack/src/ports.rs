@@ -1,5 +1,6 @@
 //! Free ports for servers that cannot be handed a listening socket.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 
 use crate::error::{Result, StackError};
@@ -20,7 +21,36 @@ impl From<Option<u16>> for Port {
     }
 }
 
+/// Where to look for a port that is told to others before its server listens: below the range from which systems give outgoing connections theirs, so that no
+/// connection takes it meanwhile.
+const EARLY: std::ops::Range<u16> = 20_000..32_000;
+
 impl Port {
+    /// Decides on a number before the server is there, so that others can be told it: services that call each other.
+    ///
+    /// # Errors
+    ///
+    /// [`StackError::PortInUse`] when a fixed port, or every port looked at, is taken.
+    pub fn decide(self, what: &str) -> Result<Self> {
+        if let Self::Fixed(_) = self {
+            return self.pick(what).map(Self::Fixed);
+        }
+        let seed = RandomState::new().hash_one(std::process::id());
+        let first = u16::try_from(seed % u64::from(EARLY.end - EARLY.start)).unwrap_or(0);
+        let count = EARLY.end - EARLY.start;
+        let mut ports = (0..count).map(|step| EARLY.start + (first + step) % count);
+        let port = ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+        port.map(Self::Fixed).ok_or_else(|| StackError::PortInUse { what: what.into(), port: EARLY.start })
+    }
+
+    /// The address for a gRPC client, if the number is known.
+    pub fn url(self) -> Option<String> {
+        match self {
+            Self::Free => None,
+            Self::Fixed(port) => Some(format!("http://{}:{port}", Ipv4Addr::LOCALHOST)),
+        }
+    }
+
     /// Picks the number for `what`.
     ///
     /// # Errors

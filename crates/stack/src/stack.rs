@@ -202,6 +202,11 @@ async fn start_services(
     secrets: &Secrets,
     stores: &Addresses,
 ) -> Result<Vec<ServiceProcess>> {
+    // Catalog and vendor-sync call each other: both addresses are known before either listens.
+    let vendor_sync = ports.vendor_sync.decide(Service::VendorSync.name())?;
+    let vendor_sync_url = vendor_sync.url().unwrap_or_default();
+    let drop_root = project.state().join("drop");
+    project.make(&drop_root)?;
     let mut started: Vec<ServiceProcess> = Vec::new();
     for service in Service::ALL {
         let start = Instant::now();
@@ -215,6 +220,8 @@ async fn start_services(
             gate_url: stores.gate.clone(),
             reservation_url: url(Service::Reservation),
             catalog_url: url(Service::Catalog),
+            vendor_sync_url: vendor_sync_url.clone(),
+            drop_root: drop_root.display().to_string(),
             own_token: secrets.get(&token(service)).into(),
             callers: Service::ALL
                 .into_iter()
@@ -232,7 +239,7 @@ async fn start_services(
             port: match service {
                 Service::Catalog => ports.catalog,
                 Service::Reservation => ports.reservation,
-                Service::VendorSync => ports.vendor_sync,
+                Service::VendorSync => vendor_sync,
             },
         };
         replica.migrate().await?;
