@@ -36,13 +36,17 @@ impl Runs {
         let Some((line, place)) = store.settle_decision(decided).await? else { return Ok(()) };
         let found = store.connection(&decided.connection).await?;
         let found = found.ok_or_else(|| StoreError::UnknownConnection(decided.connection.clone()))?;
+        let class = match decided.run_id {
+            Some(run_id) => store.begin_run(run_id).await?.1,
+            None => found.connection.content.class,
+        };
         let of = CountsOf {
             run_id: decided.run_id.unwrap_or_default(),
             connection: decided.connection.clone(),
             location: decided.location.clone(),
             moment: decided.moment,
             place,
-            class: found.connection.content.class,
+            class,
             covers_all: false,
         };
         match self.0.peers.apply(decision_key(decided.quarantine_id), &of, &[line]).await {

@@ -315,11 +315,13 @@ impl Runs {
     /// Every step that the run still needs.
     async fn advance(&self, claim: &Arc<Claim>, run: &Run) -> Result<(), Broken> {
         let found = self.0.store.connection(&run.connection).await?;
-        let found = found.ok_or_else(|| StoreError::UnknownConnection(run.connection.clone()))?;
-        if run.plan_time.is_none() && !self.prepare(claim, run, &found.connection).await? {
+        let mut connection = found.ok_or_else(|| StoreError::UnknownConnection(run.connection.clone()))?.connection;
+        // The connection may have been changed since: a repeated request must be the same request.
+        (connection.content.mode, connection.content.class) = self.0.store.begin_run(run.run_id).await?;
+        if run.plan_time.is_none() && !self.prepare(claim, run, &connection).await? {
             return Ok(());
         }
-        let content = &found.connection.content;
+        let content = &connection.content;
         let of = CountsOf {
             run_id: run.run_id,
             connection: run.connection.clone(),

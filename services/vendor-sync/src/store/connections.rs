@@ -180,6 +180,18 @@ impl Store {
         found(&self.pool, code).await
     }
 
+    /// What a run's connection said when the run was first worked on, which may be now: a run ends as it began.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] when there is no such run, [`StoreError::Postgres`].
+    pub async fn begin_run(&self, run_id: Uuid) -> Result<(Mode, Class), StoreError> {
+        sqlx::query(include_str!("../../queries/run_begin.sql")).bind(run_id).execute(&self.pool).await?;
+        let begun: Option<(String, String)> =
+            sqlx::query_as(include_str!("../../queries/run_begun.sql")).bind(run_id).fetch_optional(&self.pool).await?;
+        let known = begun.and_then(|(mode, meaning)| mode_of(&mode).zip(class_of(&meaning)));
+        known.ok_or_else(|| StoreError::Unreadable(format!("no mode and meaning in run {run_id}")))
+    }
+
     /// The connections after a code.
     ///
     /// # Errors

@@ -209,7 +209,7 @@ async fn packed_files_are_unpacked_and_bombs_are_not() {
     let world = world(server.url(), &[("UPLOADS__FILE_BYTES_MAX", "100000")]).await;
     assert_eq!(look(&world).await.runs[0].content_sha256.len(), 64);
     assert_eq!(server.asked().1[header::ACCEPT_ENCODING], "gzip");
-    server.answers(200, &[modified.clone()], gzip(file("a=3").as_bytes()));
+    server.answers(200, std::slice::from_ref(&modified), gzip(file("a=3").as_bytes()));
     look(&world).await;
     server.answers(200, &[modified], file("a=3"));
     look(&world).await;

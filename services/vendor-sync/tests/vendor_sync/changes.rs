@@ -1,8 +1,11 @@
 //! Connections that change: by mask and etag, paused and resumed.
 
 use holdfast_api::error::v1::ErrorReason as R;
+use holdfast_api::reservation::v1::CountMeaning;
 use holdfast_api::vendorsync::v1 as wire;
+use holdfast_api::vendorsync::v1::upload_feed_request::Part;
 use holdfast_api::vendorsync::v1::{ConnectionState, FeedMode, QuantityMeaning, RunState};
+use holdfast_testkit::eventually;
 use prost_types::{Duration, FieldMask};
 use tonic::Status;
 
@@ -346,4 +349,35 @@ async fn json_is_applied_like_csv_and_a_cut_off_document_is_refused() {
         world.upload_as(wire::UploadFeedSpec { request_id: id(), ..spec(2) }, file("a=3")).await.unwrap().run.unwrap();
     assert_eq!(csv.state(), RunState::Refused);
     assert_eq!(world.stock(), "CHAIR=3 CUP=24");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_ends_as_it_began_whatever_becomes_of_its_connection() {
+    let world = World::feed(FeedMode::Full, "a:CHAIR").await;
+    world.peers.let_through(0);
+    let upload = {
+        let (world, spec) = (world.client.clone(), spec(0));
+        let parts = [Part::Spec(spec), Part::Chunk(file("a=3").into_bytes())];
+        let parts = parts.map(|part| wire::UploadFeedRequest { part: Some(part) });
+        tokio::spawn(async move { world.clone().upload_feed(tokio_stream::iter(parts)).await })
+    };
+    eventually("the run is planned", std::time::Duration::from_secs(60), || async {
+        (world.number("SELECT count(*) FROM run WHERE plan_time IS NOT NULL").await == 1).then_some(())
+    })
+    .await;
+    let other = wire::Connection {
+        mode: FeedMode::Partial.into(),
+        meaning: QuantityMeaning::Available.into(),
+        ..wire::Connection::default()
+    };
+    world.change(other, &["mode", "meaning"]).await.unwrap();
+    world.peers.let_through(100);
+    let run = upload.await.unwrap().unwrap().into_inner().run.unwrap();
+    assert_eq!((run.state(), world.stock().as_str()), (RunState::Applied, "CHAIR=3"));
+    world.upload(1, "a=4").await;
+    let said: Vec<(bool, CountMeaning)> = {
+        let stock = world.peers.stock.lock().unwrap();
+        stock.landed.iter().map(|request| (request.covers_all, request.meaning())).collect()
+    };
+    assert_eq!(said, [(true, CountMeaning::OnHand), (false, CountMeaning::Available)]);
 }
