@@ -1,4 +1,4 @@
-//! Changes of offers. Each counts as a change of its SKU, whose row is locked first, in the order in which imports lock.
+//! Changes of offers. Each counts as a change of its SKU, whose row is locked before the offer's, in the order in which imports lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ pub(super) async fn create(
     if !unknown.is_empty() {
         return Err(StoreError::UnknownReferences(unknown));
     }
-    lock_skus(connection, &distinct(&columns.skus)).await?;
+    lock(connection, &distinct(&columns.vendors), &distinct(&columns.skus)).await?;
     let query = sqlx::query_scalar(include_str!("../../queries/offer_insert.sql"));
     let created: Vec<String> = query
         .bind(&columns.vendors)
@@ -56,13 +56,14 @@ pub(super) async fn delete(
     let vendors: Vec<&str> = keys.iter().map(|key| key.vendor.as_str()).collect();
     let locations: Vec<&str> = keys.iter().map(|key| key.location.as_str()).collect();
     let vendor_skus: Vec<&str> = keys.iter().map(|key| key.vendor_sku.as_str()).collect();
+    lock(connection, &distinct(&vendors), &[]).await?;
     let skus: Vec<String> = sqlx::query_scalar(include_str!("../../queries/offer_skus.sql"))
         .bind(&vendors)
         .bind(&locations)
         .bind(&vendor_skus)
         .fetch_all(&mut *connection)
         .await?;
-    lock_skus(connection, &distinct(&skus)).await?;
+    lock(connection, &[], &distinct(&skus)).await?;
     let deleted: Vec<String> = sqlx::query_scalar(include_str!("../../queries/offer_delete.sql"))
         .bind(&vendors)
         .bind(&locations)
@@ -74,8 +75,17 @@ pub(super) async fn delete(
     Ok(Outcome::OffersDeleted { deleted, missing: asked - deleted })
 }
 
-async fn lock_skus(connection: &mut PgConnection, skus: &[&str]) -> Result<(), sqlx::Error> {
-    sqlx::query(include_str!("../../queries/sku_lock_many.sql")).bind(skus).execute(connection).await.map(drop)
+/// Locks vendors, so that the offers of each stand still, and then SKUs: in this order everywhere, each kind in the order of its codes.
+async fn lock(connection: &mut PgConnection, vendors: &[&str], skus: &[&str]) -> Result<(), sqlx::Error> {
+    for (codes, query) in [
+        (vendors, include_str!("../../queries/vendor_lock_many.sql")),
+        (skus, include_str!("../../queries/sku_lock_many.sql")),
+    ] {
+        if !codes.is_empty() {
+            sqlx::query(query).bind(codes).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A new version for each SKU, which a trigger logs.

@@ -5,12 +5,20 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may panic as tests do")]
 
+mod changes;
 mod imports;
 mod imports_broken;
+mod imports_json;
+mod kills;
 mod offers;
 mod outage;
+mod peer;
 mod places;
+mod process;
+mod relay;
 mod schema;
+mod search;
 mod service;
 mod skus;
+mod watch;
 mod world;

@@ -12,6 +12,7 @@ use holdfast_catalog::config::Config;
 use holdfast_catalog::store::{MIGRATOR, Store};
 use holdfast_kit::{CancellationToken, ConfigError, Listeners, Service as _, config, pg, reason_of};
 use holdfast_testkit::{Database, database};
+use prost_types::FieldMask;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
@@ -49,12 +50,45 @@ impl World {
         let config = configuration(&all).expect("the test's configuration is right");
         pg::migrate(&config.common.postgres, &MIGRATOR).await.unwrap();
 
-        let listeners = Listeners::local().await.unwrap();
-        let address = format!("http://{}", listeners.grpc_address().unwrap());
-        let shutdown = CancellationToken::new();
-        let served = tokio::spawn(Catalog::run(config.clone(), listeners, shutdown.clone()));
-        let channel = Endpoint::from_shared(address).unwrap().timeout(Duration::from_secs(120)).connect_lazy();
-        Self { client: CatalogServiceClient::new(channel), database, config, shutdown, served }
+        let Replica { client, shutdown, served } = Replica::start(config.clone()).await;
+        Self { client, database, config, shutdown, served }
+    }
+
+    /// Another replica on the same database, with keys of its own.
+    pub(crate) async fn replica(&self, keys: &[(&str, &str)]) -> Replica {
+        let url = self.database.url();
+        let mut all = vec![("POSTGRES__URL", url.as_str()), ("CALLERS__UNAUTHENTICATED_ROLES", r#"["merchandiser"]"#)];
+        all.extend(keys);
+        Replica::start(configuration(&all).expect("the test's configuration is right")).await
+    }
+
+    /// Changes the fields of a SKU that the paths name.
+    pub(crate) async fn update(&self, sku: wire::Sku, paths: &[&str]) -> Result<wire::Sku, Status> {
+        let update_mask = Some(FieldMask { paths: paths.iter().map(|&path| path.to_owned()).collect() });
+        let request = wire::UpdateSkuRequest { request_id: id(), sku: Some(sku), update_mask, validate_only: false };
+        self.client.clone().update_sku(request).await.map(|updated| updated.into_inner().sku.unwrap())
+    }
+
+    /// Sets a SKU's safety stock.
+    pub(crate) async fn keep_back(&self, code: &str, safety_stock: i64) -> wire::Sku {
+        let policy = wire::SellingPolicy { safety_stock, ..Default::default() };
+        let sku = wire::Sku { code: code.into(), policy: Some(policy), ..Default::default() };
+        self.update(sku, &["policy.safety_stock"]).await.unwrap()
+    }
+
+    pub(crate) async fn archive(&self, code: &str) -> wire::Sku {
+        let request = wire::ArchiveSkuRequest { request_id: id(), code: code.into(), etag: String::new() };
+        self.client.clone().archive_sku(request).await.unwrap().into_inner().sku.unwrap()
+    }
+
+    pub(crate) async fn offers(&self, offers: Vec<wire::Offer>) -> Result<wire::BatchCreateOffersResponse, Status> {
+        let request = wire::BatchCreateOffersRequest { request_id: id(), offers };
+        self.client.clone().batch_create_offers(request).await.map(Response::into_inner)
+    }
+
+    pub(crate) async fn delete_offers(&self, offers: Vec<wire::Offer>) -> wire::BatchDeleteOffersResponse {
+        let request = wire::BatchDeleteOffersRequest { request_id: id(), offers };
+        self.client.clone().batch_delete_offers(request).await.unwrap().into_inner()
     }
 
     /// The service's store, beside the service.
@@ -144,6 +178,39 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.shutdown.cancel();
+    }
+}
+
+/// A running service; it is told to end when it is dropped.
+pub(crate) struct Replica {
+    pub(crate) client: CatalogServiceClient<Channel>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) served: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Replica {
+    async fn start(config: Config) -> Self {
+        let listeners = Listeners::local().await.unwrap();
+        let client = client(&format!("http://{}", listeners.grpc_address().unwrap()));
+        let shutdown = CancellationToken::new();
+        let served = tokio::spawn(Catalog::run(config, listeners, shutdown.clone()));
+        Self { client, shutdown, served }
+    }
+}
+
+pub(crate) fn client(url: &str) -> CatalogServiceClient<Channel> {
+    let channel = Endpoint::from_shared(url.to_owned()).unwrap().timeout(Duration::from_secs(120)).connect_lazy();
+    CatalogServiceClient::new(channel)
+}
+
+/// An offer of the vendor `v` at the location `l`, with its own code for a SKU.
+pub(crate) fn offer(vendor_sku: &str, sku: &str) -> wire::Offer {
+    wire::Offer {
+        vendor: "v".into(),
+        location: "l".into(),
+        vendor_sku: vendor_sku.into(),
+        sku: sku.into(),
+        ..Default::default()
     }
 }
 
