@@ -87,6 +87,7 @@ async fn an_upload_that_breaks_off_leaves_nothing_and_can_be_sent_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_reservation_is_down_the_answer_is_honest_and_the_run_goes_on_by_itself() {
     let world = World::feed(FeedMode::Partial, "a:CHAIR").await;
+    world.upload(-1, "a=2").await;
     world.peers.faults.down.store(true, Ordering::SeqCst);
     let upload = upload_in_background(&world, spec(0), &file("a=3"), Duration::from_secs(3));
     let run = upload.await.unwrap().expect("an answer before the deadline").run.unwrap();
@@ -340,7 +341,7 @@ async fn newest_run(world: &World) -> String {
 /// A vendor-sync in a process of its own.
 pub(crate) struct Killable {
     process: Process,
-    address: String,
+    pub(crate) address: String,
     folder: std::path::PathBuf,
 }
 

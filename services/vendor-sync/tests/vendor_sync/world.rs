@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use holdfast_api::error::v1::ErrorReason;
 use holdfast_api::vendorsync::v1 as wire;
+use holdfast_api::vendorsync::v1::house_service_client::HouseServiceClient;
+use holdfast_api::vendorsync::v1::quarantine_service_client::QuarantineServiceClient;
 use holdfast_api::vendorsync::v1::upload_feed_request::Part;
 use holdfast_api::vendorsync::v1::vendor_sync_service_client::VendorSyncServiceClient;
 use holdfast_kit::{CancellationToken, ConfigError, Listeners, Service as _, config, reason_of};
@@ -167,6 +169,68 @@ impl World {
         stock.rows.iter().map(|((sku, _), row)| format!("{sku}={}", row.on_hand)).collect::<Vec<_>>().join(" ")
     }
 
+    /// Quarantined numbers in a state, newest first.
+    pub(crate) async fn quarantined(&self, state: wire::QuarantineState) -> Vec<wire::QuarantinedRow> {
+        let request = wire::ListQuarantinedRowsRequest { state: state.into(), ..Default::default() };
+        self.quarantine().list_quarantined_rows(request).await.unwrap().into_inner().rows
+    }
+
+    /// The only number that waits.
+    pub(crate) async fn waiting(&self) -> wire::QuarantinedRow {
+        let mut rows = self.quarantined(wire::QuarantineState::Pending).await;
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        rows.remove(0)
+    }
+
+    pub(crate) async fn approve_row(&self, id: &str, quantity: Option<i64>) -> Result<wire::QuarantinedRow, Status> {
+        let request = wire::ApproveQuarantinedRowRequest {
+            request_id: self::id(),
+            quarantine_id: id.to_owned(),
+            actor: "eva".to_owned(),
+            reason: "a delivery came".to_owned(),
+            quantity,
+        };
+        self.quarantine().approve_quarantined_row(request).await.map(|answer| answer.into_inner().row.unwrap())
+    }
+
+    pub(crate) async fn reject_row(&self, id: &str) -> Result<wire::QuarantinedRow, Status> {
+        let request = wire::RejectQuarantinedRowRequest {
+            request_id: self::id(),
+            quarantine_id: id.to_owned(),
+            actor: "eva".to_owned(),
+            reason: "a typing error".to_owned(),
+        };
+        self.quarantine().reject_quarantined_row(request).await.map(|answer| answer.into_inner().row.unwrap())
+    }
+
+    pub(crate) async fn approve_run(&self, run: &wire::Run) -> Result<wire::Run, Status> {
+        let request = wire::ApproveRunRequest {
+            request_id: id(),
+            run_id: run.run_id.clone(),
+            actor: "eva".to_owned(),
+            reason: "looked at".to_owned(),
+        };
+        self.client.clone().approve_run(request).await.map(|answer| answer.into_inner().run.unwrap())
+    }
+
+    pub(crate) async fn reject_run(&self, run: &wire::Run) -> Result<wire::Run, Status> {
+        let request = wire::RejectRunRequest {
+            request_id: id(),
+            run_id: run.run_id.clone(),
+            actor: "eva".to_owned(),
+            reason: "nonsense".to_owned(),
+        };
+        self.client.clone().reject_run(request).await.map(|answer| answer.into_inner().run.unwrap())
+    }
+
+    pub(crate) fn quarantine(&self) -> QuarantineServiceClient<Channel> {
+        QuarantineServiceClient::new(channel(&self.address))
+    }
+
+    pub(crate) fn house(&self) -> HouseServiceClient<Channel> {
+        HouseServiceClient::new(channel(&self.address))
+    }
+
     /// Starts a service over the record of one that has ended.
     pub(crate) async fn start_again(&mut self) {
         (self.address, self.shutdown, self.served) = start(&self.config).await;
@@ -202,8 +266,11 @@ async fn start(config: &Config) -> (String, CancellationToken, JoinHandle<anyhow
 
 /// A client of the service at an address.
 pub(crate) fn client(address: &str) -> VendorSyncServiceClient<Channel> {
-    let endpoint = Endpoint::from_shared(address.to_owned()).unwrap().timeout(Duration::from_secs(120));
-    VendorSyncServiceClient::new(endpoint.connect_lazy())
+    VendorSyncServiceClient::new(channel(address))
+}
+
+pub(crate) fn channel(address: &str) -> Channel {
+    Endpoint::from_shared(address.to_owned()).unwrap().timeout(Duration::from_secs(120)).connect_lazy()
 }
 
 /// The configuration with some keys set.
