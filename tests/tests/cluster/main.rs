@@ -11,5 +11,6 @@ mod journey;
 mod kills;
 mod operators;
 mod stores;
+mod story;
 mod strangers;
 mod traces;

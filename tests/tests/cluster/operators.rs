@@ -137,7 +137,11 @@ fn own_services(service: Service) -> Vec<&'static str> {
         Service::Reservation => {
             vec!["holdfast.reservation.v1.ReservationService", "holdfast.reservation.v1.StockService"]
         }
-        Service::VendorSync => vec!["holdfast.vendorsync.v1.VendorSyncService"],
+        Service::VendorSync => vec![
+            "holdfast.vendorsync.v1.HouseService",
+            "holdfast.vendorsync.v1.QuarantineService",
+            "holdfast.vendorsync.v1.VendorSyncService",
+        ],
     }
 }
 

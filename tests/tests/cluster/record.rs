@@ -30,6 +30,7 @@ impl Cluster {
             sku: (*sku).to_owned(),
             location: "main".to_owned(),
             quantity: *quantity,
+            ..Default::default()
         };
         let request = pb::ApplyCountsRequest {
             connection: "house".to_owned(),

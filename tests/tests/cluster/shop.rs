@@ -32,6 +32,12 @@ pub(crate) fn file(skus: usize, more: i64) -> Bytes {
     Bytes::from(format!("{HEADER}\n{}", (0..skus).map(row).collect::<String>()))
 }
 
+/// The vendor's stock file with these SKUs and quantities.
+pub(crate) fn file_of(rows: impl Iterator<Item = (usize, String)>) -> Bytes {
+    let row = |(number, quantity)| format!("A-{number};A chair, \"no. {number}\";{quantity}\n");
+    Bytes::from(format!("{HEADER}\n{}", rows.map(row).collect::<String>()))
+}
+
 /// What the vendor's file is, counted now.
 pub(crate) fn spec() -> UploadFeedSpec {
     UploadFeedSpec {
@@ -87,7 +93,9 @@ fn connection() -> Connection {
             key_column: "code".to_owned(),
             quantity_column: "stock".to_owned(),
         }),
-        create_time: None,
+        // Nobody looks at the first file here.
+        apply_first_file: true,
+        ..Default::default()
     }
 }
 

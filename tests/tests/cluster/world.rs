@@ -6,7 +6,10 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use holdfast_client::{CatalogClient, Connection, ReservationClient, Settings, StockClient, VendorSyncClient};
+use holdfast_client::{
+    CatalogClient, Connection, HouseClient, QuarantineClient, ReservationClient, Settings, StockClient,
+    VendorSyncClient,
+};
 use holdfast_kit::Service as _;
 use holdfast_reservation::store::Store;
 use holdfast_stack::configuration::{Inputs, configuration};
@@ -22,6 +25,8 @@ use sqlx::postgres::PgPoolOptions;
 const END_WITHIN: Duration = Duration::from_secs(30);
 /// The token by which vendor-sync is known to the other two.
 pub(crate) const VENDOR_SYNC_TOKEN: &str = "the-token-of-vendor-sync";
+/// Catalog's.
+pub(crate) const CATALOG_TOKEN: &str = "the-token-that-catalog-shows";
 
 /// What a cluster is made of.
 #[derive(Debug, Clone)]
@@ -125,17 +130,27 @@ impl Cluster {
 
     async fn start_others(&mut self) {
         let catalog = holdfast_testkit::database("catalog", holdfast_catalog::Catalog::migrator()).await;
-        let replica = self.replica(Service::Catalog, "catalog".into(), &inputs(&catalog));
+        // The two call each other.
+        let port = Port::Free.decide("vendor-sync").expect("a free port");
+        let catalogs = Inputs {
+            reservation_url: self.reservation[0].url(),
+            vendor_sync_url: port.url().expect("it is decided"),
+            own_token: CATALOG_TOKEN.to_owned(),
+            ..inputs(&catalog)
+        };
+        let replica = self.replica(Service::Catalog, "catalog".into(), &catalogs);
         let process = launch(replica).await;
         let vendor_sync = holdfast_testkit::database("vendor_sync", holdfast_vendor_sync::VendorSync::migrator()).await;
         let inputs = Inputs {
             reservation_url: self.reservation[0].url(),
             catalog_url: process.url(),
             own_token: VENDOR_SYNC_TOKEN.to_owned(),
+            drop_root: self.drop_root().display().to_string(),
             ..inputs(&vendor_sync)
         };
+        std::fs::create_dir_all(self.drop_root()).expect("a folder to drop files into");
         self.catalog = Some(process);
-        let replica = self.replica(Service::VendorSync, "vendor-sync".into(), &inputs);
+        let replica = Replica { port, ..self.replica(Service::VendorSync, "vendor-sync".into(), &inputs) };
         self.vendor_sync = Some(launch(replica).await);
         self._others = vec![catalog, vendor_sync];
     }
@@ -151,6 +166,11 @@ impl Cluster {
             port: Port::Free,
             name,
         }
+    }
+
+    /// The folder below which vendor-sync takes files that are dropped.
+    pub(crate) fn drop_root(&self) -> PathBuf {
+        self.folder.0.join("drop")
     }
 
     /// Everything must be consistent once the cluster has come to rest, and every process must end in order.
@@ -189,6 +209,14 @@ impl Cluster {
 
     pub(crate) fn vendor_sync(&self) -> VendorSyncClient {
         VendorSyncClient::new(&connect(&[self.vendor_sync.as_ref().expect("a whole cluster")], patient()))
+    }
+
+    pub(crate) fn quarantine(&self) -> QuarantineClient {
+        QuarantineClient::new(&connect(&[self.vendor_sync.as_ref().expect("a whole cluster")], patient()))
+    }
+
+    pub(crate) fn house(&self) -> HouseClient {
+        HouseClient::new(&connect(&[self.vendor_sync.as_ref().expect("a whole cluster")], patient()))
     }
 
     /// A single number out of reservation's record.
@@ -233,7 +261,10 @@ fn inputs(database: &Database) -> Inputs {
     Inputs {
         postgres_url: database.url(),
         migrate_url: database.owner_url(),
-        callers: vec![("vendor-sync".to_owned(), VENDOR_SYNC_TOKEN.to_owned())],
+        callers: vec![
+            ("vendor-sync".to_owned(), VENDOR_SYNC_TOKEN.to_owned()),
+            ("catalog".to_owned(), CATALOG_TOKEN.to_owned()),
+        ],
         ..Inputs::default()
     }
 }
