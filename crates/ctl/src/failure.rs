@@ -134,7 +134,7 @@ fn next_step(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::Insufficient { .. } => "ask for less, or see `holdctl availability SKU`; nothing was held.",
         Error::UnknownSku { .. } => {
-            "stock begins with a count: a vendor's (`holdctl feed upload`) or your own (`holdctl stock count`)."
+            "`holdctl sku search` finds codes; a SKU that the catalog has not: `holdctl sku create`; one that was never counted: `holdctl stock count`."
         }
         Error::KeyOutOfWindow { .. } => {
             "leave --key away to get a new one, if no earlier attempt with this key is open."

@@ -337,13 +337,17 @@ impl Sample {
         Ok(StockColumns { key: self.header[key].clone(), quantity: self.header[quantity].clone(), meaning })
     }
 
-    /// The column with the code: the best named one that is filled and tells rows apart; else the best named one that is filled. A file without rows is
-    /// judged by its header.
+    /// The column with the code: the best named one that is filled and tells rows apart; else the best named one that is filled; else the best named one that
+    /// most rows fill. A file without rows is judged by its header.
     fn code(&self, names: &[&[&str]]) -> Option<usize> {
         let named = || names.iter().flat_map(|names| self.named(names)).chain(self.containing("sku"));
         let filled = |column: &usize| self.filled(*column) * 10 >= self.rows.len() * 9;
         let distinct = |column: &usize| self.distinct(*column) * 10 >= self.rows.len() * 9;
-        named().find(|column| filled(column) && distinct(column)).or_else(|| named().find(filled))
+        let mostly_filled = |column: &usize| self.filled(*column) * 2 > self.rows.len();
+        named()
+            .find(|column| filled(column) && distinct(column))
+            .or_else(|| named().find(filled))
+            .or_else(|| named().find(mostly_filled))
     }
 
     /// Columns that are called one of these names, and are the only ones called so, the best name first.
@@ -445,6 +449,11 @@ mod tests {
     fn a_column_that_is_empty_is_not_the_code_whatever_it_is_called() {
         let columns = file("Handle,Variant SKU,Variant Inventory Qty\nshirt,,1\ncap,,2\n").stock_columns().unwrap();
         assert_eq!(columns.key, "Handle");
+    }
+
+    #[test]
+    fn a_row_without_a_code_does_not_hide_where_the_codes_are() {
+        assert_eq!(file("name,sku\nx,A\ny,B\nz,\n").catalog_columns().unwrap().code, "sku");
     }
 
     #[test]
