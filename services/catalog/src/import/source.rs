@@ -29,7 +29,7 @@ pub(super) struct Source {
 
 #[derive(Debug)]
 enum Reader {
-    Csv { records: Records, header: Option<Header> },
+    Csv { records: Box<Records>, header: Option<Header> },
     JsonLines { lines: Lines, keys: Keys, begun: bool },
 }
 
@@ -38,7 +38,7 @@ impl Source {
     pub(super) fn new(spec: &ImportSpec, limits: RecordLimits) -> Self {
         let columns = Columns::new(spec);
         let format = match spec.format {
-            Format::Csv => Reader::Csv { records: Records::new(spec.delimiter, limits), header: None },
+            Format::Csv => Reader::Csv { records: Box::new(Records::new(spec.delimiter, limits)), header: None },
             Format::JsonLines => {
                 Reader::JsonLines { lines: Lines::new(limits), keys: Keys::new(&columns, limits), begun: false }
             }

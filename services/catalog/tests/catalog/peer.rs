@@ -70,10 +70,10 @@ impl State {
         match mode {
             Mode::Take => keep(told),
             Mode::Away => return Err(away()),
-            Mode::Hang => std::future::pending().await,
+            Mode::Hang => std::future::pending::<()>().await,
             Mode::TakeAndHang => {
                 keep(told);
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             Mode::TakeAndForget => {
                 keep(told);

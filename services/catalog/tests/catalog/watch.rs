@@ -102,8 +102,8 @@ async fn a_token_goes_on_where_it_was_taken_also_in_the_middle_of_the_whole() {
         }
         drop(stream);
         // What changes in between, in front of the token and behind it, is not missed.
-        world.keep_back("S10", i64::try_from(taken).unwrap()).await;
-        world.keep_back("S29", i64::try_from(taken).unwrap()).await;
+        world.keep_back("S10", i64::from(taken)).await;
+        world.keep_back("S29", i64::from(taken)).await;
         let new = format!("S0{taken}");
         world.skus(&[&new]).await;
         let mut stream = watch(&world.client, &watcher.token).await.unwrap();
