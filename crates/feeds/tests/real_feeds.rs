@@ -141,3 +141,78 @@ fn every_code(file: &ParsedFile) -> HashMap<String, Offer> {
     let codes = file.observations.iter().map(|row| row.key.value().to_owned());
     codes.map(|code| (code.clone(), Offer { sku: format!("SKU-{code}"), pack_size: 1 })).collect()
 }
+
+/// The codes and quantities of a wholesaler's file, in no matter what encoding its words are.
+fn offers_in(bytes: &[u8]) -> Vec<(String, u64)> {
+    let text = String::from_utf8_lossy(bytes);
+    let between = |text: &str, from: &str, to: &str| Some(text.split_once(from)?.1.split_once(to)?.0.to_owned());
+    let offer = |offer: &str| {
+        let code = offer.split_once('"')?.0.to_owned();
+        let quantity = between(offer, "<quantity_in_stock>", "</quantity_in_stock>")?;
+        Some((code, quantity.trim().parse().ok()?))
+    };
+    text.split("<offer id=\"").skip(1).filter_map(offer).collect()
+}
+
+#[test]
+fn a_wholesalers_files_of_a_month_are_quiet() {
+    let series: Vec<(String, Vec<(String, u64)>)> = files("yml_series")
+        .into_iter()
+        .map(|(name, bytes)| {
+            let mut text = Vec::new();
+            std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(bytes.as_slice()), &mut text).unwrap();
+            (name, offers_in(&text))
+        })
+        .filter(|(_, offers)| !offers.is_empty())
+        .collect();
+    let schema = schema(",", "code,stock", "code", "stock");
+    let (limits, on_hand) = (RowLimits::default(), HashMap::new());
+    let (mut known, mut history): (Vec<KnownKey>, Vec<(u64, u32)>) = (Vec::new(), Vec::new());
+    let (mut rows, mut changes, mut stopped, mut held, mut warned) = (0, 0, 0, 0, 0);
+    for (name, offers) in &series {
+        let text: String = offers.iter().map(|(code, quantity)| format!("{code},{quantity}\n")).collect();
+        let file = schema.parse(format!("code,stock\n{text}").as_bytes(), 100_000).unwrap();
+        let last: Vec<(u64, u32)> = history.iter().rev().take(5).copied().collect();
+        let beside_files = FileHistory::new(last.iter().map(|(rows, _)| *rows).collect(), last.first().map(|of| of.1));
+        let facts = facts(&file, &known, &limits);
+        let findings = file::check(&FileLimits::default(), Mode::Full, &facts, &beside_files);
+        for suspicion in findings.held.iter().chain(&findings.warned) {
+            println!("{name}: {suspicion}");
+        }
+        held += usize::from(!findings.held.is_empty());
+        warned += usize::from(!findings.warned.is_empty());
+        let map = every_code(&file);
+        let beside = Beside {
+            mode: Mode::Full,
+            offers: &map,
+            known: &known,
+            on_hand: &on_hand,
+            limits: &limits,
+            is_first: known.is_empty(),
+        };
+        let plan = holdfast_feeds::plan::plan(&file, &beside);
+        for row in &plan.stopped {
+            println!("{name}: {} {:?} → {:?} {:?}", row.vendor_sku, row.old, row.new, row.rules);
+        }
+        rows += facts.rows;
+        changes += facts.keys_changed;
+        stopped += plan.stopped.len();
+        history.push((facts.rows, facts.top_value_permille()));
+        known = offers
+            .iter()
+            .map(|(code, quantity)| KnownKey {
+                vendor_sku: code.clone(),
+                sku: Some(format!("SKU-{code}")),
+                units: Some(*quantity),
+                quantity: Some(*quantity),
+                waiting: None,
+            })
+            .collect();
+    }
+    println!(
+        "{} files, {rows} rows, {changes} changes: {stopped} stopped, {held} held, {warned} warned of",
+        series.len()
+    );
+    assert!(series.is_empty() || stopped as u64 * 400 <= rows, "about 0.25 % of rows at most: {stopped} of {rows}");
+    assert!(held * 10 <= series.len(), "{held} of {} files held", series.len());
+}

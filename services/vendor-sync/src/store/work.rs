@@ -14,6 +14,9 @@ use super::{Store, StoreError, connections, quarantine};
 use crate::fingerprint::batch_key;
 use crate::model::{Batch, CountEffect, CountLine, HOUSE, Run, RunState, Verdict};
 
+/// A code, its SKU, units, the vendor's units, and a lower number that waits.
+type KnownColumns = (String, Option<String>, Option<i64>, Option<i64>, Option<i64>);
+
 /// Rows that one statement inserts.
 const ROWS_PER_STATEMENT: usize = 5000;
 
@@ -62,8 +65,7 @@ impl Store {
         } else {
             sqlx::query_as(include_str!("../../queries/feed_state_get.sql")).bind(&run.connection)
         };
-        let rows: Vec<(String, Option<String>, Option<i64>, Option<i64>, Option<i64>)> =
-            query.fetch_all(&self.pool).await?;
+        let rows: Vec<KnownColumns> = query.fetch_all(&self.pool).await?;
         let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
         let known = |(vendor_sku, sku, units, quantity, waiting)| KnownKey {
             vendor_sku,

@@ -120,13 +120,13 @@ async fn what_moves_too_much_is_held_once_five_files_were_accepted() {
 async fn three_suspect_files_in_a_row_pause_the_connection_and_a_person_resumes_it() {
     let world = shop(300).await;
     let usual = |extra| numbered(300, move |row| row % 50 + 10 + usize::from(row == extra));
-    for minute in 1..=2 {
-        assert_eq!(world.upload(minute, &numbered(100 + minute as usize, |_| 5)).await.state(), RunState::Held);
+    for (minute, rows) in (1..=2).zip(101..) {
+        assert_eq!(world.upload(minute, &numbered(rows, |_| 5)).await.state(), RunState::Held);
     }
     assert_eq!(state_of(&world).await.0, ConnectionState::Active);
     assert_eq!(world.upload(3, &usual(1)).await.state(), RunState::Applied);
-    for minute in 4..=6 {
-        assert_eq!(world.upload(minute, &numbered(100 + minute as usize, |_| 5)).await.state(), RunState::Held);
+    for (minute, rows) in (4..=6).zip(104..) {
+        assert_eq!(world.upload(minute, &numbered(rows, |_| 5)).await.state(), RunState::Held);
     }
     assert_eq!(state_of(&world).await, (ConnectionState::Paused, "3 files in a row were held".to_owned()));
     let held = world.upload(7, &usual(2)).await;
