@@ -53,7 +53,7 @@ impl Metrics {
             ),
             attempts_broken_off: registry.register(
                 "holdfast_vendor_sync_attempts_broken_off",
-                "Attempts at a run that broke off and will be repeated, by what did not do its part: catalog, reservation, record",
+                "Attempts at a run that broke off and will be repeated, by what did not do its part: catalog, reservation, record; decision: of a decision",
                 Family::default(),
             ),
             looks: registry.register(
