@@ -267,6 +267,8 @@ impl Error {
         match self {
             // Told to a marked retry, so the key is closed; or a final state of the reservation; or the key belongs to another payload.
             Self::Insufficient { .. }
+            | Self::LimitExceeded { .. }
+            | Self::Archived { .. }
             | Self::Expired { .. }
             | Self::Released { .. }
             | Self::Confirmed { .. }
@@ -284,8 +286,6 @@ impl Error {
             | Self::UnknownReference { .. }
             | Self::FileRefused { .. }
             | Self::EtagMismatch { .. }
-            | Self::LimitExceeded { .. }
-            | Self::Archived { .. }
             | Self::AlreadyDecided { .. }
             | Self::ResumeTokenExpired { .. }
             | Self::InvalidResumeToken { .. }
