@@ -145,11 +145,14 @@ async fn a_change_that_commits_late_is_not_missed_and_holds_nobody_up() {
         if let Some(token) = token {
             stream = watch(&world.client, &token).await.unwrap();
         }
-        let found = loop {
+        let mut found = None;
+        for _message in 0..100 {
             if let Event::State(state) = next(&mut stream).await.unwrap().event.unwrap() {
-                break state.sku.unwrap();
+                found = state.sku;
+                break;
             }
-        };
+        }
+        let found = found.expect("the change is told within a hundred checkpoints");
         assert_eq!((found.code.as_str(), found.name.as_str()), ("A", "late"));
     }
 }
