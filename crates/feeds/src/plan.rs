@@ -59,7 +59,8 @@ pub struct Beside<'a> {
     pub offers: &'a HashMap<String, Offer>,
     /// What the codes said before.
     pub known: &'a [KnownKey],
-    /// What is on hand of the SKUs that [`without_history`] names, by SKU, as far as there is any.
+    /// What the guards compare with instead of what a code said before: units on hand of SKUs for which one code speaks
+    /// [`alone`], where that code said nothing yet, or where somebody else counted since.
     pub on_hand: &'a HashMap<String, u64>,
     /// The row guards' numbers.
     pub limits: &'a RowLimits,
@@ -190,16 +191,16 @@ pub fn plan(file: &ParsedFile, beside: &Beside<'_>) -> Plan {
     Plan { counts: counts.collect(), stopped: words.stopped(file, &sums), rows }
 }
 
-/// The SKUs of whose codes nothing is known, and for which one code speaks alone: what is on hand of them is what the
-/// guards compare with.
+/// The SKUs for which one code of the file speaks alone, in the order of their codes, and whether that code has said a
+/// number before.
 #[must_use]
-pub fn without_history(
+pub fn alone(
     mode: Mode,
     file: &ParsedFile,
     offers: &HashMap<String, Offer>,
     known: &[KnownKey],
-) -> Vec<String> {
-    words::without_history(mode, file, offers, known)
+) -> BTreeMap<String, bool> {
+    words::alone(mode, file, offers, known)
 }
 
 /// The report of a FULL file that is older than one that was applied. What the newer one left out is gone, so nothing of

@@ -1,4 +1,5 @@
--- Keeps what the codes of a run said: $1 run, $2 connection, $3 as_of, $4 sequence. What reservation did not accept is not kept. A code that no offer maps
+-- Keeps what the codes of a run said: $1 run, $2 connection, $3 as_of, $4 sequence, $5 whether the file says something of every code: then a code that says the same
+-- as before is not written, for the connection knows as of when it is. What reservation did not accept is not kept. A code that no offer maps
 -- any more keeps its SKU, so that the SKU loses the units when the code goes. A later word stands.
 INSERT INTO feed_state (connection, vendor_sku, sku, units, quantity, as_of, sequence)
 SELECT DISTINCT ON (run_row.vendor_sku)
@@ -8,6 +9,11 @@ FROM run_row
 LEFT JOIN run_count ON run_count.run_id = run_row.run_id AND run_count.sku = run_row.sku
 WHERE run_row.run_id = $1 AND run_row.line > 0 AND run_row.fate IN ('COUNTED', 'UNMAPPED')
   AND (run_count.outcome IS NULL OR run_count.outcome <> 'REJECTED')
+  AND NOT ($5 AND EXISTS (
+      SELECT FROM feed_state AS known
+      WHERE known.connection = $2 AND known.vendor_sku = run_row.vendor_sku AND known.sku = run_count.sku
+        AND known.units = run_row.units AND known.quantity IS NOT DISTINCT FROM run_row.quantity
+        AND (known.as_of, known.sequence) < ($3, $4)))
 ORDER BY run_row.vendor_sku
 ON CONFLICT (connection, vendor_sku) DO UPDATE
 SET sku = coalesce(excluded.sku, feed_state.sku),

@@ -32,6 +32,15 @@ pub struct Peers {
     stock: StockClient,
 }
 
+/// What reservation has of a SKU at a location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnHand {
+    /// Units on hand.
+    pub units: u64,
+    /// The connection whose count it was; empty if it was never counted.
+    pub counted_by: String,
+}
+
 /// A peer that did not do its part.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
@@ -184,12 +193,13 @@ impl Peers {
     ///
     /// # Errors
     /// [`PeerError::Later`].
-    pub async fn on_hand(&self, location: &str, skus: &[String]) -> Result<HashMap<String, u64>, PeerError> {
+    pub async fn on_hand(&self, location: &str, skus: &[String]) -> Result<HashMap<String, OnHand>, PeerError> {
         let mut on_hand = HashMap::with_capacity(skus.len());
         for skus in skus.chunks(CODES_PER_REQUEST) {
             let answer = self.stock.batch_get_stock(location, skus.to_vec()).await;
             for level in answer.map_err(|error| later("reservation", &error))?.levels {
-                on_hand.insert(level.sku, u64::try_from(level.on_hand).unwrap_or(0));
+                let units = u64::try_from(level.on_hand).unwrap_or(0);
+                on_hand.insert(level.sku, OnHand { units, counted_by: level.connection });
             }
         }
         Ok(on_hand)

@@ -270,11 +270,20 @@ fn what_is_on_hand_is_compared_with_if_one_code_speaks_alone_and_nothing_is_know
     assert_eq!(stopped(&look_beside(Mode::Partial, &file("a=999"), &one, &[], "CHAIR=150")), "a:R4,R2:150→999");
     assert_eq!(stopped(&look_beside(Mode::Partial, &file("a=600"), &one, &[], "CHAIR=599")), "");
     assert_eq!(stopped(&look_beside(Mode::Partial, &file("a=600 b=2"), &two, &[], "CHAIR=100")), "");
-    assert_eq!(without_history(Mode::Partial, &file("a=1"), &one, &known("a:CHAIR=4")), Vec::<String>::new());
-    assert_eq!(without_history(Mode::Partial, &file("a=1"), &one, &known("a:CHAIR")), ["CHAIR"]);
-    assert_eq!(without_history(Mode::Partial, &file("a=1 b=1"), &two, &[]), Vec::<String>::new());
-    assert_eq!(without_history(Mode::Partial, &file("a=1"), &two, &known("b:CHAIR=3")), Vec::<String>::new());
-    assert_eq!(without_history(Mode::Full, &file("a=1"), &two, &known("b:CHAIR=3")), ["CHAIR"], "a rename");
+    // What somebody else counted since says more than the code's own last word.
+    let own = known("a:CHAIR=2400");
+    assert_eq!(stopped(&look_beside(Mode::Partial, &file("a=999"), &one, &own, "CHAIR=150")), "a:R4,R2:150→999");
+    assert_eq!(stopped(&look_beside(Mode::Partial, &file("a=2400"), &one, &own, "CHAIR=150")), "a:R2:150→2400");
+    assert_eq!(stopped(&look_beside(Mode::Partial, &file("a=2400"), &one, &own, "")), "");
+    let alone = |mode, rows, offers, said| {
+        let alone = alone(mode, &file(rows), offers, &known(said)).into_iter();
+        alone.map(|(sku, has_said)| format!("{sku}:{has_said}")).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(alone(Mode::Partial, "a=1", &one, "a:CHAIR=4"), "CHAIR:true");
+    assert_eq!(alone(Mode::Partial, "a=1", &one, "a:CHAIR"), "CHAIR:false");
+    assert_eq!(alone(Mode::Partial, "a=1 b=1", &two, ""), "");
+    assert_eq!(alone(Mode::Partial, "a=1", &two, "b:CHAIR=3"), "");
+    assert_eq!(alone(Mode::Full, "a=1", &two, "b:CHAIR=3"), "CHAIR:false", "a rename");
 }
 
 #[test]

@@ -75,7 +75,8 @@ impl<'a> Words<'a> {
             let offer = beside.offers.get(key)?;
             let prior = known.get(key).filter(|known| known.sku.as_ref() == Some(&offer.sku)).and_then(|key| key.units);
             let alone = codes.get(offer.sku.as_str()) == Some(&1);
-            let old = prior.or_else(|| beside.on_hand.get(&offer.sku).copied().filter(|_| alone));
+            // Of several codes nobody can say which one the other's count was about.
+            let old = beside.on_hand.get(&offer.sku).copied().filter(|_| alone).or(prior);
             let said = match units_of(&reading, offer) {
                 Some(new) => judged(old, new, offer, beside),
                 None if reading.quantity.is_none() && ambiguous.contains(key) => Word::Stopped(StoppedWord {
@@ -256,29 +257,24 @@ fn codes_by_sku<'a>(
     codes
 }
 
-/// See [`super::without_history`].
-pub(super) fn without_history(
+/// See [`super::alone`].
+pub(super) fn alone(
     mode: Mode,
     file: &ParsedFile,
     offers: &HashMap<String, Offer>,
     known: &[KnownKey],
-) -> Vec<String> {
+) -> BTreeMap<String, bool> {
     let codes = codes_by_sku(mode, file, offers, known);
     let with_history: HashSet<(&str, &str)> = known
         .iter()
         .filter(|key| key.units.is_some())
         .filter_map(|key| Some((key.vendor_sku.as_str(), key.sku.as_deref()?)))
         .collect();
-    let mut skus: Vec<String> = file
-        .observations
+    file.observations
         .iter()
         .map(|observation| observation.key.value())
         .filter_map(|key| Some((key, offers.get(key)?)))
-        .filter(|(key, offer)| !with_history.contains(&(*key, offer.sku.as_str())))
         .filter(|(_, offer)| codes.get(offer.sku.as_str()) == Some(&1))
-        .map(|(_, offer)| offer.sku.clone())
-        .collect();
-    skus.sort_unstable();
-    skus.dedup();
-    skus
+        .map(|(key, offer)| (offer.sku.clone(), with_history.contains(&(key, offer.sku.as_str()))))
+        .collect()
 }

@@ -13,6 +13,7 @@ use super::{Broken, Claim, Runs};
 use crate::convert::AHEAD_MAX;
 use crate::model::{Connection, Run, RunState};
 use crate::offers::Offers;
+use crate::peers::OnHand;
 use crate::store::{Planned, StoreError, Unplanned};
 
 /// What is to be done with a file as a whole.
@@ -118,11 +119,20 @@ impl Runs {
             Offers::of::<Broken>(&self.0.store, &self.0.peers, &connection.content, &codes).await?
         };
         let mode = connection.content.mode;
-        let skus = plan::without_history(mode, &file, &offers.by_code, &known);
+        let alone = plan::alone(mode, &file, &offers.by_code, &known);
+        let skus: Vec<String> = alone.keys().cloned().collect();
         let on_hand = self.0.peers.on_hand(&run.location, &skus).await?;
-        // Of the shop's own, none on hand is nothing known: what never was there is counted for the first time.
-        let on_hand: HashMap<String, u64> =
-            on_hand.into_iter().filter(|(_, units)| *units > 0 || !run.is_house()).collect();
+        // Where somebody else counted since, the code's own last word is not what is known. Of the shop's own, none on hand is nothing known: what never was
+        // there is counted for the first time.
+        let is_telling = |sku: &str, stock: &OnHand| {
+            let is_news = !alone.get(sku).copied().unwrap_or(false) || stock.counted_by != run.connection;
+            is_news && (stock.units > 0 || !run.is_house())
+        };
+        let on_hand: HashMap<String, u64> = on_hand
+            .into_iter()
+            .filter(|(sku, stock)| is_telling(sku, stock))
+            .map(|(sku, stock)| (sku, stock.units))
+            .collect();
         let is_first = connection.accepted.is_none() && !run.is_house();
         let guards = Arc::clone(&self.0.guards);
         let plan = spawn_blocking(move || {

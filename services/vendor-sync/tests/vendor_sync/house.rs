@@ -6,7 +6,7 @@ use holdfast_api::vendorsync::v1::{HouseCondition, HouseReason, QuarantineState 
 use prost_types::Timestamp;
 use tonic::Status;
 
-use crate::world::{BERLIN, World, id, reason, spec, subjects, totals, violations};
+use crate::world::{BERLIN, World, file, id, reason, spec, subjects, totals, violations};
 
 /// Counts such as `"CHAIR=3 CUP=5"` at Berlin.
 fn counts(counts: &str) -> wire::SubmitCountsRequest {
@@ -101,6 +101,21 @@ async fn the_999_that_was_typed_for_150_waits_whether_or_not_there_was_stock_bef
     submit(&world, counts("NEW=9")).await.unwrap();
     assert_eq!(world.quarantined(Q::Superseded).await[0].sku, "NEW");
     assert_eq!(world.peers.on_hand("NEW", BERLIN), Some(9));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vendors_number_is_compared_with_what_the_shop_counted_since() {
+    let world = World::feed(wire::FeedMode::Partial, "c:CHAIR u:CUP").await;
+    world.upload(1, "c=2400 u=50").await;
+    submit(&world, counts("CHAIR=150")).await.unwrap();
+    // Said again it is the vendor's number, not what is there.
+    let now = wire::UploadFeedSpec { as_of_time: seconds_ago(0), ..spec(2) };
+    let run = world.upload_as(now, file("c=2400 u=51")).await.unwrap().run.unwrap();
+    let run = world.finished(&run.run_id).await;
+    assert_eq!(run.totals.unwrap().quarantined, 1, "{run:?}");
+    let waits = world.waiting().await;
+    assert_eq!((waits.sku.as_str(), waits.old_quantity, waits.new_quantity), ("CHAIR", Some(150), Some(2400)));
+    assert_eq!(world.stock(), "CHAIR=150 CUP=51");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

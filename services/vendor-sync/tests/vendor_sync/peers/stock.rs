@@ -36,6 +36,8 @@ pub(crate) struct Row {
     pub(crate) on_hand: i64,
     pub(crate) as_of: (i64, i32),
     pub(crate) sequence: i64,
+    /// Whose count it was.
+    pub(crate) counted_by: String,
     /// How often a count was taken.
     pub(crate) taken: usize,
     /// The most that is offered, and the moment of the number that says so.
@@ -55,6 +57,7 @@ impl Row {
             sku: sku.clone(),
             location: location.clone(),
             on_hand: self.on_hand,
+            connection: self.counted_by.clone(),
             available: self.offered(),
             offer_limit: self.limit.map(|(limit, _)| limit),
             unsellable: vec![pb::ConditionQuantity {
@@ -78,17 +81,18 @@ impl Stock {
         check(&request).into_result()?;
         let as_of = request.as_of_time.map(|time| (time.seconds, time.nanos)).unwrap_or_default();
         let moment = (as_of, request.sequence);
-        let results: Vec<_> = request.counts.iter().map(|count| self.count(count, moment)).collect();
+        let by = request.connection.as_str();
+        let results: Vec<_> = request.counts.iter().map(|count| self.count(count, by, moment)).collect();
         self.operations.insert(request.request_id.clone(), (request.clone(), results.clone()));
         self.landed.push(request);
         Ok(pb::ApplyCountsResponse { results, replayed: false })
     }
 
-    fn count(&mut self, count: &pb::Count, moment: Moment) -> pb::CountResult {
+    fn count(&mut self, count: &pb::Count, by: &str, moment: Moment) -> pb::CountResult {
         let key = (count.sku.clone(), count.location.clone());
         let previous_on_hand = self.rows.get(&key).map_or(0, |row| row.on_hand);
         let outcome = match count.effect() {
-            pb::CountEffect::Unspecified | pb::CountEffect::Set => self.set(&key, count.quantity, moment),
+            pb::CountEffect::Unspecified | pb::CountEffect::Set => self.set(&key, count.quantity, by, moment),
             pb::CountEffect::Limit => self.limit(&key, count.quantity, moment),
             pb::CountEffect::Unlimit => self.unlimit(&key, moment),
         };
@@ -97,7 +101,7 @@ impl Stock {
         pb::CountResult { sku, location, outcome: outcome.into(), previous_on_hand, on_hand, shortfall: 0 }
     }
 
-    fn set(&mut self, key: &(String, String), quantity: i64, moment: Moment) -> pb::CountOutcome {
+    fn set(&mut self, key: &(String, String), quantity: i64, by: &str, moment: Moment) -> pb::CountOutcome {
         let is_new = !self.rows.contains_key(key);
         let row = self.rows.entry(key.clone()).or_default();
         if !is_new && (row.as_of, row.sequence) >= moment {
@@ -105,6 +109,7 @@ impl Stock {
         }
         let unchanged = !is_new && row.on_hand == quantity;
         (row.on_hand, row.as_of, row.sequence, row.taken) = (quantity, moment.0, moment.1, row.taken + 1);
+        by.clone_into(&mut row.counted_by);
         row.limit = row.limit.filter(|(_, of)| *of > moment);
         if unchanged { pb::CountOutcome::Unchanged } else { pb::CountOutcome::Applied }
     }
