@@ -29,6 +29,11 @@ async fn on_offer(cluster: &Cluster, number: usize) -> i64 {
     read.expect("availability").results[0].available
 }
 
+/// The moment at which something is killed: any will do.
+async fn moment(from_now: Duration) {
+    tokio::time::sleep_until(tokio::time::Instant::now() + from_now).await;
+}
+
 async fn waiting(cluster: &Cluster) -> Vec<QuarantinedRow> {
     let request = ListQuarantinedRowsRequest::default();
     cluster.quarantine().list_quarantined_rows(request).await.expect("the quarantine").rows
@@ -112,7 +117,7 @@ fn an_approval_is_carried_out_once_though_vendor_sync_and_reservation_are_killed
             let asked = tokio::spawn(async move {
                 client.approve_quarantined_row(key, &id, &decision("counted again"), None).await
             });
-            tokio::time::sleep(Duration::from_millis(random.random_range(0..40))).await;
+            moment(Duration::from_millis(random.random_range(0..40))).await;
             let victim = match index % 2 {
                 0 => cluster.vendor_sync.as_mut().expect("a whole cluster"),
                 _ => &mut cluster.reservation[0],
@@ -276,7 +281,7 @@ fn a_policy_reaches_the_buyers_whatever_dies_on_its_way() {
             let changed = Sku { code: sku(number), policy: Some(policy), ..Default::default() };
             let updated = cluster.catalog().update_sku(RequestKey::new(), changed, &["policy"], false).await;
             updated.expect("a policy");
-            tokio::time::sleep(Duration::from_millis(random.random_range(0..250))).await;
+            moment(Duration::from_millis(random.random_range(0..250))).await;
             let victim = match round % 3 {
                 0 => cluster.catalog.as_mut(),
                 1 => cluster.reservation.first_mut(),
