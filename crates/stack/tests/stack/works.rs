@@ -43,6 +43,17 @@ async fn all_that_it_says_it_runs_answers() {
     running.ended();
 }
 
+#[test]
+fn a_small_demo_keeps_every_promise_that_it_makes() {
+    let place = Place::new(users()[0]);
+    let (status, said) = place.run(&["demo", "--skus", "500", "--buyers", "400", "--carts", "300", "--units", "60"]);
+    assert!(status.success(), "{said}");
+    assert!(said.contains("Every invariant held."), "{said}");
+    for part in ["999", "cut off", "damaged", "approved", "rejected", "oversold", "falsely refused"] {
+        assert!(said.contains(part), "it says nothing of {part:?}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn stores_that_already_run_are_used_and_left_running() {
     let (place, project) = (Place::new(users()[0]), Project::locate());
