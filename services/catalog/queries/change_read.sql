@@ -9,10 +9,11 @@ FROM change_log AS log
 LEFT JOIN LATERAL (
     SELECT change.xid, change.seq, change.sku
     FROM change
-    WHERE change.xid >= pg_snapshot_xmin($1::text::pg_snapshot)
+    -- One bound, so that the index is entered where it matters: a second one would only filter what is walked.
+    WHERE (change.xid, change.seq) > (greatest($3::bigint::text::xid8, pg_snapshot_xmin($1::text::pg_snapshot)),
+            CASE WHEN $3::bigint::text::xid8 >= pg_snapshot_xmin($1::text::pg_snapshot) THEN $4::bigint ELSE 0 END)
         AND NOT pg_visible_in_snapshot(change.xid, $1::text::pg_snapshot)
         AND ($2::text IS NULL OR pg_visible_in_snapshot(change.xid, $2::text::pg_snapshot))
-        AND (change.xid, change.seq) > ($3::bigint::text::xid8, $4::bigint)
         AND CASE $5::text WHEN 'policy' THEN change.policy WHEN 'offers' THEN change.offers ELSE true END
     ORDER BY change.xid, change.seq
     LIMIT $6

@@ -45,6 +45,8 @@ pub struct LimitsConfig {
     pub response_bytes_max: usize,
     /// Mutations at once.
     pub mutations_in_flight_max: usize,
+    /// Searches at once.
+    pub searches_in_flight_max: usize,
 }
 
 /// The section `[import]`.
@@ -201,6 +203,7 @@ impl ServiceConfig for Config {
         for (key, value) in [
             ("limits.response_bytes_max", limits.response_bytes_max as u64),
             ("limits.mutations_in_flight_max", limits.mutations_in_flight_max as u64),
+            ("limits.searches_in_flight_max", limits.searches_in_flight_max as u64),
             ("import.concurrent_max", import.concurrent_max as u64),
             ("import.batch_rows_max", import.batch_rows_max.into()),
             ("import.batch_bytes_max", import.batch_bytes_max as u64),
@@ -230,6 +233,12 @@ impl ServiceConfig for Config {
         }
         if !(1..=BATCH_SKUS_LIMIT).contains(&relay.batch_skus) {
             problems.push(format!("relay.batch_skus must be 1 to {BATCH_SKUS_LIMIT}, is {}", relay.batch_skus));
+        }
+        if relay.lease_ms <= relay.call_timeout_ms {
+            problems.push(format!(
+                "relay.lease_ms ({}) must exceed relay.call_timeout_ms ({}), or another replica takes over in the middle of a call",
+                relay.lease_ms, relay.call_timeout_ms
+            ));
         }
         if relay.pause_ms_min > relay.pause_ms_max {
             problems.push(format!(

@@ -35,6 +35,7 @@ pub struct Grpc {
     config: Config,
     metrics: Arc<Metrics>,
     mutations: Arc<Semaphore>,
+    searches: Arc<Semaphore>,
     imports: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     /// Rung after each change, so that watchers and relays look at once.
@@ -59,6 +60,7 @@ impl Grpc {
         Self {
             importer: Importer::new(store.clone(), config.import.limits(), Arc::clone(metrics), tasks.clone()),
             mutations: Arc::new(Semaphore::new(config.limits.mutations_in_flight_max)),
+            searches: Arc::new(Semaphore::new(config.limits.searches_in_flight_max)),
             imports: Arc::new(Semaphore::new(config.import.concurrent_max)),
             watchers: Arc::new(Semaphore::new(config.watch.watchers_max)),
             metrics: Arc::clone(metrics),
@@ -189,6 +191,9 @@ impl CatalogService for Grpc {
         let bound = format!("{search:?}");
         let filters = ["SearchSkus", &bound];
         let after: Option<SearchCursor> = Token::decode(&page_token, &filters)?;
+        let Ok(_place) = self.searches.try_acquire() else {
+            return Err(Problem::new(ErrorReason::Overloaded, "too many searches at once").into());
+        };
         let bytes_max = self.config.limits.response_bytes_max;
         let page = self.store.search_skus(after.as_ref(), &search, size, bytes_max).await.map_err(Problem::from)?;
         let cursor = |last: &Found| SearchCursor(last.score, last.sku.content.code.clone());

@@ -136,6 +136,8 @@ CREATE TABLE quarantined (
     ),
     CONSTRAINT quarantined_numbers_not_negative CHECK (least(line, exposure, sequence, attempts, sent_place) >= 0 AND pack_size >= 1)
 );
+CREATE INDEX feed_state_by_sku ON feed_state (connection, sku);
+COMMENT ON INDEX feed_state_by_sku IS 'Serves decisions: what the other codes of a SKU say.';
 CREATE INDEX quarantined_by_time ON quarantined (create_time, quarantine_id);
 CREATE INDEX quarantined_pending ON quarantined (connection, location, vendor_sku) WHERE state = 'PENDING';
 CREATE INDEX quarantined_waiting ON quarantined (create_time, quarantine_id) WHERE state = 'PENDING';

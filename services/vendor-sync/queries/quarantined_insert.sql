@@ -6,7 +6,12 @@ INSERT INTO quarantined
 SELECT stopped.id, 'COUNT', run.connection, run.run_id, stopped.line, stopped.vendor_sku, stopped.sku, coalesce(run.location, connection.location),
        stopped.raw_quantity, stopped.pack_size, stopped.old_units, stopped.new_units, string_to_array(stopped.rules, ' '), stopped.explanation,
        stopped.exposure, run.as_of, run.sequence, stopped.is_limited,
-       CASE WHEN stopped.is_believed THEN clock_timestamp() + connection.cadence_micros * interval '1 microsecond' END, run.typed_by, run.typed_note
+       -- The same number said again is no new one: it is believed when it would have been.
+       CASE WHEN stopped.is_believed THEN least(clock_timestamp() + connection.cadence_micros * interval '1 microsecond', (
+           SELECT min(earlier.believe_time) FROM quarantined AS earlier
+           WHERE earlier.connection = run.connection AND earlier.location = coalesce(run.location, connection.location)
+             AND earlier.vendor_sku = stopped.vendor_sku AND earlier.sku = stopped.sku AND earlier.new_units = stopped.new_units
+             AND earlier.state = 'PENDING')) END, run.typed_by, run.typed_note
 FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[],
             $12::bigint[], $13::boolean[], $14::boolean[])
      AS stopped (id, line, vendor_sku, sku, raw_quantity, pack_size, old_units, new_units, rules, explanation, exposure, is_limited, is_believed)

@@ -6,6 +6,11 @@ SELECT run_id, connection, state, as_of, sequence, file_name, content_sha256, cr
        decided_by, decision_reason
 FROM run
 WHERE run_id = (
-        SELECT run_id FROM run WHERE connection = $1 AND state = 'APPLYING' ORDER BY plan_time IS NULL, number LIMIT 1
+        SELECT run_id FROM run
+        WHERE connection = $1 AND state = 'APPLYING'
+          -- A new file is judged beside what was decided, so it waits until that is carried out.
+          AND (plan_time IS NOT NULL OR NOT EXISTS (
+              SELECT FROM quarantined WHERE quarantined.connection = $1 AND decide_time IS NOT NULL AND done_time IS NULL))
+        ORDER BY plan_time IS NULL, number LIMIT 1
     )
   AND next_attempt_time <= clock_timestamp()

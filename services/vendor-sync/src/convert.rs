@@ -10,7 +10,7 @@ pub use connections::{
     nothing_to_look_at, switch, update_connection,
 };
 pub use house::{
-    Adjust, TypedCounts, adjust_key, adjustment, guard_view, house_level, kept_adjustments, submit_adjustments,
+    Adjust, Typed, TypedCounts, adjust_key, adjustment, guard_view, house_level, kept_adjustments, submit_adjustments,
     submit_counts, typed_key, unknown_sku_fields,
 };
 pub use offers::told_offers;

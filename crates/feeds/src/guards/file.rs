@@ -100,6 +100,8 @@ pub struct FileFacts {
     pub keys_compared: u64,
     /// Those of them whose number changed.
     pub keys_changed: u64,
+    /// Codes with a number before, and none that could be read in this file.
+    pub keys_unsaid: u64,
     /// All numbers before, in the vendor's units.
     pub units_before: u64,
     /// All numbers of this file, as far as the row guards believe them.
@@ -167,6 +169,13 @@ pub enum Suspicion {
         /// Of how many.
         in_stock: u64,
     },
+    /// Codes that said a number say none: words in its place, or lower bounds.
+    Unsaid {
+        /// How many do.
+        unsaid: u64,
+        /// Of how many.
+        of: u64,
+    },
     /// Nearly all rows have the same number.
     OneValue {
         /// The number.
@@ -214,6 +223,9 @@ impl fmt::Display for Suspicion {
             Self::SoldOut { sold_out, in_stock } => {
                 write!(f, "{sold_out} of {in_stock} codes in stock fell to 0")
             }
+            Self::Unsaid { unsaid, of } => {
+                write!(f, "{unsaid} of {of} codes that said a number say none: the column may mean something else now")
+            }
             Self::OneValue { value, rows, of } => {
                 write!(f, "{rows} of {of} rows say {value}: a column may have been filled with one number")
             }
@@ -253,6 +265,8 @@ pub fn check(limits: &FileLimits, mode: Mode, facts: &FileFacts, history: &FileH
         let (value, top) = (facts.top_value, facts.top_value_rows);
         judge(top, rows, only_hold, Suspicion::OneValue { value, rows: top, of: rows });
     }
+    let (unsaid, of) = (facts.keys_unsaid, facts.keys_unsaid + facts.keys_compared);
+    judge(unsaid, of, limits.sold_out, Suspicion::Unsaid { unsaid, of });
     if mode == Mode::Partial {
         return findings;
     }

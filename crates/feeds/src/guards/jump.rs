@@ -13,7 +13,7 @@ pub struct RowLimits {
     pub old_units_min: u64,
     /// R2: so many times as many as before, or more, is not believed.
     pub factor_min: u64,
-    /// R3: so many units, or more, of what nothing is known of are not believed.
+    /// R3: so many units, or more, of what nothing is known of, or of what there was next to nothing, are not believed.
     pub unknown_units_min: u64,
     /// R4: numbers that stand for "many", "unknown" or "no limit" in vendors' systems.
     pub sentinels: Vec<u64>,
@@ -109,6 +109,9 @@ pub fn check(limits: &RowLimits, change: &Change) -> Option<Stop> {
         found.extend(fraction.map(|factor| (Rule::R5, format!("exactly one part in {factor} of the {old} before"))));
         return stop(found, true);
     }
+    if old < limits.old_units_min && new >= limits.unknown_units_min && change.judge_unknown {
+        found.push((Rule::R3, format!("{new} units where {old} were")));
+    }
     if old >= limits.old_units_min && new.saturating_sub(old) >= limits.units_min {
         found.extend(slip(change, old).map(|what| (Rule::R5, what)));
         if new >= old.saturating_mul(limits.factor_min) {
@@ -199,7 +202,9 @@ mod tests {
     fn a_thousand_units_of_what_was_never_counted_are_stopped_unless_nothing_can_be_known() {
         assert_eq!(rules_of(None, 998, 1), []);
         assert_eq!(rules_of(None, 1001, 1), [Rule::R3]);
-        assert_eq!(rules_of(0, 5000, 1), [], "it was counted: none were there");
+        assert_eq!(rules_of(0, 998, 1), [], "a shelf that was empty is filled");
+        assert_eq!(rules_of(0, 5000, 1), [Rule::R3]);
+        assert_eq!(rules_of(4, 1001, 1), [Rule::R3]);
         let first = Change { old: None, new: 5000, pack_size: 1, judge_unknown: false };
         assert_eq!(check(&RowLimits::default(), &first), None);
     }

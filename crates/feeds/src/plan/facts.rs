@@ -9,7 +9,7 @@ use crate::{
     guards::{
         file::FileFacts,
         jump::{self, Change, RowLimits},
-        row::by_key,
+        row::{KeyReading, by_key},
     },
 };
 
@@ -31,12 +31,20 @@ pub fn facts(file: &ParsedFile, known: &[KnownKey], limits: &RowLimits) -> FileF
         ..FileFacts::default()
     };
     let keys = by_key(&file.observations);
-    facts.keys_unknown = keys.keys().filter(|key| !before.contains_key(**key)).count() as u64;
+    // A code that never said a readable number is in no memory: it is not new each time.
+    let is_new = |key: &str, reading: &KeyReading| reading.quantity.is_some() && !before.contains_key(key);
+    facts.keys_unknown = keys.iter().filter(|(key, reading)| is_new(key, reading)).count() as u64;
     for (key, reading) in &keys {
-        let old = before.get(key).and_then(|key| key.quantity);
+        let said = before.get(key);
+        // Without an offer, or whatever else kept its number from counting: what was not summed before is not summed now.
+        if said.is_some_and(|said| said.quantity.is_none()) {
+            continue;
+        }
+        let old = said.and_then(|said| said.quantity);
         // What cannot be read, or is not compared, is taken for what it was.
         let Some(new) = reading.quantity else {
             facts.units = facts.units.saturating_add(old.unwrap_or(0));
+            facts.keys_unsaid += u64::from(old.is_some());
             continue;
         };
         if let Some(old) = old {

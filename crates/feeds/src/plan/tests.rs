@@ -319,3 +319,17 @@ fn the_gate_is_told_what_changed() {
     assert_eq!((facts.units_before, facts.units), (110, 5 + 100 + 7 + 7), "what waits counts as it was");
     assert_eq!((facts.top_value, facts.top_value_rows), (7, 2));
 }
+
+#[test]
+fn codes_that_no_offer_maps_and_words_for_numbers_do_not_distort_what_the_gate_sees() {
+    let limits = RowLimits::default();
+    let said = known("a:A=10 b:B=20 c d");
+    // c and d are mapped by no offer: their numbers were not summed before and are not now.
+    let same = facts(&file("a=10 b=20 c=500 d=700"), &said, &limits);
+    assert_eq!((same.units_before, same.units, same.keys_unknown, same.keys_changed), (30, 30, 0, 0));
+    // A code that always says ">50" is in no memory and is not new in every file.
+    let bounds = facts(&file("a=10 b=20 c=1 d=1 e=>50 f=>50"), &said, &limits);
+    assert_eq!((bounds.keys_unknown, bounds.keys_unsaid), (0, 0));
+    let words = facts(&file("a=instock b=instock c=1 d=1"), &said, &limits);
+    assert_eq!((words.keys_unsaid, words.keys_compared, words.units), (2, 0, 30));
+}

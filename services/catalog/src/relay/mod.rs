@@ -58,6 +58,9 @@ pub struct Relay {
     failures: u32,
 }
 
+/// After how many seconds a SKU that was refused is tried again.
+const PARKED_SECONDS: f64 = 600.0;
+
 /// What to do after a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -146,7 +149,9 @@ impl Relay {
             Ok(ChangesPage { changed, end, more, .. }) => {
                 let codes: Vec<&str> = changed.iter().map(|changed| changed.sku.as_str()).collect();
                 let states = if codes.is_empty() { Vec::new() } else { self.store.states(&codes).await? };
-                self.deliver(&states, shutdown).await?;
+                if !self.deliver(&states, shutdown).await? {
+                    return Ok(Next::Wait);
+                }
                 Some((end, more))
             }
             Err(error @ (StoreError::ChangesDropped | StoreError::OtherLog)) => {
@@ -155,8 +160,10 @@ impl Relay {
             }
             Err(error) => return Err(error.into()),
         };
-        let (end, more) = end.map_or((None, true), |(end, more)| (Some(end), more));
+        // To begin again is not hurried: whatever is wrong with the log must not become a flood.
+        let (end, more) = end.map_or((None, false), |(end, more)| (Some(end), more));
         if end == lease.cursor {
+            self.try_parked(shutdown).await?;
             return Ok(Next::Wait);
         }
         if !self.store.advance_relay(destination.name(), self.process, lease_seconds, end.as_ref()).await? {
@@ -166,13 +173,30 @@ impl Relay {
         Ok(if more { Next::Again } else { Next::Wait })
     }
 
-    /// Sends SKUs in batches. A batch that is refused is halved until the SKU is found that is not taken; that one is parked.
-    async fn deliver(&self, states: &[SkuState], shutdown: &CancellationToken) -> Result<(), RelayError> {
+    /// Tries again what was refused a while ago: the reason may have been the destination's.
+    async fn try_parked(&self, shutdown: &CancellationToken) -> Result<(), RelayError> {
+        let name = self.destination().name();
+        let parked = self.store.parked(name, PARKED_SECONDS, self.config.batch_skus).await?;
+        if !parked.is_empty() {
+            let codes: Vec<&str> = parked.iter().map(String::as_str).collect();
+            let states = self.store.states(&codes).await?;
+            self.deliver(&states, shutdown).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends SKUs in batches; false if another process has taken over meanwhile. A batch that is refused is halved until the SKU is found that is not taken;
+    /// that one is parked.
+    async fn deliver(&self, states: &[SkuState], shutdown: &CancellationToken) -> Result<bool, RelayError> {
         let name = self.destination().name();
         let mut batches: VecDeque<&[SkuState]> = self.batches(states).collect();
         while let Some(batch) = batches.pop_front() {
             if shutdown.is_cancelled() {
                 return Err(RelayError::Ending);
+            }
+            // A turn may take many calls: each has the lease for itself.
+            if self.store.hold_relay(name, self.process, self.config.lease().as_secs_f64()).await?.is_none() {
+                return Ok(false);
             }
             match self.courier.send(batch, self.config.call_timeout()).await {
                 Ok(()) => {
@@ -196,7 +220,7 @@ impl Relay {
                 },
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Cuts SKUs into batches that the destination's limits let through.

@@ -101,6 +101,8 @@ impl Store {
             Interest::Policy => include_str!("../../queries/sku_codes_restricted.sql"),
             Interest::Offers => include_str!("../../queries/sku_codes_offered.sql"),
         };
+        // A cursor that stands in the middle of the whole may be as old, or of another log, as any.
+        self.new_changes(from, None, (0, 0), interest, 0).await?;
         let codes: Vec<String> =
             sqlx::query_scalar(query).bind(after).bind(i64::from(rows)).fetch_all(&self.pool).await?;
         let at = |place| Cursor { at: place, ..from.clone() };

@@ -114,6 +114,15 @@ impl Store {
         Ok(())
     }
 
+    /// Some of the SKUs that a destination refused, those of so many seconds ago and before, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`].
+    pub async fn parked(&self, destination: &str, seconds: f64, max: u32) -> Result<Vec<String>, StoreError> {
+        let parked = sqlx::query_scalar(include_str!("../../queries/parked_old.sql"));
+        Ok(parked.bind(destination).bind(seconds).bind(i64::from(max)).fetch_all(&self.pool).await?)
+    }
+
     /// Forgets that these were parked: the destination has taken them.
     ///
     /// # Errors

@@ -22,8 +22,12 @@ async fn a_service_killed_between_telling_and_noting_it_tells_again_and_goes_on(
     world.skus(&["A", "B", "C"]).await;
     let reservation = Peer::reservation().await;
     reservation.set(Mode::TakeAndHang);
-    let keys =
-        [("RESERVATION__ENDPOINT", reservation.url.as_str()), ("RELAY__LEASE_MS", "500"), ("RELAY__BATCH_SKUS", "2")];
+    let keys = [
+        ("RESERVATION__ENDPOINT", reservation.url.as_str()),
+        ("RELAY__LEASE_MS", "500"),
+        ("RELAY__CALL_TIMEOUT_MS", "400"),
+        ("RELAY__BATCH_SKUS", "2"),
+    ];
     let process = Process::start(&world.database, &keys).await;
     for code in ["A", "B", "C"] {
         world.keep_back(code, 1).await;

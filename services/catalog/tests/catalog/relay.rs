@@ -190,6 +190,7 @@ async fn of_two_replicas_one_tells_and_the_other_takes_over_when_it_is_gone() {
         ("RESERVATION__ENDPOINT", reservation.url.as_str()),
         ("VENDOR_SYNC__ENDPOINT", vendor_sync.url.as_str()),
         ("RELAY__LEASE_MS", "600"),
+        ("RELAY__CALL_TIMEOUT_MS", "500"),
     ];
     let mut world = World::with(&keys).await;
     world.skus(&["A"]).await;

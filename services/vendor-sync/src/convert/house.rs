@@ -204,14 +204,30 @@ pub fn kept_adjustments(request: &[u8]) -> Result<wire::SubmitAdjustmentsRequest
 
 /// What each SKU at each location gains or loses of what can be sold, by the first reason that is given for it.
 #[must_use]
-pub fn guard_view(adjustments: &[wire::HouseAdjustment]) -> BTreeMap<(String, String), (i64, wire::HouseReason)> {
+pub fn guard_view(adjustments: &[wire::HouseAdjustment]) -> BTreeMap<(String, String), Typed> {
     let mut view = BTreeMap::new();
     let sellable = adjustments.iter().filter(|of| of.condition() == wire::HouseCondition::Sellable);
     for adjustment in sellable {
         let key = (adjustment.sku.clone(), adjustment.location.clone());
-        view.entry(key).or_insert((0, adjustment.reason())).0 += adjustment.delta;
+        let typed = view.entry(key).or_insert(Typed { sum: 0, added: Vec::new(), comes_in: true });
+        typed.sum += adjustment.delta;
+        if let Some(added) = u64::try_from(adjustment.delta).ok().filter(|added| *added > 0) {
+            typed.added.push(added);
+            typed.comes_in &= matches!(adjustment.reason(), wire::HouseReason::Received | wire::HouseReason::Moved);
+        }
     }
     view
+}
+
+/// What a request does to the units for sale of a SKU at a location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Typed {
+    /// What it comes to.
+    pub sum: i64,
+    /// Every addition as it was typed: a slip is in one of them, whatever is taken off beside it.
+    pub added: Vec<u64>,
+    /// Whether all that is added comes in.
+    pub comes_in: bool,
 }
 
 /// An adjustment as reservation takes it.

@@ -139,7 +139,7 @@ impl Grpc {
     async fn stopped(&self, adjust: &Adjust) -> Result<Option<StoppedAdjustments>, Status> {
         let view = convert::guard_view(&adjust.request.adjustments);
         let mut by_location: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for ((sku, location), _) in view.iter().filter(|(_, (delta, _))| *delta > 0) {
+        for ((sku, location), _) in view.iter().filter(|(_, typed)| !typed.added.is_empty()) {
             by_location.entry(location).or_default().push(sku.clone());
         }
         let mut on_hand: HashMap<(String, String), u64> = HashMap::new();
@@ -147,11 +147,14 @@ impl Grpc {
             let levels = self.peers.on_hand(location, &skus).await.map_err(reservation_unreachable)?;
             on_hand.extend(levels.into_iter().map(|(sku, stock)| ((sku, location.to_owned()), stock.units)));
         }
-        for (key, (delta, reason)) in view {
-            let Ok(added) = u64::try_from(delta) else { continue };
+        for (key, convert::Typed { sum, added, comes_in }) in view {
             let old = on_hand.get(&key).copied();
-            let comes_in = matches!(reason, wire::HouseReason::Received | wire::HouseReason::Moved);
-            let Some(stop) = typed::check(self.runs.guards(), &Addition { old, added, comes_in }) else { continue };
+            let sum = u64::try_from(sum).ok().filter(|sum| *sum > 0);
+            let mut stops = sum.into_iter().chain(added).filter_map(|added| {
+                let stop = typed::check(self.runs.guards(), &Addition { old, added, comes_in })?;
+                Some((added, stop))
+            });
+            let Some((added, stop)) = stops.next() else { continue };
             let number = |units: u64| i64::try_from(units).unwrap_or(i64::MAX);
             let (sku, location) = key;
             return Ok(Some(StoppedAdjustments {
@@ -162,7 +165,7 @@ impl Grpc {
                 new_units: number(old.unwrap_or(0).saturating_add(added)),
                 rules: stop.rules.iter().map(ToString::to_string).collect(),
                 explanation: stop.explanation,
-                exposure: delta,
+                exposure: number(added),
                 typed_by: adjust.request.actor.clone(),
                 note: adjust.request.note.clone(),
                 request: adjust.request.encode_to_vec(),

@@ -3,18 +3,33 @@
 use std::time::Instant;
 
 use holdfast_api::vendorsync::v1 as wire;
-use holdfast_kit::{Problem, deadline};
+use holdfast_kit::{Problem, Violations, deadline};
+use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use super::{Answer, Grpc, decided_anyway};
 use crate::convert::{self, ToDecide};
+use crate::model::RunState;
 
 impl Grpc {
     pub(super) async fn approve(&self, request: Request<wire::ApproveRunRequest>) -> Answer<wire::ApproveRunResponse> {
         let until = self.until(deadline(&request).remaining());
         let wire::ApproveRunRequest { request_id, run_id, actor, reason } = request.into_inner();
-        let run = self.decide(convert::decide_run(&request_id, &run_id, actor, reason, true)?, until).await?;
+        let to_decide = convert::decide_run(&request_id, &run_id, actor, reason, true)?;
+        // Nothing could be taken of it, and every file until then would look old beside it.
+        if let Some(run) = self.store.run(to_decide.id).await.map_err(Problem::from)?
+            && run.state == RunState::Held
+            && run.moment.as_of > OffsetDateTime::now_utc() + convert::AHEAD_MAX
+        {
+            let mut violations = Violations::new();
+            violations.add(
+                "run_id",
+                "says that it was counted more than 5 minutes from now: approve it when that time has come",
+            );
+            return Err(violations.into_problem().into());
+        }
+        let run = self.decide(to_decide, until).await?;
         Ok(Response::new(wire::ApproveRunResponse { run: Some(run) }))
     }
 

@@ -88,8 +88,9 @@ impl Store {
             return Ok(());
         }
         let spoken: Vec<&str> = spoken_codes(plan).collect();
-        quarantine::supersede(&mut transaction, run_id, &spoken).await?;
+        // What waits already says since when, so it goes afterwards.
         let stopped = quarantine::insert(&mut transaction, run_id, &plan.stopped).await?;
+        quarantine::supersede(&mut transaction, run_id, &spoken).await?;
         insert_rows(&mut transaction, run_id, &plan.rows, &stopped).await?;
         let rows_of = rows_by_sku(&plan.rows);
         for (number, counts) in (0_i32..).zip(plan.counts.chunks(plan.batch_counts)) {

@@ -254,3 +254,28 @@ async fn a_held_partial_file_is_not_replaced_by_the_next_one_which_says_other_th
     let applied = world.approve_run(&held).await.unwrap();
     assert_eq!((applied.state(), world.stock().as_str()), (RunState::Applied, "CHAIR=3 CUP=2"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_column_of_words_where_numbers_were_is_held_and_makes_nothing_fresh() {
+    let world = shop(300).await;
+    let completed = || world.peers.stock.lock().unwrap().completed.len();
+    let before = completed();
+    let words = (0..300).map(|row| format!("c{row}=yes")).collect::<Vec<_>>().join(" ");
+    let held = world.upload(1, &words).await;
+    assert_eq!(held.state(), RunState::Held);
+    assert!(held.reason.contains("say none"), "{}", held.reason);
+    let approved = world.approve_run(&held).await.unwrap();
+    assert_eq!((approved.state(), approved.totals.unwrap().rejected), (RunState::Applied, 300));
+    assert_eq!(completed(), before, "a file that says nothing does not make old numbers fresh");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_with_many_codes_that_the_shop_does_not_sell_is_not_suspect_for_it() {
+    let rows = numbered(300, |row| row % 50 + 10);
+    let sold = many(300).1.split(' ').take(200).collect::<Vec<_>>().join(" ");
+    let world = World::feed(FeedMode::Full, &sold).await;
+    for minute in 0..8 {
+        let run = world.upload(minute, &rows).await;
+        assert_eq!((run.state(), run.warnings.as_slice()), (RunState::Applied, [].as_slice()), "file {minute}");
+    }
+}

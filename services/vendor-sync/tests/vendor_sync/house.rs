@@ -251,6 +251,23 @@ async fn a_repeated_adjustment_is_not_judged_by_the_stock_that_it_made() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slip_is_seen_whatever_is_typed_beside_it() {
+    let world = World::new().await;
+    world.peers.put("CHAIR", BERLIN, 10);
+    let sellable = |delta, reason| adjust("CHAIR", HouseCondition::Sellable, delta, reason);
+    for hidden in [
+        [sellable(1, HouseReason::Received), sellable(900, HouseReason::Correction)],
+        [sellable(999, HouseReason::Received), sellable(-1, HouseReason::Lost)],
+    ] {
+        let answer = make(&world, adjustments(&hidden)).await.unwrap();
+        assert!(answer.quarantined.is_some(), "{hidden:?}");
+    }
+    let delivery = [sellable(-1, HouseReason::Lost), sellable(500, HouseReason::Received)];
+    assert!(make(&world, adjustments(&delivery)).await.unwrap().quarantined.is_none());
+    assert_eq!(world.peers.on_hand("CHAIR", BERLIN), Some(509));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_reservation_refuses_is_refused_and_changes_nothing() {
     let world = World::new().await;
     world.peers.put("CHAIR", BERLIN, 2);

@@ -110,8 +110,15 @@ async fn a_lower_number_is_believed_by_itself_after_a_cadence() {
     world.upload(1, "a=15").await;
     assert_eq!(world.waiting().await.state(), Q::Pending);
     let admin = world.database.admin_pool().await;
-    let due = "SELECT round(extract(epoch FROM believe_time - create_time))::text FROM quarantined";
+    let due =
+        "SELECT round(extract(epoch FROM believe_time - create_time))::text FROM quarantined WHERE state = 'PENDING'";
     assert_eq!(sqlx::query_scalar::<_, String>(due).fetch_one(&admin).await.unwrap(), "60");
+    // Said again, it is not believed later than it would have been.
+    sqlx::query("UPDATE quarantined SET believe_time = believe_time - interval '30 s'").execute(&admin).await.unwrap();
+    let moment = "SELECT max(believe_time)::text FROM quarantined WHERE state = 'PENDING'";
+    let first: String = sqlx::query_scalar(moment).fetch_one(&admin).await.unwrap();
+    world.upload(2, "a=15").await;
+    assert_eq!(sqlx::query_scalar::<_, String>(moment).fetch_one(&admin).await.unwrap(), first);
     sqlx::query("UPDATE quarantined SET believe_time = clock_timestamp()").execute(&admin).await.unwrap();
     eventually("the lower number is believed", PATIENCE, || async { (world.stock() == "CHAIR=15").then_some(()) })
         .await;

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use http::header::{self, HeaderMap};
 use http_body_util::BodyExt as _;
@@ -34,20 +33,21 @@ pub(super) async fn read(
     };
     let packed = receive(body, bytes_max, idle_max).await?;
     // As long as a thousand requests: not on the threads that serve them.
-    match spawn_blocking(move || unpack(&packed, packed_times, bytes_max)).await {
+    match spawn_blocking(move || unpack(packed, packed_times, bytes_max)).await {
         Ok(unpacked) => unpacked,
         Err(error) => Err(PullError::Body(format!("unpacking it panicked: {error}"))),
     }
 }
 
-async fn receive(mut body: Incoming, bytes_max: u64, idle_max: Duration) -> Result<Vec<Bytes>, PullError> {
+/// Copied into parts, because a server may send byte by byte, and each piece by itself would cost many times its size.
+async fn receive(mut body: Incoming, bytes_max: u64, idle_max: Duration) -> Result<Content, PullError> {
     if body.size_hint().lower() > bytes_max {
         return Err(PullError::TooLarge(bytes_max));
     }
-    let (mut pieces, mut bytes) = (Vec::new(), 0);
+    let mut content = Content::new(bytes_max);
     loop {
         let frame = match tokio::time::timeout(idle_max, body.frame()).await {
-            Ok(None) => return Ok(pieces),
+            Ok(None) => return Ok(content),
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(error))) => return Err(PullError::Body(error.to_string())),
             Err(_) => {
@@ -56,24 +56,19 @@ async fn receive(mut body: Incoming, bytes_max: u64, idle_max: Duration) -> Resu
             }
         };
         if let Ok(piece) = frame.into_data() {
-            bytes += piece.len() as u64;
-            if bytes > bytes_max {
-                return Err(PullError::TooLarge(bytes_max));
-            }
-            pieces.push(piece);
+            content.push(&piece).map_err(|_| PullError::TooLarge(bytes_max))?;
         }
     }
 }
 
-fn unpack(pieces: &[Bytes], packed_times: u32, bytes_max: u64) -> Result<Content, PullError> {
-    let mut content = Content::new(bytes_max);
-    if packed_times == 0 {
-        for piece in pieces {
-            content.push(piece).map_err(|_| PullError::TooLarge(bytes_max))?;
-        }
+fn unpack(packed: Content, packed_times: u32, bytes_max: u64) -> Result<Content, PullError> {
+    let content = if packed_times == 0 {
+        packed
     } else {
-        gunzip(pieces.iter().map(Bytes::as_ref), &mut content, bytes_max)?;
-    }
+        let mut unpacked = Content::new(bytes_max);
+        gunzip(packed.parts(), &mut unpacked, bytes_max)?;
+        unpacked
+    };
     if !content.begins_with(GZIP) {
         return Ok(content);
     }
@@ -134,8 +129,11 @@ mod tests {
     }
 
     fn unpacked(packed: &[u8], times: u32, bytes_max: u64) -> Result<Vec<u8>, PullError> {
-        let pieces: Vec<Bytes> = packed.chunks(7).map(Bytes::copy_from_slice).collect();
-        unpack(&pieces, times, bytes_max).map(|content| content.finish().0.concat())
+        let mut content = Content::new(bytes_max);
+        for piece in packed.chunks(7) {
+            content.push(piece).map_err(|_| PullError::TooLarge(bytes_max))?;
+        }
+        unpack(content, times, bytes_max).map(|content| content.finish().0.concat())
     }
 
     #[test]
