@@ -45,6 +45,25 @@ fn each_once(world: &World, rows: usize) {
     }
 }
 
+type Upload = tokio::task::JoinHandle<Result<tonic::Response<wire::UploadFeedResponse>, tonic::Status>>;
+
+/// Begins an upload and leaves it open, with the only place taken. None if the look at the place had it: then the service has refused the upload.
+async fn half_an_upload(world: &World) -> Option<(Upload, tokio::sync::mpsc::Sender<wire::UploadFeedRequest>)> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(2);
+    let mut client = world.client.clone();
+    let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let upload = tokio::spawn(async move { client.upload_feed(stream).await });
+    for part in [Part::Spec(spec(0)), Part::Chunk(b"code,stock,name\na,3,x\n".to_vec())] {
+        sender.send(wire::UploadFeedRequest { part: Some(part) }).await.ok()?;
+    }
+    while !upload.is_finished() {
+        if reason(world.upload_parts(Vec::new()).await) == ErrorReason::Overloaded {
+            return Some((upload, sender));
+        }
+    }
+    None
+}
+
 async fn landed(world: &World, batches: usize) {
     eventually(&format!("{batches} batches landed"), PATIENCE, || async {
         (world.peers.landed() == batches).then_some(())
@@ -57,21 +76,11 @@ async fn an_upload_that_breaks_off_leaves_nothing_and_can_be_sent_again() {
     let world = World::feed_with(FeedMode::Full, "a:CHAIR b:CUP", &[("UPLOADS__AT_ONCE_MAX", "1")]).await;
     let spec = spec(0);
     for _ in 0..10 {
-        let (sender, receiver) = tokio::sync::mpsc::channel(2);
-        let mut client = world.client.clone();
-        let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
-        let broken = tokio::spawn(async move { client.upload_feed(stream).await });
-        for part in [Part::Spec(spec.clone()), Part::Chunk(b"code,stock,name\na,3,x\n".to_vec())] {
-            sender.send(wire::UploadFeedRequest { part: Some(part) }).await.unwrap();
-        }
         // The call is cut while its stream is open, once the service has it: the half file must not be taken for a whole one.
-        let taken = async || {
-            let answer = world.upload_parts(Vec::new()).await;
-            (reason(answer) == ErrorReason::Overloaded).then_some(())
-        };
-        eventually("the upload has the only place", PATIENCE, taken).await;
+        let (broken, sender) = eventually("the upload has the only place", PATIENCE, || half_an_upload(&world)).await;
         broken.abort();
         assert!(broken.await.unwrap_err().is_cancelled());
+        drop(sender);
         let free = async || {
             let answer = world.upload_parts(Vec::new()).await;
             (reason(answer) == ErrorReason::InvalidField).then_some(())
