@@ -13,6 +13,8 @@ pub struct Line {
     pub location: Option<Location>,
     /// Units.
     pub quantity: Quantity,
+    /// Whether it may come from several locations; lines that are summed may only if all of them may.
+    pub split: bool,
 }
 
 /// The lines of one reservation: 1 to 100, in the order of SKU and location (free choice first), no two alike.

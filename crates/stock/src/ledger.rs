@@ -41,6 +41,18 @@ pub enum Cause {
     Policy(i64),
     /// A feed became late or stale, or fresh again.
     Freshness,
+    /// Units were shipped.
+    Fulfil(ReservationId),
+    /// Units of a sale were called off.
+    Cancel(ReservationId),
+    /// Shipped units came back.
+    Return(ReservationId),
+    /// What a vendor did with an order became known, and the count reflects it.
+    Evidence(ReservationId),
+    /// Selling was paused by a request, or by the Reserve that would have gone beyond the policy's units a minute.
+    Pause(RequestId),
+    /// Selling was resumed.
+    Resume(RequestId),
 }
 
 impl Cause {
@@ -56,6 +68,12 @@ impl Cause {
             Self::Adjust(..) => "ADJUST",
             Self::Policy(_) => "POLICY",
             Self::Freshness => "FRESHNESS",
+            Self::Fulfil(_) => "FULFIL",
+            Self::Cancel(_) => "CANCEL",
+            Self::Return(_) => "RETURN",
+            Self::Evidence(_) => "EVIDENCE",
+            Self::Pause(_) => "PAUSE",
+            Self::Resume(_) => "RESUME",
         }
     }
 
@@ -63,8 +81,15 @@ impl Cause {
     #[must_use]
     pub const fn id_bytes(self) -> [u8; 16] {
         match self {
-            Self::Reserve(id) | Self::Confirm(id) | Self::Release(id) | Self::Expire(id) => id.to_bytes(),
-            Self::Count(id) | Self::Adjust(id, _) => id.to_bytes(),
+            Self::Reserve(id)
+            | Self::Confirm(id)
+            | Self::Release(id)
+            | Self::Expire(id)
+            | Self::Fulfil(id)
+            | Self::Cancel(id)
+            | Self::Return(id)
+            | Self::Evidence(id) => id.to_bytes(),
+            Self::Count(id) | Self::Adjust(id, _) | Self::Pause(id) | Self::Resume(id) => id.to_bytes(),
             Self::Policy(_) | Self::Freshness => [0; 16],
         }
     }
@@ -73,8 +98,17 @@ impl Cause {
     #[must_use]
     pub const fn may_raise_shortfall(self) -> bool {
         match self {
-            Self::Reserve(_) | Self::Confirm(_) | Self::Release(_) | Self::Expire(_) | Self::Freshness => false,
-            Self::Count(_) | Self::Adjust(..) | Self::Policy(_) => true,
+            Self::Reserve(_)
+            | Self::Confirm(_)
+            | Self::Release(_)
+            | Self::Expire(_)
+            | Self::Freshness
+            | Self::Return(_)
+            | Self::Evidence(_)
+            | Self::Pause(_)
+            | Self::Resume(_) => false,
+            // Shipping from a location without a feed, and a loss, take units off the shelf beside the promise that they were for.
+            Self::Fulfil(_) | Self::Cancel(_) | Self::Count(_) | Self::Adjust(..) | Self::Policy(_) => true,
         }
     }
 }

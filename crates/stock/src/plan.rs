@@ -15,6 +15,8 @@ use crate::level::Level;
 use crate::op::{HoldMicros, Op};
 use crate::policy::Policy;
 use crate::record::Record;
+use crate::sale::{FeedTerms, Progress};
+use crate::selling::{ChannelUse, Selling};
 use draft::Draft;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +45,27 @@ pub struct Snapshot {
     /// Of the connections that counted rows in `levels`: the moment of the last run that said something of all its rows. Their rows are as of then, whatever the row
     /// says.
     pub marks: BTreeMap<Name, (UnixMicros, i64)>,
+    /// For each row that a count names: the allocations there of confirmed reservations (whatever their state now) that still have committed units and evidence, in
+    /// `records` or not. Guarded by the lock of the stock row: whatever changes an allocation's progress holds it.
+    pub pending: BTreeMap<RowKey, Vec<Pending>>,
+    /// Of the connections that counted rows in `levels`, and of those that count: what their feed says of when it reflects a sale; those of which nothing is known are
+    /// missing.
+    pub feeds: BTreeMap<Name, FeedTerms>,
+    /// Of the SKUs of carts, of rows that may be created and of those whose selling an operation changes: how they sell, where there is anything to say.
+    pub selling: BTreeMap<Sku, Selling>,
+    /// Of the SKUs and channels of carts and of the reservations in `records`, where a policy caps them: what the channel has.
+    pub channels: BTreeMap<(Sku, Name), ChannelUse>,
+}
+
+/// An allocation with committed units that a count may reflect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The reservation.
+    pub id: ReservationId,
+    /// Units reserved.
+    pub quantity: i64,
+    /// What became of them.
+    pub progress: Progress,
 }
 
 /// Bounds from the configuration.
@@ -71,6 +94,12 @@ pub struct Plan {
     pub operations: Vec<(RequestId, StoredOperation)>,
     /// Policies that are new.
     pub policies: BTreeMap<Sku, Policy>,
+    /// Progress of allocations that changed, as it stands after the batch; those of new reservations included, where there is any.
+    pub progress: BTreeMap<(ReservationId, RowKey), Progress>,
+    /// How SKUs sell, where that changed.
+    pub selling: BTreeMap<Sku, Selling>,
+    /// What channels have of SKUs, where that changed.
+    pub channels: BTreeMap<(Sku, Name), ChannelUse>,
 }
 
 /// Decides a batch. Two operations may name the same key; the later one then finds what the earlier one did.

@@ -2,6 +2,8 @@
 
 use crate::cart::Line;
 use crate::ids::{Location, Owner, PayloadHash, Quantity, ReservationId, RowKey, Sku, UnixMicros};
+use crate::sale::Progress;
+use crate::terms::Details;
 use std::fmt;
 
 /// Where a reservation stands.
@@ -65,7 +67,7 @@ impl fmt::Display for State {
 }
 
 /// What a reservation took from one stock row; a reservation has at most one for each row.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocation {
     /// The SKU.
     pub sku: Sku,
@@ -73,6 +75,12 @@ pub struct Allocation {
     pub location: Location,
     /// Units. At most [`Quantity::MAX`] for each line that took there.
     pub quantity: i64,
+    /// Units of them that were not there when they were reserved: promised on the backorder limit.
+    pub backordered: i64,
+    /// When those are promised to be there; none where there are none, or no date was promised.
+    pub promised_at: Option<UnixMicros>,
+    /// What became of the units since.
+    pub progress: Progress,
 }
 
 impl Allocation {
@@ -134,8 +142,14 @@ pub struct Record {
     pub state_at: UnixMicros,
     /// Grows by one with every change, from 1.
     pub version: i64,
-    /// What was missing, for a [`State::Refused`] one.
+    /// What was missing, for a [`State::Refused`] one and for one that took what there was.
     pub shortages: Vec<Shortage>,
+    /// What is kept with it.
+    pub details: Details,
+    /// The reservation whose place it took.
+    pub predecessor: Option<ReservationId>,
+    /// The reservation that took its place.
+    pub successor: Option<ReservationId>,
 }
 
 /// A line of a reservation with its part of the allocations.
