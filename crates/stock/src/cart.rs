@@ -60,19 +60,20 @@ impl Cart {
         if lines.len() > Self::LINES_MAX {
             return Err(CartProblem::TooManyLines { lines: lines.len() });
         }
-        let mut sums: BTreeMap<(Sku, Option<Location>), Quantity> = BTreeMap::new();
-        for (index, Line { sku, location, quantity }) in lines.into_iter().enumerate() {
+        let mut sums: BTreeMap<(Sku, Option<Location>), (Quantity, bool)> = BTreeMap::new();
+        for (index, Line { sku, location, quantity, split }) in lines.into_iter().enumerate() {
             let key = (sku, location);
-            let sum = match sums.get(&key) {
-                None => Some(quantity),
-                Some(before) => before.checked_add(quantity),
+            let (sum, split) = match sums.get(&key) {
+                None => (Some(quantity), split),
+                Some((before, too)) => (before.checked_add(quantity), split && *too),
             };
             match sum {
-                Some(sum) => sums.insert(key, sum),
+                Some(sum) => sums.insert(key, (sum, split)),
                 None => return Err(CartProblem::TooManyUnits { line: index, sku: key.0, location: key.1 }),
             };
         }
-        Ok(Self(sums.into_iter().map(|((sku, location), quantity)| Line { sku, location, quantity }).collect()))
+        let line = |((sku, location), (quantity, split))| Line { sku, location, quantity, split };
+        Ok(Self(sums.into_iter().map(line).collect()))
     }
 
     /// The lines, in the order of SKU and location.

@@ -142,9 +142,5 @@ fn choose_sku(
         }
     }
     let sku = &lines[0].sku;
-    allocations.extend(taken.into_iter().map(|(location, quantity)| Allocation {
-        sku: sku.clone(),
-        location,
-        quantity,
-    }));
+    allocations.extend(taken.into_iter().map(|(location, quantity)| Allocation::new(sku.clone(), location, quantity)));
 }

@@ -118,14 +118,14 @@ impl Draft {
             return answer;
         }
         match op {
-            Op::Reserve { id, owner, payload, cart, hold, retry } => {
+            Op::Reserve { id, owner, payload, cart, hold, retry, .. } => {
                 let claim = reservations::Claim { id: *id, owner, payload: *payload, cart };
                 self.reserve(index, &claim, *hold, *retry, limits)
             }
             Op::Refuse { id, owner, payload, cart, shortages } => {
                 self.refuse(&reservations::Claim { id: *id, owner, payload: *payload, cart }, shortages)
             }
-            Op::Confirm { request, payload, id } => {
+            Op::Confirm { request, payload, id, .. } => {
                 let done = self.confirm(index, *id);
                 self.keep(*request, *payload, *id, done)
             }
@@ -136,6 +136,9 @@ impl Draft {
             Op::Extend { request, payload, id, hold } => {
                 let done = self.extend(*id, *hold, limits);
                 self.keep(*request, *payload, *id, done)
+            }
+            Op::Fulfil { .. } | Op::Cancel { .. } | Op::Return { .. } | Op::Evidence { .. } | Op::Sell { .. } => {
+                Err(Refusal::Inconsistent("this operation is not known yet"))
             }
             Op::Expire { id } => self.expire(index, *id),
             Op::Count { request, payload, connection, as_of, sequence, covers_all, counts, .. } => {

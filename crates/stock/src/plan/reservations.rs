@@ -11,6 +11,7 @@ use crate::level::Delta;
 use crate::op::HoldMicros;
 use crate::reads::settled;
 use crate::record::{Allocation, Record, Shortage, State};
+use crate::terms::Details;
 
 /// What a Reserve says of itself.
 pub(super) struct Claim<'a> {
@@ -51,7 +52,7 @@ impl Draft {
         };
         self.write(Some(op), allocations.iter().map(held).collect())?;
         for allocation in &allocations {
-            self.change_owned(claim.owner, &allocation.sku, allocation.quantity);
+            self.change_use(Some(claim.owner), None, &allocation.sku, allocation.quantity);
         }
         let record = claim.record(self.now, State::Held, Some(expires_at), allocations, Vec::new());
         self.insert_record(record.clone());
@@ -188,6 +189,9 @@ impl Claim<'_> {
             state_at: now,
             version: 1,
             shortages,
+            details: Details::default(),
+            predecessor: None,
+            successor: None,
         }
     }
 }
@@ -207,5 +211,8 @@ fn closed_key(id: ReservationId, now: UnixMicros) -> Record {
         state_at: now,
         version: 1,
         shortages: Vec::new(),
+        details: Details::default(),
+        predecessor: None,
+        successor: None,
     }
 }

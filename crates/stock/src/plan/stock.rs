@@ -89,6 +89,7 @@ impl Draft {
         for result in &mut results {
             if let Some(level) = self.level(&(result.sku.clone(), result.location.clone())) {
                 (result.on_hand, result.shortfall) = (level.on_hand, level.shortfall);
+                result.available = level.available();
             }
         }
         self.land(request, payload, StoredAnswer::Counted(results.clone()));
@@ -213,7 +214,18 @@ fn judge_unlimit(count: &Count, known: Option<&Level>, moment: Moment) -> Judged
 fn result(count: &Count, known: Option<&Level>, outcome: CountOutcome) -> CountResult {
     let (on_hand, shortfall) = known.map_or((0, 0), |level| (level.on_hand, level.shortfall));
     let (sku, location) = count.row();
-    CountResult { sku, location, outcome, previous_on_hand: on_hand, on_hand, shortfall }
+    let available = known.map_or(0, Level::available);
+    CountResult {
+        sku,
+        location,
+        outcome,
+        previous_on_hand: on_hand,
+        on_hand,
+        shortfall,
+        reflected: 0,
+        previous_available: available,
+        available,
+    }
 }
 
 impl Adjustment {

@@ -30,6 +30,7 @@ fn a_cart() -> impl Strategy<Value = Cart> {
         sku: sku(code),
         location: named.then(|| location(at)),
         quantity: Quantity::new(units).unwrap(),
+        split: true,
     });
     vec(line, 1..5).prop_map(|lines| Cart::new(lines).unwrap())
 }
@@ -44,7 +45,7 @@ fn a_reserve() -> impl Strategy<Value = Op> {
                 let shortages = vec![Shortage { sku: sku("A"), location: None, requested: 9, available: 8 }];
                 Op::Refuse { id, owner, payload, cart, shortages }
             } else {
-                Op::Reserve { id, owner, payload, cart, hold: HoldMicros::new(hold), retry }
+                Op::Reserve { id, owner, payload, cart, hold: HoldMicros::new(hold), retry, terms: Box::default() }
             }
         },
     )
@@ -56,7 +57,9 @@ fn a_move() -> impl Strategy<Value = Op> {
         let (request, id) = (request(r), key(n));
         let payload = |verb: u8| PayloadHash([n + 16 * verb; 32]);
         match verb {
-            0..=2 => Op::Confirm { request, payload: payload(1), id },
+            0..=2 => {
+                Op::Confirm { request, payload: payload(1), id, portions: Vec::new(), reacquire: None, order: None }
+            }
             3..=4 => Op::Release { request, payload: payload(2), id },
             5..=6 => Op::Extend { request, payload: payload(3), id, hold: HoldMicros::new(hold).unwrap() },
             _ => Op::Expire { id },
@@ -201,6 +204,7 @@ fn a_policy() -> impl Strategy<Value = Op> {
                 default_hold,
                 locations,
                 archived,
+                ..Policy::default()
             };
             (sku(code), policy)
         });

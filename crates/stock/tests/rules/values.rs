@@ -108,7 +108,7 @@ fn names_in_the_database_are_read_back() {
 
 fn line(code: &str, at: &str, units: i64) -> Line {
     let location = (!at.is_empty()).then(|| location(at));
-    Line { sku: sku(code), location, quantity: Quantity::new(units).unwrap() }
+    Line { sku: sku(code), location, quantity: Quantity::new(units).unwrap(), split: true }
 }
 
 #[test]

@@ -110,6 +110,7 @@ impl World {
             policies: self.policies.clone(),
             owned: self.owned(),
             marks: self.marks.clone(),
+            ..Snapshot::default()
         }
     }
 
@@ -252,7 +253,16 @@ fn touched(ops: &[Op]) -> (BTreeSet<Sku>, BTreeSet<RowKey>) {
             Op::Freshen { rows: fresh, .. } => {
                 rows.extend(fresh.iter().map(|(sku, at, _)| (sku.clone(), at.clone())));
             }
-            Op::Refuse { .. } | Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. } | Op::Expire { .. } => {}
+            Op::Sell { skus: named, .. } => skus.extend(named.iter().cloned()),
+            Op::Refuse { .. }
+            | Op::Confirm { .. }
+            | Op::Fulfil { .. }
+            | Op::Cancel { .. }
+            | Op::Return { .. }
+            | Op::Evidence { .. }
+            | Op::Release { .. }
+            | Op::Extend { .. }
+            | Op::Expire { .. } => {}
         }
     }
     (skus, rows)
@@ -288,6 +298,7 @@ pub(crate) fn cart(lines: &[(&str, &str, i64)]) -> Cart {
         sku: sku(code),
         location: (!at.is_empty()).then(|| location(at)),
         quantity: Quantity::new(*units).unwrap(),
+        split: true,
     };
     Cart::new(lines.iter().map(line).collect()).unwrap()
 }
@@ -306,21 +317,29 @@ pub(crate) fn reserve(n: u8, lines: &[(&str, &str, i64)]) -> Op {
         cart: cart(lines),
         hold: HoldMicros::new(HOLD),
         retry: false,
+        terms: Box::default(),
     }
 }
 
 /// The same operation, marked as a retry.
 pub(crate) fn retried(op: Op) -> Op {
     match op {
-        Op::Reserve { id, owner, payload, cart, hold, .. } => {
-            Op::Reserve { id, owner, payload, cart, hold, retry: true }
+        Op::Reserve { id, owner, payload, cart, hold, terms, .. } => {
+            Op::Reserve { id, owner, payload, cart, hold, retry: true, terms }
         }
         other => other,
     }
 }
 
 pub(crate) fn confirm(r: u8, n: u8) -> Op {
-    Op::Confirm { request: request(r), payload: payload(n), id: key(n) }
+    Op::Confirm {
+        request: request(r),
+        payload: payload(n),
+        id: key(n),
+        portions: Vec::new(),
+        reacquire: None,
+        order: None,
+    }
 }
 
 pub(crate) fn release(r: u8, n: u8) -> Op {
@@ -347,7 +366,7 @@ pub(crate) fn count(r: u8, as_of: i64, sequence: i64, counts: &[(&str, &str, i64
 
 /// A number that becomes what is on hand.
 pub(crate) fn set(code: &str, at: &str, units: i64) -> Count {
-    Count { sku: sku(code), location: location(at), units, effect: CountEffect::Set }
+    Count { sku: sku(code), location: location(at), units, effect: CountEffect::Set, expected: None }
 }
 
 pub(crate) fn adjust(r: u8, changes: &[(&str, &str, Condition, i64)]) -> Op {
