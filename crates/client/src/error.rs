@@ -136,7 +136,7 @@ pub enum Error {
         /// What the server said.
         message: String,
     },
-    /// More units of a SKU than its selling policy allows per reservation or per owner: ask for fewer. Certain.
+    /// More units of a SKU than its selling policy allows per reservation, per owner or per channel: ask for fewer. Certain.
     #[error("more than the selling policy allows: {message}")]
     LimitExceeded {
         /// The lines that ask for too much.
@@ -149,6 +149,40 @@ pub enum Error {
     Archived {
         /// Which, at most 20.
         lines: Vec<ShortLine>,
+        /// What the server said.
+        message: String,
+    },
+    /// A SKU's selling is paused: come back when somebody has resumed it. Certain.
+    #[error("selling is paused: {message}")]
+    SellingPaused {
+        /// Which, at most 20.
+        lines: Vec<ShortLine>,
+        /// What the server said.
+        message: String,
+    },
+    /// The reservation is only held: confirm it first, or release it instead. Certain.
+    #[error("{message}")]
+    NotConfirmed {
+        /// What the server said.
+        message: String,
+    },
+    /// Everything of the reservation was shipped already: return units instead. Certain.
+    #[error("{message}")]
+    Fulfilled {
+        /// What the server said.
+        message: String,
+    },
+    /// More units than the reservation has left for this: name fewer. Certain.
+    #[error("more than the reservation has left: {message}")]
+    QuantityExceeded {
+        /// The portions that name too many.
+        lines: Vec<ShortLine>,
+        /// What the server said.
+        message: String,
+    },
+    /// The hold to replace is another owner's. Certain.
+    #[error("{message}")]
+    OwnerMismatch {
         /// What the server said.
         message: String,
     },
@@ -249,6 +283,11 @@ impl Error {
             Self::EtagMismatch { .. } => ErrorReason::EtagMismatch,
             Self::LimitExceeded { .. } => ErrorReason::LimitExceeded,
             Self::Archived { .. } => ErrorReason::SkuArchived,
+            Self::SellingPaused { .. } => ErrorReason::SellingPaused,
+            Self::NotConfirmed { .. } => ErrorReason::ReservationNotConfirmed,
+            Self::Fulfilled { .. } => ErrorReason::ReservationFulfilled,
+            Self::QuantityExceeded { .. } => ErrorReason::QuantityExceeded,
+            Self::OwnerMismatch { .. } => ErrorReason::OwnerMismatch,
             Self::AlreadyDecided { .. } => ErrorReason::AlreadyDecided,
             Self::ResumeTokenExpired { .. } => ErrorReason::ResumeTokenExpired,
             Self::InvalidResumeToken { .. } => ErrorReason::InvalidResumeToken,
@@ -269,6 +308,7 @@ impl Error {
             Self::Insufficient { .. }
             | Self::LimitExceeded { .. }
             | Self::Archived { .. }
+            | Self::SellingPaused { .. }
             | Self::Expired { .. }
             | Self::Released { .. }
             | Self::Confirmed { .. }
@@ -281,6 +321,11 @@ impl Error {
             | Self::InvalidPageToken { .. }
             | Self::StockWouldBeNegative { .. }
             | Self::HoldTooLong { .. }
+            // An earlier attempt may have been what used the units up, or what changed the state.
+            | Self::NotConfirmed { .. }
+            | Self::Fulfilled { .. }
+            | Self::QuantityExceeded { .. }
+            | Self::OwnerMismatch { .. }
             | Self::NotFound { .. }
             | Self::AlreadyExists { .. }
             | Self::UnknownReference { .. }
@@ -413,6 +458,11 @@ fn from_reason(reason: ErrorReason, status: &Status, details: &ErrorDetails, ret
         ErrorReason::EtagMismatch => Error::EtagMismatch { message },
         ErrorReason::LimitExceeded => Error::LimitExceeded { lines: short_lines(details), message },
         ErrorReason::SkuArchived => Error::Archived { lines: short_lines(details), message },
+        ErrorReason::SellingPaused => Error::SellingPaused { lines: short_lines(details), message },
+        ErrorReason::ReservationNotConfirmed => Error::NotConfirmed { message },
+        ErrorReason::ReservationFulfilled => Error::Fulfilled { message },
+        ErrorReason::QuantityExceeded => Error::QuantityExceeded { lines: short_lines(details), message },
+        ErrorReason::OwnerMismatch => Error::OwnerMismatch { message },
         ErrorReason::AlreadyDecided => {
             let state = details.error_info().and_then(|info| info.metadata.get("state")).cloned().unwrap_or_default();
             Error::AlreadyDecided { state, message }

@@ -101,6 +101,8 @@ fn details(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         | Error::StockWouldBeNegative { lines, .. }
         | Error::LimitExceeded { lines, .. }
         | Error::Archived { lines, .. }
+        | Error::SellingPaused { lines, .. }
+        | Error::QuantityExceeded { lines, .. }
         | Error::UnknownReference { lines, .. } => {
             lines.iter().try_for_each(|line| write!(f, "\n  {}: {}", line.subject, line.description))
         }
@@ -112,6 +114,9 @@ fn details(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         | Error::Released { .. }
         | Error::Confirmed { .. }
         | Error::Cancelled { .. }
+        | Error::NotConfirmed { .. }
+        | Error::Fulfilled { .. }
+        | Error::OwnerMismatch { .. }
         | Error::HoldTooLong { .. }
         | Error::NotFound { .. }
         | Error::AlreadyExists { .. }
@@ -150,6 +155,11 @@ fn next_step(error: &Error) -> Option<&'static str> {
         }
         Error::LimitExceeded { .. } => "ask for fewer units; `holdctl sku policy SKU` shows what is allowed.",
         Error::Archived { .. } => "`holdctl sku restore SKU` takes its selling up again.",
+        Error::SellingPaused { .. } => "`holdctl stock paused` says why and since when; `holdctl stock resume SKU` lets it be sold again.",
+        Error::NotConfirmed { .. } => "confirm it first, or release it.",
+        Error::Fulfilled { .. } => "`holdctl reservation return` takes shipped units back.",
+        Error::QuantityExceeded { .. } => "`holdctl reservation get` shows what is left; nothing was changed.",
+        Error::OwnerMismatch { .. } => "replace a hold of the same owner; nothing was changed.",
         Error::AlreadyDecided { .. } => "`get` shows what was decided, by whom and why.",
         Error::ResumeTokenExpired { .. } | Error::InvalidResumeToken { .. } => {
             "leave --resume away: the watch begins with everything."

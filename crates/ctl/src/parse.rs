@@ -94,7 +94,7 @@ pub(crate) fn line(text: &str) -> Result<Line, String> {
     if sku.is_empty() || location.as_deref() == Some("") {
         return Err(wrong());
     }
-    Ok(Line { sku: sku.to_owned(), quantity, location })
+    Ok(Line { location, ..Line::anywhere(sku, quantity) })
 }
 
 /// Reads `NAME=VALUE`.

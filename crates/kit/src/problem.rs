@@ -194,7 +194,12 @@ pub fn code(reason: ErrorReason) -> Code {
         | R::FileRefused
         | R::LimitExceeded
         | R::AlreadyDecided
-        | R::SkuArchived => Code::FailedPrecondition,
+        | R::SkuArchived
+        | R::ReservationNotConfirmed
+        | R::ReservationFulfilled
+        | R::QuantityExceeded
+        | R::SellingPaused
+        | R::OwnerMismatch => Code::FailedPrecondition,
         R::EtagMismatch => Code::Aborted,
         R::ResumeTokenExpired => Code::OutOfRange,
         R::NotFound => Code::NotFound,
@@ -229,7 +234,8 @@ mod tests {
     use super::*;
 
     fn reasons() -> impl Iterator<Item = ErrorReason> {
-        (0..).map_while(|number| ErrorReason::try_from(number).ok())
+        // Numbers are never used again, so there may be gaps.
+        (0..100).filter_map(|number| ErrorReason::try_from(number).ok())
     }
 
     #[test]
@@ -243,7 +249,7 @@ mod tests {
             assert_eq!((info.domain.as_str(), info.reason.as_str()), (DOMAIN, reason_name(reason)));
             assert!(!info.reason.starts_with("ERROR_REASON"));
         }
-        assert_eq!(reasons().count(), 32);
+        assert!(reasons().count() >= 37);
     }
 
     #[test]
