@@ -91,7 +91,7 @@ pub struct CountResult {
     pub on_hand: i64,
     /// `shortfall` after.
     pub shortfall: i64,
-    /// Committed units that this count newly reflects.
+    /// Committed units that this count newly reflects; negative where units are committed again, because it has them in its number and the one before had not.
     pub reflected: i64,
     /// What could be reserved before.
     pub previous_available: i64,
@@ -209,7 +209,7 @@ pub struct Excess {
     pub index: usize,
     /// The portion.
     pub portion: Portion,
-    /// Units that it could have had, after the portions before it.
+    /// Units that it could have had, after the portions that come first.
     pub left: i64,
 }
 

@@ -111,6 +111,24 @@ impl Cause {
             Self::Fulfil(_) | Self::Cancel(_) | Self::Count(_) | Self::Adjust(..) | Self::Policy(_) => true,
         }
     }
+
+    /// Whether it may make a row that was not there.
+    #[must_use]
+    pub const fn may_make_row(self) -> bool {
+        match self {
+            Self::Count(_) | Self::Adjust(..) | Self::Policy(_) | Self::Return(_) => true,
+            Self::Reserve(_)
+            | Self::Confirm(_)
+            | Self::Release(_)
+            | Self::Expire(_)
+            | Self::Freshness
+            | Self::Fulfil(_)
+            | Self::Cancel(_)
+            | Self::Evidence(_)
+            | Self::Pause(_)
+            | Self::Resume(_) => false,
+        }
+    }
 }
 
 /// Why a person or a system changed stock by hand.

@@ -263,6 +263,17 @@ impl Level {
 }
 
 impl Delta {
+    /// Units in one condition come (positive) or go (negative).
+    #[must_use]
+    pub fn of_condition(condition: Condition, units: i64) -> Self {
+        match condition {
+            Condition::Sellable => Self { on_hand: units, ..Self::default() },
+            Condition::Damaged | Condition::QualityHold | Condition::Refurbished => {
+                Self { unsellable: Some((condition, units)), ..Self::default() }
+            }
+        }
+    }
+
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_zero(&self) -> bool {

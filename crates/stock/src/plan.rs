@@ -3,10 +3,16 @@
 //! Architecture invariant: every change of stock is decided here, one operation after the other; an operation happens wholly or not at all, and one that is refused
 //! leaves its neighbours as they would be without it.
 
+mod adjust;
+mod cancel;
+mod counts;
 mod draft;
+mod evidence;
+mod fulfil;
 mod policies;
 mod reservations;
-mod stock;
+mod returns;
+mod sales;
 
 use crate::answer::{Answer, Refusal, StoredOperation};
 use crate::ids::{Name, Owner, RequestId, ReservationId, RowKey, Sku, UnixMicros};
@@ -40,13 +46,14 @@ pub struct Snapshot {
     pub overdue: BTreeMap<RowKey, i64>,
     /// Selling policies of the SKUs of carts, of rows that may be created, and of those that an operation changes; as far as there are any.
     pub policies: BTreeMap<Sku, Policy>,
-    /// Units that the owners of carts hold and have confirmed of SKUs whose policy limits that; holds that are over do not count.
+    /// Units that the owners of carts hold, or have confirmed and neither called off nor got, of SKUs whose policy limits that; holds that are over do not count.
     pub owned: BTreeMap<(Owner, Sku), i64>,
     /// Of the connections that counted rows in `levels`: the moment of the last run that said something of all its rows. Their rows are as of then, whatever the row
     /// says.
     pub marks: BTreeMap<Name, (UnixMicros, i64)>,
     /// For each row that a count names: the allocations there of confirmed reservations (whatever their state now) that still have committed units and evidence, in
-    /// `records` or not. Guarded by the lock of the stock row: whatever changes an allocation's progress holds it.
+    /// `records` or not; where an ON_HAND count follows an AVAILABLE one, also those of which the count before reflects units that were not shipped. Guarded by
+    /// the lock of the stock row: whatever changes an allocation's progress holds it.
     pub pending: BTreeMap<RowKey, Vec<Pending>>,
     /// Of the connections that counted rows in `levels`, and of those that count: what their feed says of when it reflects a sale; those of which nothing is known are
     /// missing.
@@ -137,12 +144,27 @@ impl Draft {
                 let done = self.extend(*id, *hold, limits);
                 self.keep(*request, *payload, *id, done)
             }
-            Op::Fulfil { .. } | Op::Cancel { .. } | Op::Return { .. } | Op::Evidence { .. } | Op::Sell { .. } => {
-                Err(Refusal::Inconsistent("this operation is not known yet"))
+            Op::Fulfil { request, payload, id, portions, at } => {
+                let done = self.fulfil(index, *id, portions, *at);
+                self.keep(*request, *payload, *id, done)
             }
+            Op::Cancel { request, payload, id, portions, lost, .. } => {
+                let done = self.cancel(index, *id, portions, *lost);
+                self.keep(*request, *payload, *id, done)
+            }
+            Op::Return { request, payload, id, returns, .. } => {
+                let done = self.take_back(index, *id, returns);
+                self.keep(*request, *payload, *id, done)
+            }
+            Op::Evidence { request, payload, id, portions, kind, at } => {
+                let done = self.evidence(index, *id, portions, *kind, *at);
+                self.keep(*request, *payload, *id, done)
+            }
+            Op::Sell { .. } => Err(Refusal::Inconsistent("this operation is not known yet")),
             Op::Expire { id } => self.expire(index, *id),
-            Op::Count { request, payload, connection, as_of, sequence, covers_all, counts, .. } => {
-                let said = stock::Said { connection, moment: (*as_of, *sequence), covers_all: *covers_all, counts };
+            Op::Count { request, payload, connection, as_of, sequence, meaning, covers_all, counts, .. } => {
+                let (moment, meaning, covers_all) = ((*as_of, *sequence), *meaning, *covers_all);
+                let said = counts::Said { connection, moment, meaning, covers_all, counts };
                 self.count(index, (*request, *payload), &said)
             }
             Op::Adjust { request, payload, adjustments, .. } => self.adjust(index, (*request, *payload), adjustments),

@@ -6,7 +6,7 @@ use crate::choose::Availability;
 use crate::ids::{Location, Name, Owner, PayloadHash, RequestId, ReservationId, RowKey, Sku, UnixMicros};
 use crate::ledger::{Cause, Entry};
 use crate::level::{Delta, Level, LevelProblem};
-use crate::op::Op;
+use crate::op::{CountMeaning, Op};
 use crate::policy::{Policy, Rank};
 use crate::record::{Record, State};
 use crate::sale::{FeedTerms, Progress};
@@ -235,7 +235,7 @@ impl Draft {
         !self.overdue.is_empty()
     }
 
-    /// Makes all changes, or none. Only a count, an adjustment and a policy create rows; a new row has what the SKU's policy says.
+    /// Makes all changes, or none. Only a count, an adjustment, a policy and a return create rows; a new row has what the SKU's policy says.
     pub(super) fn write(&mut self, op: Option<usize>, changes: Vec<Change>) -> Result<(), Refusal> {
         let mut staged: BTreeMap<RowKey, Level> = BTreeMap::new();
         let mut entries = Vec::with_capacity(changes.len());
@@ -243,7 +243,7 @@ impl Draft {
             let mut level = match (staged.remove(&row), self.levels.get(&row)) {
                 (Some(level), _) => level,
                 (None, Some(level)) => level.clone(),
-                (None, None) if cause.may_raise_shortfall() => {
+                (None, None) if cause.may_make_row() => {
                     let is_paused = self.selling.get(&row.0).is_some_and(|selling| selling.pause.is_some());
                     delta.turn.paused = is_paused.then_some(true);
                     let policy = self.policies.get(&row.0);
@@ -272,10 +272,16 @@ impl Draft {
         Ok(())
     }
 
-    /// Notes on a row which count it has, and by which connection.
-    pub(super) fn set_count(&mut self, row: &RowKey, connection: &Name, count: (UnixMicros, i64)) {
+    /// Notes on a row which count it has, what it means, and by which connection.
+    pub(super) fn set_count(
+        &mut self,
+        row: &RowKey,
+        connection: &Name,
+        count: (UnixMicros, i64),
+        meaning: CountMeaning,
+    ) {
         if let Some(level) = self.change_level(row) {
-            level.count = Some(count);
+            (level.count, level.meaning) = (Some(count), Some(meaning));
             if level.feed.as_ref().is_some_and(|feed| feed != connection) {
                 level.shared = true;
                 // What it kept back for the other one's lateness went with the count.

@@ -1,10 +1,10 @@
 //! A record in memory that writes plans as a database would, and its auditor.
 
 use holdfast_stock::{
-    Adjustment, AdjustmentReason, Answer, Cart, Condition, Count, CountEffect, CountMeaning, Entry, Freshness,
-    HoldMicros, Level, Limits, Line, Location, Name, Note, Op, Owner, PayloadHash, Plan, Policy, Quantity, Record,
-    Refusal, RequestId, ReservationAnswer, ReservationId, RowKey, Sku, Snapshot, State, StoredOperation, UnixMicros,
-    plan,
+    Adjustment, AdjustmentReason, Allocation, Answer, Cart, Condition, Count, CountEffect, CountMeaning, Entry,
+    FeedTerms, Freshness, HoldMicros, Level, Limits, Line, Location, Name, Note, Op, Owner, PayloadHash, Pending, Plan,
+    Policy, Progress, Quantity, Record, Refusal, RequestId, ReservationAnswer, ReservationId, Returned, RowKey, Sku,
+    Snapshot, State, StoredOperation, UnixMicros, plan,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +27,8 @@ pub(crate) struct World {
     pub(crate) policies: BTreeMap<Sku, Policy>,
     /// Connections' runs that said something of every row.
     pub(crate) marks: BTreeMap<Name, (UnixMicros, i64)>,
+    /// What connections' feeds say of when they reflect a sale.
+    pub(crate) feeds: BTreeMap<Name, FeedTerms>,
 }
 
 impl World {
@@ -96,7 +98,7 @@ impl World {
             }
         }
         let (skus, mut rows) = touched(ops);
-        rows.extend(records.values().flat_map(|record| record.allocations.iter().map(holdfast_stock::Allocation::row)));
+        rows.extend(records.values().flat_map(|record| record.allocations.iter().map(Allocation::row)));
         let levels = self.levels.iter().filter(|(row, _)| skus.contains(&row.0) || rows.contains(*row));
         let requests: BTreeSet<RequestId> = ops.iter().filter_map(Op::request).map(|(request, _)| request).collect();
         let operations = self.operations.iter().filter(|(request, _)| requests.contains(request));
@@ -110,11 +112,40 @@ impl World {
             policies: self.policies.clone(),
             owned: self.owned(),
             marks: self.marks.clone(),
+            pending: self.pending(ops),
+            feeds: self.feeds.clone(),
             ..Snapshot::default()
         }
     }
 
-    /// What owners hold and have confirmed; holds that are over count for nobody.
+    /// The allocations whose units the counts among these operations may reflect, or no longer reflect.
+    fn pending(&self, ops: &[Op]) -> BTreeMap<RowKey, Vec<Pending>> {
+        let mut pending: BTreeMap<RowKey, Vec<Pending>> = BTreeMap::new();
+        for op in ops {
+            let Op::Count { counts, meaning, .. } = op else { continue };
+            for row in counts.iter().map(Count::row) {
+                let was = self.levels.get(&row).and_then(|level| level.meaning);
+                let is_anew = *meaning == CountMeaning::OnHand && was == Some(CountMeaning::Available);
+                let sales = self.records.values().filter(|record| was_confirmed(record.state));
+                let here = sales.flat_map(|record| record.allocations.iter().map(|it| (record.id, it)));
+                let here = here.filter(|(_, it)| it.row() == row).filter(|(_, it)| {
+                    let progress = &it.progress;
+                    let may_reflect = progress.committed(it.quantity) > 0 && !progress.evidence.is_empty();
+                    may_reflect || (is_anew && progress.reflected > 0 && progress.open(it.quantity) > 0)
+                });
+                let of = |(id, it): (ReservationId, &Allocation)| Pending {
+                    id,
+                    quantity: it.quantity,
+                    progress: it.progress.clone(),
+                };
+                let here = here.map(of).collect();
+                pending.insert(row, here);
+            }
+        }
+        pending
+    }
+
+    /// What owners hold, or have confirmed and neither called off nor got; holds that are over count for nobody.
     pub(crate) fn owned(&self) -> BTreeMap<(Owner, Sku), i64> {
         let mut owned = BTreeMap::new();
         for record in self.records.values() {
@@ -123,7 +154,8 @@ impl World {
                 continue;
             };
             for allocation in &record.allocations {
-                *owned.entry((owner.clone(), allocation.sku.clone())).or_default() += allocation.quantity;
+                let open = allocation.progress.open(allocation.quantity);
+                *owned.entry((owner.clone(), allocation.sku.clone())).or_default() += open;
             }
         }
         owned
@@ -150,7 +182,7 @@ impl World {
         }
         for record in plan.records_changed {
             let before = &self.records[&record.id];
-            assert!(!before.state.is_final(), "I6: {before:?} became {record:?}");
+            assert!(!before.state.is_final() || before.state == record.state, "I6: {before:?} became {record:?}");
             assert!(record.version > before.version);
             assert_eq!(
                 record.as_first_made(),
@@ -158,6 +190,12 @@ impl World {
                 "what a reservation was first answered never changes"
             );
             self.records.insert(record.id, record);
+        }
+        for ((id, row), progress) in plan.progress {
+            let record = self.records.get_mut(&id).unwrap();
+            let allocation = record.allocations.iter_mut().find(|allocation| allocation.row() == row).unwrap();
+            audit_progress(allocation.quantity, &progress);
+            allocation.progress = progress;
         }
         for (sku, policy) in plan.policies {
             assert!(self.policies.get(&sku).is_none_or(|known| known.version < policy.version));
@@ -183,13 +221,15 @@ impl World {
         let mut committed: BTreeMap<RowKey, i64> = BTreeMap::new();
         for record in self.records.values() {
             audit_record(record);
-            let sums = match record.state {
-                State::Held => &mut held,
-                State::Confirmed | State::Fulfilled => &mut committed,
-                State::Released | State::Expired | State::Cancelled | State::Refused => continue,
-            };
             for allocation in &record.allocations {
-                *sums.entry(allocation.row()).or_default() += allocation.quantity;
+                let (sums, units) = match record.state {
+                    State::Held => (&mut held, allocation.quantity),
+                    State::Confirmed | State::Fulfilled | State::Cancelled => {
+                        (&mut committed, allocation.progress.committed(allocation.quantity))
+                    }
+                    State::Released | State::Expired | State::Refused => continue,
+                };
+                *sums.entry(allocation.row()).or_default() += units;
             }
         }
         for (row, level) in &self.levels {
@@ -212,7 +252,32 @@ impl World {
     }
 }
 
+fn was_confirmed(state: State) -> bool {
+    matches!(state, State::Confirmed | State::Fulfilled | State::Cancelled)
+}
+
+/// Every unit is in one place.
+fn audit_progress(quantity: i64, progress: &Progress) {
+    let Progress { released, cancelled, cancelling, withdrawn, fulfilled, returned, reflected, ref evidence } =
+        *progress;
+    let all = [released, cancelled, cancelling, withdrawn, fulfilled, returned, reflected];
+    assert!(all.iter().all(|units| (0..=quantity).contains(units)), "{progress:?} of {quantity}");
+    assert!(progress.open(quantity) >= 0 && returned <= fulfilled);
+    assert!(cancelling + withdrawn <= cancelled && cancelling <= progress.committed(quantity), "{progress:?}");
+    assert!(progress.committed(quantity) >= 0, "{progress:?} of {quantity}");
+    assert!(evidence.len() <= Progress::EVIDENCE_MAX && evidence.iter().all(|piece| piece.units > 0));
+}
+
 fn audit_record(record: &Record) {
+    let is_over = matches!(record.state, State::Fulfilled | State::Cancelled);
+    if was_confirmed(record.state) {
+        let open: i64 = record.allocations.iter().map(|it| it.progress.open(it.quantity)).sum();
+        assert_eq!(open == 0, is_over, "a sale is over when nothing of it is open: {record:?}");
+        let was_shipped = record.allocations.iter().any(|it| it.progress.fulfilled > 0);
+        assert!(!is_over || (record.state == State::Fulfilled) == was_shipped);
+    } else {
+        assert!(record.allocations.iter().all(|allocation| allocation.progress.is_none()));
+    }
     let never_held = record.state == State::Refused || record.payload.is_none();
     assert_eq!(record.allocations.is_empty(), never_held);
     assert_eq!(record.first_expires_at.is_none(), never_held);
@@ -235,8 +300,8 @@ fn audit_record(record: &Record) {
 
 /// What of a row the ledger tells.
 fn bare(level: &Level) -> Level {
-    let (count, feed, shared, rank, buffer) = (None, None, false, Policy::UNRANKED, 0);
-    Level { count, feed, shared, rank, buffer, ..level.clone() }
+    let (count, meaning, feed, shared, rank, buffer) = (None, None, None, false, Policy::UNRANKED, 0);
+    Level { count, meaning, feed, shared, rank, buffer, ..level.clone() }
 }
 
 /// The SKUs of which operations need every row, and the further rows that they name.
@@ -253,12 +318,15 @@ fn touched(ops: &[Op]) -> (BTreeSet<Sku>, BTreeSet<RowKey>) {
             Op::Freshen { rows: fresh, .. } => {
                 rows.extend(fresh.iter().map(|(sku, at, _)| (sku.clone(), at.clone())));
             }
+            Op::Return { returns, .. } => {
+                let to = |returned: &Returned| Some((returned.portion.sku.clone(), returned.to.clone()?));
+                rows.extend(returns.iter().filter_map(to));
+            }
             Op::Sell { skus: named, .. } => skus.extend(named.iter().cloned()),
             Op::Refuse { .. }
             | Op::Confirm { .. }
             | Op::Fulfil { .. }
             | Op::Cancel { .. }
-            | Op::Return { .. }
             | Op::Evidence { .. }
             | Op::Release { .. }
             | Op::Extend { .. }
