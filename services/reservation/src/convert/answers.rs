@@ -227,7 +227,7 @@ pub(crate) fn availability(
     staleness_micros_max: i64,
 ) -> pb::Availability {
     let locations: Vec<_> = published.map_or_else(Vec::new, |published| {
-        let row = |(location, available): &(holdfast_stock::Location, i64)| pb::LocationAvailability {
+        let row = |(location, available): &(Location, i64)| pb::LocationAvailability {
             location: location.to_string(),
             available: *available,
         };

@@ -18,4 +18,4 @@ pub(crate) use requests::{
 };
 pub(crate) use reserve::{Reader, ReserveAsk, check_batch};
 pub(crate) use sales::{cancel, confirm, evidence, extend, fulfil, release, take_back};
-pub(crate) use selling::{move_problem, moves, pause, resume, sell_problem};
+pub(crate) use selling::{move_problem, moves, pause, paused_sku, resume, sell_problem};

@@ -52,7 +52,10 @@ pub(crate) fn count(request: &pb::ApplyCountsRequest, now: UnixMicros) -> Result
             // A key that was first sent before there were effects and expectations keeps its payload.
             let payload =
                 if count.effect == CountEffect::Set { payload } else { payload.text(count.effect.as_str()) };
-            count.expected.map_or(payload, |expected| payload.text("expected").number(expected))
+            match count.expected {
+                Some(expected) => payload.text("expected").number(expected),
+                None => payload,
+            }
         })
         .hash();
     let (sequence, covers_all) = (request.sequence, request.covers_all);

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use holdfast_api::reservation::v1 as pb;
 use holdfast_kit::{Problem, Violations};
 use holdfast_stock::{
-    Adjustment, AdjustmentReason, Location, Name, Note, Op, Quantity, Refusal, RequestId, Sku,
+    Adjustment, AdjustmentReason, Location, Name, Note, Op, Pause, Quantity, Refusal, RequestId, Sku,
 };
 
+use super::answers::timestamp;
 use super::problems::{negative_moves, problem, unknown_entries};
 use super::requests::{condition, request_key, text};
 use crate::committer::Failure;
@@ -123,6 +124,15 @@ pub(crate) fn sell_problem(failure: Failure, asked: &[String]) -> Problem {
     let Failure::Refused(Refusal::UnknownSku(rows)) = failure else { return problem(failure) };
     let read: Vec<_> = asked.iter().filter_map(|code| Sku::new(code).ok()).collect();
     unknown_entries(read.iter().enumerate().map(|(index, sku)| (format!("skus[{index}]"), sku, None)), &rows)
+}
+
+pub(crate) fn paused_sku((sku, pause): &(Sku, Pause)) -> pb::PausedSku {
+    pb::PausedSku {
+        sku: sku.to_string(),
+        pause_time: Some(timestamp(pause.at)),
+        actor: pause.actor.to_string(),
+        note: pause.note.to_string(),
+    }
 }
 
 fn actor(violations: &mut Violations, name: &str) -> Option<Name> {

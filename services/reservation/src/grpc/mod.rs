@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tonic::Request;
 
 use crate::committer::{Committer, Outcome, Work};
+use crate::reserve::By;
 use holdfast_stock::Op;
 
 /// Who asked, and until when an operation may begin.
@@ -26,7 +27,16 @@ impl Asker {
         }
     }
 
-    async fn commit(self, committer: &Committer, op: Op) -> Outcome {
-        committer.commit(Work { op, chosen: None, actor: self.name, deadline: self.deadline }).await
+    fn by(&self) -> By<'_> {
+        By { actor: &self.name, deadline: self.deadline }
+    }
+
+    async fn commit(&self, committer: &Committer, op: Op) -> Outcome {
+        committer.commit(self.by().work(op)).await
+    }
+
+    /// Commits, or only says what would be answered.
+    async fn commit_or_try(&self, committer: &Committer, op: Op, dry: bool) -> Outcome {
+        committer.commit(Work { dry, ..self.by().work(op) }).await
     }
 }

@@ -49,6 +49,15 @@ impl Stock {
         let found = published(sight.look()).into_iter().map(|p| (p.sku.clone(), p)).collect();
         Ok((sight.read_at, found))
     }
+
+    /// Pauses or resumes; those of the SKUs that changed, and whether it was done before.
+    async fn sell<T>(&self, request: &Request<T>, op: Op, skus: &[String]) -> Result<(Vec<String>, bool), Problem> {
+        let outcome = Asker::of(request).commit(&self.committer, op).await;
+        match outcome.map_err(|failure| convert::sell_problem(failure, skus))? {
+            Answer::Sold { changed, replayed } => Ok((changed.iter().map(ToString::to_string).collect(), replayed)),
+            _ => Err(other_answer()),
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -124,19 +133,10 @@ impl StockService for Stock {
         request: Request<pb::ApplyCountsRequest>,
     ) -> Result<Response<pb::ApplyCountsResponse>, Status> {
         let asker = Asker::of(&request);
-        let ask = convert::count_ask(request.get_ref(), self.clock.now())?;
-        let op = Op::Count {
-            request: ask.request,
-            payload: ask.payload,
-            connection: ask.connection,
-            run: ask.run,
-            as_of: ask.as_of,
-            sequence: ask.sequence,
-            meaning: ask.meaning,
-            covers_all: ask.covers_all,
-            counts: ask.counts,
-        };
-        match asker.commit(&self.committer, op).await.map_err(convert::problem)? {
+        let message = request.get_ref();
+        let op = convert::count(message, self.clock.now())?;
+        let outcome = asker.commit_or_try(&self.committer, op, message.validate_only).await;
+        match outcome.map_err(convert::problem)? {
             Answer::Counted { results, replayed } => Ok(Response::new(pb::ApplyCountsResponse {
                 results: results.iter().map(convert::count_result).collect(),
                 replayed,
@@ -150,23 +150,59 @@ impl StockService for Stock {
         request: Request<pb::AdjustStockRequest>,
     ) -> Result<Response<pb::AdjustStockResponse>, Status> {
         let asker = Asker::of(&request);
-        let ask = convert::adjust_ask(request.get_ref())?;
-        let op = Op::Adjust {
-            request: ask.request,
-            payload: ask.payload,
-            actor: ask.actor,
-            note: ask.note,
-            adjustments: ask.adjustments,
-        };
-        match asker.commit(&self.committer, op).await.map_err(convert::problem)? {
-            Answer::Adjusted { levels, replayed } => {
-                let level = |row: &holdfast_stock::StockRow| {
-                    convert::stock_level(&(row.sku.clone(), row.location.clone()), &row.level)
-                };
-                Ok(Response::new(pb::AdjustStockResponse { levels: levels.iter().map(level).collect(), replayed }))
-            }
-            _ => Err(other_answer().into()),
-        }
+        let op = convert::adjust(request.get_ref())?;
+        let (levels, replayed) = adjusted(asker.commit(&self.committer, op).await.map_err(convert::problem)?)?;
+        Ok(Response::new(pb::AdjustStockResponse { levels, replayed }))
+    }
+
+    async fn move_stock(
+        &self,
+        request: Request<pb::MoveStockRequest>,
+    ) -> Result<Response<pb::MoveStockResponse>, Status> {
+        let asker = Asker::of(&request);
+        let message = request.get_ref();
+        let op = convert::moves(message)?;
+        let outcome = asker.commit_or_try(&self.committer, op, message.validate_only).await;
+        let (levels, replayed) = adjusted(outcome.map_err(|failure| convert::move_problem(failure, message))?)?;
+        Ok(Response::new(pb::MoveStockResponse { levels, replayed }))
+    }
+
+    async fn pause_selling(
+        &self,
+        request: Request<pb::PauseSellingRequest>,
+    ) -> Result<Response<pb::PauseSellingResponse>, Status> {
+        let op = convert::pause(request.get_ref())?;
+        let (changed_skus, replayed) = self.sell(&request, op, &request.get_ref().skus).await?;
+        Ok(Response::new(pb::PauseSellingResponse { changed_skus, replayed }))
+    }
+
+    async fn resume_selling(
+        &self,
+        request: Request<pb::ResumeSellingRequest>,
+    ) -> Result<Response<pb::ResumeSellingResponse>, Status> {
+        let op = convert::resume(request.get_ref())?;
+        let (changed_skus, replayed) = self.sell(&request, op, &request.get_ref().skus).await?;
+        Ok(Response::new(pb::ResumeSellingResponse { changed_skus, replayed }))
+    }
+
+    async fn list_paused_skus(
+        &self,
+        request: Request<pb::ListPausedSkusRequest>,
+    ) -> Result<Response<pb::ListPausedSkusResponse>, Status> {
+        let request = request.get_ref();
+        let mut violations = Violations::new();
+        let size = page::page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX, &mut violations);
+        violations.into_result()?;
+        let after: String = Token::decode(&request.page_token, &[])?.unwrap_or_default();
+        let store = self.store.clone();
+        let page = async move { store.list_paused(&after, size).await };
+        let paused = holdfast_kit::tasks::to_the_end(page).await.map_err(failed)?;
+        let is_full = paused.len() as u64 == size.unsigned_abs();
+        let next = paused.last().filter(|_| is_full).map(|(sku, _)| Token::encode(&[], &sku.as_str()));
+        Ok(Response::new(pb::ListPausedSkusResponse {
+            paused_skus: paused.iter().map(convert::paused_sku).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
     }
 
     async fn batch_get_stock(
@@ -175,9 +211,20 @@ impl StockService for Stock {
     ) -> Result<Response<pb::BatchGetStockResponse>, Status> {
         let request = request.get_ref();
         let (skus, location) = (convert::skus(&request.skus)?, convert::location(&request.location)?);
+        let reflection = convert::reflection(request, self.clock.now())?;
         let store = self.store.clone();
-        let read = holdfast_kit::tasks::to_the_end(async move { store.levels_at(&skus, &location).await }).await;
-        Ok(Response::new(pb::BatchGetStockResponse { levels: rows(&read.map_err(failed)?) }))
+        let read = async move {
+            let levels = store.levels_at(&skus, &location).await?;
+            let Some((as_of, meaning)) = reflection else { return Ok((levels, BTreeMap::new())) };
+            let reflectable = store.reflectable(&levels, &location, as_of, meaning).await?;
+            Ok((levels, reflectable))
+        };
+        let (levels, reflectable) = holdfast_kit::tasks::to_the_end(read).await.map_err(failed)?;
+        let level = |(row, level): &(RowKey, Level)| pb::StockLevel {
+            reflectable_quantity: reflectable.get(row).copied().unwrap_or_default(),
+            ..convert::stock_level(row, level)
+        };
+        Ok(Response::new(pb::BatchGetStockResponse { levels: levels.iter().map(level).collect() }))
     }
 
     async fn complete_run(
@@ -259,6 +306,16 @@ const AFTER_ALL_MICROS: i64 = 253_402_300_799_000_000;
 
 fn rows(levels: &[(RowKey, Level)]) -> Vec<pb::StockLevel> {
     levels.iter().map(|(row, level)| convert::stock_level(row, level)).collect()
+}
+
+/// The rows as they were right after adjustments or moves, and whether those were done before.
+fn adjusted(answer: Answer) -> Result<(Vec<pb::StockLevel>, bool), Problem> {
+    let level =
+        |row: &holdfast_stock::StockRow| convert::stock_level(&(row.sku.clone(), row.location.clone()), &row.level);
+    match answer {
+        Answer::Adjusted { levels, replayed } => Ok((levels.iter().map(level).collect(), replayed)),
+        _ => Err(other_answer()),
+    }
 }
 
 fn failed(error: StoreError) -> Problem {
