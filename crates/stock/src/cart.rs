@@ -1,6 +1,7 @@
 //! What one Reserve asks for.
 
 use crate::ids::{Location, Quantity, Sku};
+use crate::record::Shortage;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -15,6 +16,14 @@ pub struct Line {
     pub quantity: Quantity,
     /// Whether it may come from several locations; lines that are summed may only if all of them may.
     pub split: bool,
+}
+
+impl Line {
+    /// A line with something that is not sold, in the form that a closed key keeps.
+    pub(crate) fn not_sold(&self) -> Shortage {
+        let (sku, location) = (self.sku.clone(), self.location.clone());
+        Shortage { sku, location, requested: self.quantity.get(), available: 0 }
+    }
 }
 
 /// The lines of one reservation: 1 to 100, in the order of SKU and location (free choice first), no two alike.

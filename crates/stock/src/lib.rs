@@ -26,14 +26,14 @@ pub use answer::{
     StoredOperation,
 };
 pub use cart::{Cart, CartProblem, Line};
-pub use choose::{Availability, NoChoice, choose, choose_cart};
+pub use choose::{Availability, Choice, NoChoice, choose, choose_best, choose_cart};
 pub use ids::{Location, Name, Note, Owner, PayloadHash, Quantity, RequestId, ReservationId, RowKey, Sku, UnixMicros};
 pub use ledger::{AdjustmentReason, Cause, Entry};
 pub use level::{Cap, Condition, Delta, Freshness, LEVEL_MAX, Level, LevelProblem, Turn};
 pub use op::{Adjustment, Count, CountEffect, CountMeaning, HoldMicros, Op, Returned};
 pub use plan::{Limits, Pending, Plan, Snapshot, plan};
 pub use policy::{Breach, Limit, Policy, Promise, Rank};
-pub use reads::{Reading, read};
+pub use reads::{Reading, Wanted, read};
 pub use record::{AllocatedLine, Allocation, Moment, Record, Shortage, State};
 pub use sale::{Evidence, EvidenceKind, FeedTerms, Progress, Watermark};
 pub use selling::{ChannelUse, Pause, Selling};

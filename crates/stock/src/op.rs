@@ -350,6 +350,16 @@ impl Op {
         }
     }
 
+    /// Every reservation that it names: the one that it is about, the one that it replaces, and the key under which it may reacquire.
+    pub fn reservations(&self) -> impl Iterator<Item = ReservationId> {
+        let other = match self {
+            Self::Reserve { terms, .. } => terms.replaces,
+            Self::Confirm { reacquire, .. } => *reacquire,
+            _ => None,
+        };
+        self.reservation().into_iter().chain(other)
+    }
+
     /// The request's own key and payload, where it has one beside the reservation's.
     #[must_use]
     pub const fn request(&self) -> Option<(RequestId, PayloadHash)> {

@@ -168,6 +168,8 @@ pub struct AllocatedLine {
     pub location: Option<Location>,
     /// Units asked for.
     pub quantity: Quantity,
+    /// Whether it might come from several locations.
+    pub split: bool,
     /// Where they lie: location and units, in the order of locations; adds up to the quantity, or is empty for a key that never held units.
     pub allocations: Vec<(Location, i64)>,
 }
@@ -240,7 +242,8 @@ impl Record {
                 .filter(|(_, units)| *units > 0)
                 .collect(),
         };
-        AllocatedLine { sku: line.sku.clone(), location: line.location.clone(), quantity: line.quantity, allocations }
+        let Line { sku, location, quantity, split } = line.clone();
+        AllocatedLine { sku, location, quantity, split, allocations }
     }
 
     /// Units of an allocation that were asked for by naming its location.

@@ -1,5 +1,6 @@
 //! The record as it would stand after the operations decided so far.
 
+use super::vacancy::Vacancy;
 use super::{Pending, Plan, Snapshot};
 use crate::answer::{Answer, Refusal, ReservationAnswer, StoredAnswer, StoredOperation};
 use crate::choose::Availability;
@@ -159,19 +160,32 @@ impl Draft {
         self.owned.get(&(owner.clone(), sku.clone())).copied().unwrap_or(0)
     }
 
-    /// What can be reserved of these SKUs. With `overdue`, units of holds that are over are counted as if they were freed already.
-    pub(super) fn availability<'a>(&self, skus: impl Iterator<Item = &'a Sku>, overdue: bool) -> Availability {
+    /// What can be reserved of these SKUs, by whoever takes the place of a hold. With `overdue`, units of holds that are over are counted as if they were freed already.
+    pub(super) fn availability<'a>(
+        &self,
+        skus: impl Iterator<Item = &'a Sku>,
+        vacancy: Option<&Vacancy>,
+        overdue: bool,
+    ) -> Availability {
         let mut availability = Availability::new();
         for sku in skus {
             let mut rows: Vec<(&RowKey, &Level)> = self.rows(sku).collect();
             // The preferred locations first; a stable sort leaves the others in the order of their codes.
             rows.sort_by_key(|(_, level)| level.rank);
             for (row, level) in rows {
-                let freed = if overdue { self.overdue.get(row).copied().unwrap_or(0) } else { 0 };
-                availability.set(sku.clone(), row.1.clone(), level.available_with(freed));
+                let over = if overdue { self.overdue.get(row).copied().unwrap_or(0) } else { 0 };
+                // A hold that is over is among the overdue.
+                let vacated = vacancy.filter(|old| !(overdue && old.is_due)).map_or(0, |old| old.units(row));
+                availability.set(sku.clone(), row.1.clone(), level.available_with(over.saturating_add(vacated)));
             }
         }
         availability
+    }
+
+    /// Units of a SKU in holds that are over and not yet freed.
+    pub(super) fn overdue_units(&self, sku: &Sku) -> i64 {
+        let here = self.overdue.iter().filter(|((other, _), _)| other == sku);
+        here.fold(0, |sum, (_, units)| sum.saturating_add(*units))
     }
 
     /// The allocations on a row whose committed units a count may reflect.
@@ -196,6 +210,10 @@ impl Draft {
     /// How a SKU sells.
     pub(super) fn selling(&self, sku: &Sku) -> Option<&Selling> {
         self.selling.get(sku)
+    }
+
+    pub(super) fn is_paused(&self, sku: &Sku) -> bool {
+        self.selling(sku).is_some_and(|selling| selling.pause.is_some())
     }
 
     pub(super) fn set_selling(&mut self, sku: &Sku, selling: Selling) {
@@ -244,8 +262,7 @@ impl Draft {
                 (Some(level), _) => level,
                 (None, Some(level)) => level.clone(),
                 (None, None) if cause.may_make_row() => {
-                    let is_paused = self.selling.get(&row.0).is_some_and(|selling| selling.pause.is_some());
-                    delta.turn.paused = is_paused.then_some(true);
+                    delta.turn.paused = self.is_paused(&row.0).then_some(true);
                     let policy = self.policies.get(&row.0);
                     policy.map_or_else(Level::default, |policy| newly_made(policy, &row.1, &mut delta))
                 }
@@ -330,31 +347,33 @@ impl Draft {
 
     /// Ends a hold as released or expired; its units are free again.
     pub(super) fn free_units(&mut self, op: Option<usize>, id: ReservationId, end: State) -> Result<(), Refusal> {
-        let now = self.now;
         let Some(record) = self.records.get(&id).filter(|record| record.state == State::Held) else {
             return Ok(());
         };
-        let was_due = record.is_due(now);
-        if end == State::Expired && !was_due {
+        if end == State::Expired && !record.is_due(self.now) {
             return Ok(());
         }
-        let allocations = record.allocations.clone();
-        // Units of a hold that was over were not counted as its owner's any more.
-        let owner = record.owner.clone().filter(|_| !was_due);
-        let channel = record.details.channel.clone();
-        let cause = if end == State::Expired { Cause::Expire(id) } else { Cause::Release(id) };
-        let freed = allocations.iter().map(|allocation| Change {
-            row: allocation.row(),
-            delta: Delta { held: allocation.quantity.saturating_neg(), ..Delta::default() },
-            cause,
+        let vacancy = Vacancy::of(record, end, self.now);
+        self.write(op, vacancy.changes())?;
+        self.vacate(vacancy, None);
+        Ok(())
+    }
+
+    /// Ends a hold whose units the stock rows have been relieved of. One that had ended before only learns of its successor.
+    pub(super) fn vacate(&mut self, vacancy: Vacancy, successor: Option<ReservationId>) {
+        let Vacancy { id, end, allocations, owner, channel, is_due } = vacancy;
+        let now = self.now;
+        self.change_record(id, |record| {
+            if record.state == State::Held {
+                (record.state, record.state_at) = (end, now);
+            }
+            record.successor = record.successor.or(successor);
         });
-        self.write(op, freed.collect())?;
-        self.change_record(id, |record| (record.state, record.state_at) = (end, now));
         for allocation in &allocations {
             let units = allocation.quantity.saturating_neg();
             self.change_use(owner.as_ref(), channel.as_ref(), &allocation.sku, units);
         }
-        if was_due {
+        if is_due {
             for allocation in allocations {
                 if let Some(units) = self.overdue.get_mut(&allocation.row()) {
                     *units = units.saturating_sub(allocation.quantity);
@@ -362,7 +381,6 @@ impl Draft {
             }
             self.overdue.retain(|_, units| *units > 0);
         }
-        Ok(())
     }
 
     /// What an operation is answered whose own key has landed before; none if it has not.

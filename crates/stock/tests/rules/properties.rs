@@ -152,13 +152,16 @@ fn one_by_one(world: &World, snapshot: &Snapshot, ops: &[Op]) -> (World, Vec<Out
                 .records
                 .iter()
                 .filter(|(id, _)| {
-                    snapshot.records.contains_key(id) || ops.iter().any(|op| op.reservation() == Some(**id))
+                    snapshot.records.contains_key(id)
+                        || ops.iter().flat_map(Op::reservations).any(|named| named == **id)
                 })
                 .map(|(id, record)| (*id, record.clone()))
                 .collect(),
             operations: world.operations.clone(),
             policies: world.policies.clone(),
             owned: world.owned(),
+            selling: world.selling.clone(),
+            channels: world.channels(std::slice::from_ref(op)),
             ..snapshot.clone()
         };
         let mut step: Plan = plan(read, std::slice::from_ref(op), &LIMITS);

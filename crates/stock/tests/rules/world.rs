@@ -1,10 +1,10 @@
 //! A record in memory that writes plans as a database would, and its auditor.
 
 use holdfast_stock::{
-    Adjustment, AdjustmentReason, Allocation, Answer, Cart, Condition, Count, CountEffect, CountMeaning, Entry,
-    FeedTerms, Freshness, HoldMicros, Level, Limits, Line, Location, Name, Note, Op, Owner, PayloadHash, Pending, Plan,
-    Policy, Progress, Quantity, Record, Refusal, RequestId, ReservationAnswer, ReservationId, Returned, RowKey, Sku,
-    Snapshot, State, StoredOperation, UnixMicros, plan,
+    Adjustment, AdjustmentReason, Allocation, Answer, Cart, ChannelUse, Condition, Count, CountEffect, CountMeaning,
+    Entry, FeedTerms, Freshness, HoldMicros, Level, Limits, Line, Location, Name, Note, Op, Owner, PayloadHash,
+    Pending, Plan, Policy, Progress, Quantity, Record, Refusal, RequestId, ReservationAnswer, ReservationId, Returned,
+    RowKey, Selling, Sku, Snapshot, State, StoredOperation, UnixMicros, plan,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +29,10 @@ pub(crate) struct World {
     pub(crate) marks: BTreeMap<Name, (UnixMicros, i64)>,
     /// What connections' feeds say of when they reflect a sale.
     pub(crate) feeds: BTreeMap<Name, FeedTerms>,
+    /// How SKUs sell.
+    pub(crate) selling: BTreeMap<Sku, Selling>,
+    /// What channels have, where that is counted.
+    pub(crate) channels: BTreeMap<(Sku, Name), ChannelUse>,
 }
 
 impl World {
@@ -83,7 +87,7 @@ impl World {
     /// Just what the planner says that it needs for these operations.
     pub(crate) fn snapshot(&self, ops: &[Op], left: &BTreeSet<ReservationId>) -> Snapshot {
         let now = UnixMicros(self.now);
-        let named: BTreeSet<ReservationId> = ops.iter().filter_map(Op::reservation).collect();
+        let named: BTreeSet<ReservationId> = ops.iter().flat_map(Op::reservations).collect();
         let is_due = |record: &&Record| record.is_due(now);
         let due: BTreeSet<ReservationId> =
             self.records.values().filter(is_due).map(|record| record.id).filter(|id| !left.contains(id)).collect();
@@ -97,7 +101,13 @@ impl World {
                 *overdue.entry(allocation.row()).or_default() += allocation.quantity;
             }
         }
-        let (skus, mut rows) = touched(ops);
+        let (mut skus, mut rows) = touched(ops);
+        for op in ops {
+            // What may be reacquired may come from anywhere.
+            if let Op::Confirm { id, reacquire: Some(_), .. } = op {
+                skus.extend(records.get(id).into_iter().flat_map(|record| &record.lines).map(|line| line.sku.clone()));
+            }
+        }
         rows.extend(records.values().flat_map(|record| record.allocations.iter().map(Allocation::row)));
         let levels = self.levels.iter().filter(|(row, _)| skus.contains(&row.0) || rows.contains(*row));
         let requests: BTreeSet<RequestId> = ops.iter().filter_map(Op::request).map(|(request, _)| request).collect();
@@ -114,8 +124,31 @@ impl World {
             marks: self.marks.clone(),
             pending: self.pending(ops),
             feeds: self.feeds.clone(),
-            ..Snapshot::default()
+            selling: self.selling.clone(),
+            channels: self.channels(ops),
         }
+    }
+
+    /// What channels have where that is counted, and where one of these operations begins to count it.
+    pub(crate) fn channels(&self, ops: &[Op]) -> BTreeMap<(Sku, Name), ChannelUse> {
+        let policies =
+            ops.iter().filter_map(|op| if let Op::Policies { policies } = op { Some(policies) } else { None });
+        let capped = policies
+            .flatten()
+            .flat_map(|(sku, policy)| policy.channel_caps.keys().map(|channel| (sku.clone(), channel.clone())));
+        let begun = capped.map(|(sku, channel)| {
+            let units = self.channel_units(&sku, &channel);
+            ((sku, channel), ChannelUse { units })
+        });
+        begun.chain(self.channels.clone()).collect()
+    }
+
+    /// What a channel has of a SKU, by the reservations.
+    fn channel_units(&self, sku: &Sku, channel: &Name) -> i64 {
+        let records = self.records.values().filter(|record| record.details.channel.as_ref() == Some(channel));
+        let live = records.filter(|record| matches!(record.state, State::Held | State::Confirmed));
+        let here = live.flat_map(|record| &record.allocations).filter(|allocation| allocation.sku == *sku);
+        here.map(|allocation| allocation.progress.open(allocation.quantity)).sum()
     }
 
     /// The allocations whose units the counts among these operations may reflect, or no longer reflect.
@@ -197,6 +230,8 @@ impl World {
             audit_progress(allocation.quantity, &progress);
             allocation.progress = progress;
         }
+        self.selling.extend(plan.selling);
+        self.channels.extend(plan.channels);
         for (sku, policy) in plan.policies {
             assert!(self.policies.get(&sku).is_none_or(|known| known.version < policy.version));
             self.policies.insert(sku, policy);
@@ -248,6 +283,13 @@ impl World {
             assert!(level.unsellable.values().all(|units| *units > 0));
             assert!(level.version >= 1 || self.base.contains_key(row), "a row has an entry that made it");
         }
+        for ((sku, channel), used) in &self.channels {
+            assert_eq!(used.units, self.channel_units(sku, channel), "what {channel} has of {sku}");
+        }
+        for ((sku, at), level) in &self.levels {
+            let is_paused = self.selling.get(sku).is_some_and(|selling| selling.pause.is_some());
+            assert_eq!(level.paused, is_paused, "{sku} at {at}");
+        }
         assert!(held.is_empty() && committed.is_empty(), "units lie on rows that exist");
     }
 }
@@ -281,7 +323,7 @@ fn audit_record(record: &Record) {
     let never_held = record.state == State::Refused || record.payload.is_none();
     assert_eq!(record.allocations.is_empty(), never_held);
     assert_eq!(record.first_expires_at.is_none(), never_held);
-    assert_eq!(record.state == State::Refused, !record.shortages.is_empty());
+    assert!(record.state != State::Refused || !record.shortages.is_empty());
     assert!(record.allocations.is_sorted_by(|a, b| a.row() < b.row()), "one allocation a row, in order");
     if !never_held {
         let mut parts: BTreeMap<RowKey, i64> = BTreeMap::new();
