@@ -224,6 +224,13 @@ impl Level {
         .max(0)
     }
 
+    /// What of that is there, if so many of the held units were freed: without what only the backorder limit makes possible. Never below 0.
+    #[must_use]
+    pub fn present_with(&self, freed: i64) -> i64 {
+        let backorder = 0;
+        Self { backorder, ..self.clone() }.available_with(freed)
+    }
+
     /// What `shortfall` must be: promised units for which neither the count nor the backorder limit has room.
     #[must_use]
     pub fn shortfall_due(&self) -> i64 {
