@@ -1,7 +1,7 @@
 //! The only way to change stock: operations queue here and are committed in batches.
 //!
 //! Natural batching: a batch is whatever queued while the previous one was being committed, bounded in operations and rows; there is no timer. There are two lanes,
-//! each with its own queue, task and connection: `checkout` for what buyers wait for, `bulk` for counts, adjustments and expiry, so that a file of 40,000 rows does
+//! each with its own queue, task and connection: `checkout` for what buyers and the people who serve them wait for, `bulk` for counts, evidence, adjustments and expiry, so that a file of 40,000 rows does
 //! not stand in front of a cart. To each other they are like two replicas: Postgres's locks decide.
 //!
 //! Architecture invariant: an operation that was handed over runs to its end in the lane's task, whether or not somebody still waits for the answer.
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::metrics::CommitterMetrics;
 use crate::publisher::Publisher;
-use crate::store::{Actor, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Bounds of a lane.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -43,9 +43,11 @@ pub struct Work {
     /// For a Reserve that the gate granted or a read found to fit: where to take the units, so that the fast path can be tried.
     pub chosen: Option<Vec<Allocation>>,
     /// Who asked.
-    pub actor: Actor,
+    pub actor: String,
     /// Not begun after this.
     pub deadline: Instant,
+    /// Whether only to say what would be answered: it is decided under the locks as any other, and taken back.
+    pub dry: bool,
 }
 
 /// Why there is no answer.
@@ -107,12 +109,21 @@ impl Committer {
     /// [`Failure`]; only [`StoreError::Unknown`] leaves open whether the effect happened.
     pub async fn commit(&self, work: Work) -> Outcome {
         let lane = match work.op {
-            Op::Reserve { .. } | Op::Refuse { .. } | Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. } => {
-                &self.checkout
-            }
-            Op::Expire { .. } | Op::Count { .. } | Op::Adjust { .. } | Op::Policies { .. } | Op::Freshen { .. } => {
-                &self.bulk
-            }
+            Op::Reserve { .. }
+            | Op::Refuse { .. }
+            | Op::Confirm { .. }
+            | Op::Release { .. }
+            | Op::Extend { .. }
+            | Op::Fulfil { .. }
+            | Op::Cancel { .. }
+            | Op::Return { .. }
+            | Op::Sell { .. } => &self.checkout,
+            Op::Expire { .. }
+            | Op::Evidence { .. }
+            | Op::Count { .. }
+            | Op::Adjust { .. }
+            | Op::Policies { .. }
+            | Op::Freshen { .. } => &self.bulk,
         };
         let (reply, answer) = oneshot::channel();
         let queued = Queued { work, reply, queued_at: Instant::now(), span: tracing::Span::current() };

@@ -216,7 +216,7 @@ impl StockService for Stock {
         let read = async move {
             let levels = store.levels_at(&skus, &location).await?;
             let Some((as_of, meaning)) = reflection else { return Ok((levels, BTreeMap::new())) };
-            let reflectable = store.reflectable(&levels, &location, as_of, meaning).await?;
+            let reflectable = store.reflectable(&levels, as_of, meaning).await?;
             Ok((levels, reflectable))
         };
         let (levels, reflectable) = holdfast_kit::tasks::to_the_end(read).await.map_err(failed)?;

@@ -31,6 +31,8 @@ pub struct Look {
     pub available: Vec<(Sku, Location, i64)>,
     /// The SKUs asked for that are not sold any more.
     pub archived: BTreeSet<Sku>,
+    /// The SKUs asked for whose selling is paused.
+    pub paused: BTreeSet<Sku>,
 }
 
 impl Look {
@@ -48,6 +50,8 @@ pub struct ReservationFilter {
     pub owner: String,
     /// Only in this state, as the database calls it; empty: all.
     pub state: String,
+    /// Only with this name of the caller's for the order; empty: all.
+    pub order: String,
 }
 
 /// Where a page of the ledger begins: after this entry.
@@ -84,6 +88,7 @@ pub struct LedgerRow {
     pub freshness: Option<String>,
     pub cap: Option<i64>,
     pub archived: Option<bool>,
+    pub paused: Option<bool>,
 }
 
 /// One discrepancy that the audit found.
@@ -104,6 +109,8 @@ struct LookRow {
     available: Vec<AvailableRow>,
     #[serde(default)]
     archived: Vec<String>,
+    #[serde(default)]
+    paused: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -120,6 +127,7 @@ impl LookRow {
             records: records.map(|record| record.map(|r| (r.id, r))).collect::<Result<_, _>>()?,
             available: rows::available(self.available)?,
             archived: self.archived.iter().map(|code| rows::sku(code)).collect::<Result<_, _>>()?,
+            paused: self.paused.iter().map(|code| rows::sku(code)).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -214,6 +222,7 @@ impl Store {
             .bind(&filter.owner)
             .bind(&filter.state)
             .bind(max)
+            .bind(&filter.order)
             .fetch_all(&self.pool)
             .await?;
         found.into_iter().map(|(Json(row), now)| Ok((row.into_record()?, UnixMicros(now)))).collect()
