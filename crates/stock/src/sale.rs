@@ -12,13 +12,14 @@ pub struct Progress {
     pub cancelled: i64,
     /// Of `cancelled`: the vendor was told of the units and has not taken the cancellation, so they are still committed.
     pub cancelling: i64,
-    /// Of `cancelled`: units that left committed by it. What is neither this nor `cancelling` was reflected by the count before.
+    /// Of `cancelled`: units that are off, because the vendor never knew of them or took the cancellation. What is neither this nor `cancelling` is reflected by the count.
     pub withdrawn: i64,
     /// Shipped.
     pub fulfilled: i64,
     /// Of `fulfilled`: came back.
     pub returned: i64,
-    /// Reflected by the count: not committed any more. Falls only where an ON_HAND count follows an AVAILABLE one: booked units are in it again until they are shipped.
+    /// Reflected by the count: not committed any more. Falls only where the vendor takes the cancellation of such units, which then are `withdrawn`, and where an ON_HAND
+    /// count follows an AVAILABLE one: booked units are in its number again until they are shipped.
     pub reflected: i64,
     /// What the vendor did with the units, in the order in which it became known; at most [`Progress::EVIDENCE_MAX`] pieces.
     pub evidence: Vec<Evidence>,
@@ -132,11 +133,7 @@ impl Progress {
         };
         let sent_before = count.reflection_lag_micros.map(|lag| UnixMicros(count.as_of.0.saturating_sub(lag)));
         let by_lag = sent_before.map_or(0, |until| self.told_until(EvidenceKind::Sent, until));
-        // Called off after a count had reflected them, and shipped: two kinds of units, neither of which is deducted. Those shipped in spite of being called off may be
-        // among both.
-        let shipped_of_the_sold = shipped - (self.told(EvidenceKind::Shipped) - self.fulfilled);
-        let apart = self.cancelled_as_reflected() + shipped_of_the_sold.max(0);
-        by_meaning.max(by_lag).max(apart).clamp(0, (quantity - self.released - self.withdrawn).max(0))
+        by_meaning.max(by_lag).clamp(0, (quantity - self.released - self.withdrawn).max(0))
     }
 
     /// Units that the vendor did this with, all in all.
@@ -167,7 +164,7 @@ impl Progress {
         (most - self.told(kind)).max(0)
     }
 
-    /// Units called off that the vendor knew of, and of which it has not taken the cancellation as far as that mattered.
+    /// Units called off that the vendor knew of, and of which it has not taken the cancellation.
     pub(crate) fn cancelled_at_vendor(&self) -> i64 {
         self.cancelled - self.withdrawn
     }
@@ -201,9 +198,10 @@ impl Progress {
         self.become_reflected(quantity, self.reflected_by(quantity, count));
     }
 
-    /// Takes an ON_HAND count after an AVAILABLE one: what was only booked is on the shelf, and so in the number.
+    /// Takes an ON_HAND count after an AVAILABLE one: what was only booked is on the shelf, and so in the number. What was called off and is not taken may leave it yet.
     pub(crate) fn reflect_anew(&mut self, quantity: i64, count: &Watermark) {
-        self.become_reflected(quantity, self.evident(quantity, count));
+        self.reflected = self.evident(quantity, count);
+        self.cancelling = self.cancelled_at_vendor().min(self.committed(quantity)).max(0);
     }
 
     /// Takes units for reflected that leave the shelf and the number together.
@@ -231,11 +229,12 @@ impl Progress {
         withdrawn
     }
 
-    /// Takes the vendor's word that units are called off, and says how many leave committed by it: those of them that the count does not reflect.
-    pub(crate) fn take_cancellation(&mut self, units: i64) -> i64 {
-        let units = units.min(self.cancelling);
-        self.cancelling -= units;
+    /// Takes the vendor's word that units are called off: those that the count does not reflect leave committed, those that it reflects have left. It does not matter
+    /// whether the row's count is older or newer: what it does not reflect is in its number.
+    pub(crate) fn take_cancellation(&mut self, units: i64) {
+        let waiting = units.min(self.cancelling);
+        self.cancelling -= waiting;
+        self.reflected -= (units - waiting).min(self.reflected);
         self.withdrawn += units;
-        units
     }
 }

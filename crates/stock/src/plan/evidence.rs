@@ -43,15 +43,13 @@ impl Draft {
         at: Option<UnixMicros>,
     ) -> Result<(), Refusal> {
         match kind {
-            Some(EvidenceKind::Shipped) => match self.ship(step, level, share, at) {
-                Some(missing) => return Err(Refusal::WouldBeNegative(vec![missing])),
-                None => {}
-            },
-            Some(kind @ (EvidenceKind::Sent | EvidenceKind::Booked)) => self.tell(step, level, kind, share.units, at),
-            // Whether before or after the row's count: what the count reflects has left committed, and what it does not reflect is in its number.
-            None => {
-                step.progress.take_cancellation(share.units);
+            Some(EvidenceKind::Shipped) => {
+                if let Some(missing) = self.ship(step, level, share, at) {
+                    return Err(Refusal::WouldBeNegative(vec![missing]));
+                }
             }
+            Some(kind @ (EvidenceKind::Sent | EvidenceKind::Booked)) => self.tell(step, level, kind, share.units, at),
+            None => step.progress.take_cancellation(share.units),
         }
         Ok(())
     }

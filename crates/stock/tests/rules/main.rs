@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose world does not come about has failed")]
 
+mod counts;
 mod extremes;
 mod model;
 mod policies;
 mod properties;
 mod reference;
 mod reservations;
+mod sales;
 mod stock;
 mod values;
+mod vendor;
+mod verbs;
 mod world;

@@ -164,7 +164,8 @@ impl World {
                 let here = here.filter(|(_, it)| it.row() == row).filter(|(_, it)| {
                     let progress = &it.progress;
                     let may_reflect = progress.committed(it.quantity) > 0 && !progress.evidence.is_empty();
-                    may_reflect || (is_anew && progress.reflected > 0 && progress.open(it.quantity) > 0)
+                    let not_shipped = it.quantity - progress.released - progress.withdrawn - progress.fulfilled;
+                    may_reflect || (is_anew && progress.reflected > 0 && not_shipped > 0)
                 });
                 let of = |(id, it): (ReservationId, &Allocation)| Pending {
                     id,
