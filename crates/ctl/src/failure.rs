@@ -155,7 +155,9 @@ fn next_step(error: &Error) -> Option<&'static str> {
         }
         Error::LimitExceeded { .. } => "ask for fewer units; `holdctl sku policy SKU` shows what is allowed.",
         Error::Archived { .. } => "`holdctl sku restore SKU` takes its selling up again.",
-        Error::SellingPaused { .. } => "`holdctl stock paused` says why and since when; `holdctl stock resume SKU` lets it be sold again.",
+        Error::SellingPaused { .. } => {
+            "`holdctl stock paused` says why and since when; `holdctl stock resume SKU` lets it be sold again."
+        }
         Error::NotConfirmed { .. } => "confirm it first, or release it.",
         Error::Fulfilled { .. } => "`holdctl reservation return` takes shipped units back.",
         Error::QuantityExceeded { .. } => "`holdctl reservation get` shows what is left; nothing was changed.",

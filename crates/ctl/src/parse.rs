@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use holdfast_client::Line;
+use holdfast_client::api::reservation::v1::Portion;
 use prost_types::Timestamp;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -95,6 +96,12 @@ pub(crate) fn line(text: &str) -> Result<Line, String> {
         return Err(wrong());
     }
     Ok(Line { location, ..Line::anywhere(sku, quantity) })
+}
+
+/// Reads a part of a reservation, written as a line of a cart.
+pub(crate) fn portion(text: &str) -> Result<Portion, String> {
+    let Line { sku, quantity, location, .. } = line(text)?;
+    Ok(Portion { sku, quantity, location: location.unwrap_or_default() })
 }
 
 /// Reads `NAME=VALUE`.

@@ -4,12 +4,12 @@ use clap::Subcommand;
 use holdfast_client::api::reservation::v1::{ListFeedsRequest, ListLedgerEntriesRequest, ListStockRequest};
 
 use super::paging::Paging;
-use super::{Context, house};
+use super::{Context, house, selling};
 use crate::failure::Failure;
 use crate::json;
 use crate::output::{self, Column};
 
-const COLUMNS: &[Column] = &[
+pub(super) const COLUMNS: &[Column] = &[
     ("SKU", "sku"),
     ("LOCATION", "location"),
     ("AVAILABLE", "available"),
@@ -63,6 +63,17 @@ pub(crate) enum Command {
     Count(house::Count),
     /// Add or remove units for a stated reason. Guards look at it too.
     Adjust(house::Adjust),
+    /// Move units to another location, into another condition, or both. No move makes units, so no guard looks at it.
+    Move(selling::Move),
+    /// Stop the selling of SKUs at once, everywhere. Holds and sales that exist are not touched.
+    Pause(selling::Sell),
+    /// Let SKUs be sold again that somebody, or too fast a sale, had paused.
+    Resume(selling::Sell),
+    /// List the SKUs whose selling is paused, and why.
+    Paused {
+        #[command(flatten)]
+        paging: Paging,
+    },
 }
 
 /// What can be read of stock.
@@ -103,6 +114,10 @@ pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
     match command {
         Command::Count(args) => house::count(context, args).await,
         Command::Adjust(args) => house::adjust(context, args).await,
+        Command::Move(args) => selling::move_units(context, args).await,
+        Command::Pause(args) => selling::pause(context, args).await,
+        Command::Resume(args) => selling::resume(context, args).await,
+        Command::Paused { paging } => selling::paused(context, paging).await,
         Command::Read(command) => read(context, command).await,
     }
 }

@@ -1,10 +1,11 @@
 //! Reservation's messages.
 
 use holdfast_client::api::reservation::v1::{
-    AdjustmentReason, Availability, Condition, Feed, Freshness, LedgerCause, LedgerEntry, ReadSource, Reservation,
-    ReservationState, StockLevel,
+    AdjustmentReason, Allocation, Availability, Condition, CountMeaning, Feed, Freshness, LedgerCause, LedgerEntry,
+    PausedSku, ReadSource, Reservation, ReservationState, Shortage, StockLevel,
 };
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use super::{duration, instant, short};
 
@@ -31,6 +32,11 @@ pub(crate) fn level(level: &StockLevel) -> Value {
         "offer_limit": level.offer_limit,
         "connection": level.connection,
         "archived": level.archived,
+        "paused": level.paused,
+        "count_meaning": short(
+            CountMeaning::try_from(level.count_meaning).unwrap_or_default().as_str_name(),
+            "COUNT_MEANING_",
+        ),
     })
 }
 
@@ -58,6 +64,7 @@ pub(crate) fn ledger_entry(entry: &LedgerEntry) -> Value {
         "freshness": freshness(entry.freshness),
         "offer_limit": entry.offer_limit,
         "archived": entry.archived,
+        "paused": entry.paused,
     })
 }
 
@@ -81,11 +88,7 @@ pub(crate) fn reservation(reservation: &Reservation) -> Value {
         .lines
         .iter()
         .map(|line| {
-            let allocations: Vec<_> = line
-                .allocations
-                .iter()
-                .map(|part| json!({"location": part.location, "quantity": part.quantity}))
-                .collect();
+            let allocations: Vec<_> = line.allocations.iter().map(allocation).collect();
             json!({"sku": line.sku, "quantity": line.quantity, "allocations": allocations})
         })
         .collect();
@@ -98,6 +101,44 @@ pub(crate) fn reservation(reservation: &Reservation) -> Value {
         "expire_time": instant(reservation.expire_time.as_ref()),
         "state_time": instant(reservation.state_time.as_ref()),
         "version": reservation.version,
+        "channel": reservation.channel,
+        "order_reference": reservation.order_reference,
+        "labels": reservation.labels.iter().collect::<BTreeMap<_, _>>(),
+        "shortages": reservation.shortages.iter().map(missing).collect::<Vec<_>>(),
+        "predecessor_id": reservation.predecessor_id,
+        "successor_id": reservation.successor_id,
+    })
+}
+
+fn allocation(part: &Allocation) -> Value {
+    json!({
+        "location": part.location,
+        "quantity": part.quantity,
+        "backordered_quantity": part.backordered_quantity,
+        "promise_time": instant(part.promise_time.as_ref()),
+        "released_quantity": part.released_quantity,
+        "cancelled_quantity": part.cancelled_quantity,
+        "fulfilled_quantity": part.fulfilled_quantity,
+        "returned_quantity": part.returned_quantity,
+    })
+}
+
+fn missing(shortage: &Shortage) -> Value {
+    json!({
+        "sku": shortage.sku,
+        "location": shortage.location,
+        "requested_quantity": shortage.requested_quantity,
+        "available_quantity": shortage.available_quantity,
+    })
+}
+
+/// A SKU whose selling is paused.
+pub(crate) fn paused_sku(paused: &PausedSku) -> Value {
+    json!({
+        "sku": paused.sku,
+        "pause_time": instant(paused.pause_time.as_ref()),
+        "actor": paused.actor,
+        "note": paused.note,
     })
 }
 
