@@ -1,6 +1,6 @@
 //! The service's configuration. `config.default.toml` says what each number means, and what too high and too low do.
 
-use holdfast_kit::{Common, ServiceConfig};
+use holdfast_kit::{Common, Priority, ServiceConfig};
 use holdfast_stock::{HoldMicros, KeyWindow, Limits};
 use serde::Deserialize;
 
@@ -110,9 +110,9 @@ impl ServiceConfig for Config {
         if self.holds.default_seconds > self.holds.longest_seconds {
             problems.push("holds.default_seconds must not exceed holds.longest_seconds".to_owned());
         }
-        if self.limiter.requests_max > self.committer.queue_max {
-            problems
-                .push("limiter.requests_max must not exceed committer.queue_max: they would be shed there".to_owned());
+        if self.limiter.requests_max > Priority::Begin.places(self.committer.queue_max) {
+            let text = "limiter.requests_max must not exceed what new work may fill of committer.queue_max, 90 %: they would be shed there";
+            problems.push(text.to_owned());
         }
         problems
     }

@@ -1,7 +1,8 @@
 //! The only writer of stock: reservations, counts, adjustments, availability and the ledger.
 //!
 //! In reading order: [`grpc`] decodes and calls; [`reserve`] is the use case that the service is for; [`gate`] says which queue, [`looker`] and [`committer`] are the
-//! queues, [`store`] is Postgres. Beside the path: [`publisher`], [`sweeper`], [`freshener`], [`reconciler`].
+//! queues, [`store`] is Postgres. Beside the path: [`publisher`], [`sweeper`], [`freshener`], [`reconciler`]; [`selling`]
+//! tells alarms how selling stands.
 //!
 //! Architecture invariant: Redis routes, Postgres speaks every yes and every no. Decisions are `holdfast_stock`'s.
 
@@ -20,6 +21,7 @@ mod payload;
 pub mod publisher;
 pub mod reconciler;
 pub mod reserve;
+pub mod selling;
 pub mod store;
 pub mod sweeper;
 mod trace;
@@ -126,6 +128,7 @@ async fn start(
     let asked_for = AskedFor::new(config.reconciler.asked_max);
     sweeper::start(config.sweeper, store.clone(), committer.clone(), clock.clone(), metrics.sweeper, tasks);
     freshener::start(config.freshener, store.clone(), committer.clone(), metrics.freshener, tasks);
+    selling::start(store.clone(), metrics.selling, tasks);
     reconciler::start(config.reconciler, store.clone(), gate.clone(), asked_for.clone(), metrics.reconciler, tasks);
     let reserver = Reserver {
         gate: gate.clone(),

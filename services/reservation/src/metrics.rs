@@ -30,6 +30,8 @@ pub struct ReservationMetrics {
     pub sweeper: SweeperMetrics,
     /// The freshener's.
     pub freshener: FreshenerMetrics,
+    /// How selling stands.
+    pub selling: SellingMetrics,
     /// The reconciler's.
     pub reconciler: ReconcilerMetrics,
 }
@@ -56,6 +58,7 @@ impl ReservationMetrics {
                 expired: registry.counter("holdfast_holds_expired", "Holds whose units this replica freed"),
             },
             freshener: FreshenerMetrics::register(registry),
+            selling: SellingMetrics::register(registry),
             reconciler: ReconcilerMetrics::register(registry),
         }
     }
@@ -78,6 +81,7 @@ pub enum Route {
 #[derive(Debug, Clone)]
 pub struct ReserveMetrics {
     routes: Family<RouteLabels, Counter>,
+    paused: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -88,7 +92,15 @@ struct RouteLabels {
 impl ReserveMetrics {
     fn register(registry: &Metrics) -> Self {
         let help = "Reserves by the way on which they were decided";
-        Self { routes: registry.register("holdfast_reserve_routes", help, Family::default()) }
+        Self {
+            routes: registry.register("holdfast_reserve_routes", help, Family::default()),
+            paused: registry
+                .counter("holdfast_reserve_paused", "Reserves refused because the selling of a SKU is paused"),
+        }
+    }
+
+    pub(crate) fn paused(&self) {
+        self.paused.inc();
     }
 
     pub(crate) fn route(&self, route: Route) {
@@ -237,6 +249,28 @@ impl FreshenerMetrics {
             Freshness::Stale => &self.stale,
         };
         counter.inc_by(rows as u64);
+    }
+}
+
+/// How selling stands.
+#[derive(Debug, Clone)]
+pub struct SellingMetrics {
+    paused: Gauge,
+    oldest_seconds: Gauge,
+}
+
+impl SellingMetrics {
+    fn register(registry: &Metrics) -> Self {
+        let oldest = "How long the oldest sold units of which something is known at their vendor have waited for a count that reflects them, in seconds; 0 if none wait";
+        Self {
+            paused: registry.gauge("holdfast_paused_skus", "SKUs whose selling is paused, by somebody or because they sold too fast"),
+            oldest_seconds: registry.gauge("holdfast_unreflected_oldest_seconds", oldest),
+        }
+    }
+
+    pub(crate) fn stands(&self, paused: i64, oldest_micros: i64) {
+        self.paused.set(paused);
+        self.oldest_seconds.set(oldest_micros / 1_000_000);
     }
 }
 

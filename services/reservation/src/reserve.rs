@@ -97,6 +97,14 @@ impl Reserver {
     /// # Errors
     /// [`Failure`]; only [`StoreError::Unknown`] leaves open whether the hold was made: the same key tells.
     pub async fn reserve(&self, ask: Ask, by: By<'_>) -> Result<ReservationAnswer, Failure> {
+        let answer = self.ask(ask, by).await;
+        if let Err(Failure::Refused(Refusal::Paused(_))) = &answer {
+            self.metrics.paused();
+        }
+        answer
+    }
+
+    async fn ask(&self, ask: Ask, by: By<'_>) -> Result<ReservationAnswer, Failure> {
         let wanted = totals(&ask.cart);
         self.asked_for.note(wanted.keys());
         if ask.dry || ask.terms.replaces.is_some() {

@@ -144,7 +144,9 @@ fn channel_caps(violations: &mut Violations, index: usize, asked: &pb::SkuPolicy
     for (place, cap) in asked.channel_caps.iter().enumerate() {
         let field = format!("policies[{index}].channel_caps[{place}]");
         violations.check_range(format_args!("{field}.quantity"), cap.quantity, 0..=UNITS_MAX);
-        let Some(channel) = text(violations, format_args!("{field}.channel"), &cap.channel, Name::new) else { continue };
+        let Some(channel) = text(violations, format_args!("{field}.channel"), &cap.channel, Name::new) else {
+            continue;
+        };
         if caps.insert(channel, cap.quantity).is_some() {
             violations.add(format_args!("{field}.channel"), "is there a second time");
         }

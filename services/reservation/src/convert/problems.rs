@@ -185,7 +185,8 @@ pub(crate) fn unknown_entries<'a>(
 ) -> Problem {
     let mut violations = Violations::new();
     for (field, sku, location) in entries {
-        let is_it = |(unknown, at): &(Sku, Option<Location>)| unknown == sku && (at.is_none() || at.as_ref() == location);
+        let is_it =
+            |(unknown, at): &(Sku, Option<Location>)| unknown == sku && (at.is_none() || at.as_ref() == location);
         if let Some((_, at)) = unknown_rows.iter().find(|row| is_it(row)) {
             violations.add(field, unknown(sku, at.as_ref()));
         }

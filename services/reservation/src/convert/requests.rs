@@ -50,8 +50,7 @@ pub(crate) fn count(request: &pb::ApplyCountsRequest, now: UnixMicros) -> Result
         .fold(payload, |payload, count| {
             let payload = payload.text(count.sku.as_str()).text(count.location.as_str()).number(count.units);
             // A key that was first sent before there were effects and expectations keeps its payload.
-            let payload =
-                if count.effect == CountEffect::Set { payload } else { payload.text(count.effect.as_str()) };
+            let payload = if count.effect == CountEffect::Set { payload } else { payload.text(count.effect.as_str()) };
             match count.expected {
                 Some(expected) => payload.text("expected").number(expected),
                 None => payload,

@@ -80,7 +80,8 @@ impl Reader<'_> {
         };
         let mut new = self.reserve(reservation);
         if reservation.mode() == pb::ReserveMode::BestEffort {
-            new.violations.add("mode", "must not be BEST_EFFORT: the old hold is given up for all of the new one or kept");
+            new.violations
+                .add("mode", "must not be BEST_EFFORT: the old hold is given up for all of the new one or kept");
         }
         if let (Some(old), Some(ask)) = (old, &new.complete)
             && ask.id == old

@@ -88,13 +88,7 @@ pub(crate) fn resume(request: &pb::ResumeSellingRequest) -> Result<Op, Problem> 
     sell("ResumeSelling", false, &request.request_id, &request.skus, (&request.actor, &request.note))
 }
 
-fn sell(
-    verb: &str,
-    pause: bool,
-    request_id: &str,
-    asked: &[String],
-    (by, why): (&str, &str),
-) -> Result<Op, Problem> {
+fn sell(verb: &str, pause: bool, request_id: &str, asked: &[String], (by, why): (&str, &str)) -> Result<Op, Problem> {
     let mut violations = Violations::new();
     let key: Option<RequestId> = request_key(&mut violations, request_id);
     if asked.is_empty() || asked.len() > SELLING_SKUS_MAX {

@@ -2,15 +2,25 @@
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
+mod after_sale;
 mod availability;
 mod bad_input;
+mod batch;
+mod best_effort;
 mod confirm;
+mod confirm_parts;
+mod dry_run;
 mod faults;
 mod freshness;
 mod keys;
+mod moving;
+mod pausing;
 mod policies;
 mod races;
+mod replace;
 mod reserve;
 mod stock;
 mod store;
+mod terms;
+mod urgency;
 mod world;

@@ -257,6 +257,7 @@ fn lists_page_through_everything_once() {
                 page_token: token,
                 owner: "cart".into(),
                 state: pb::ReservationState::Held.into(),
+                ..Default::default()
             };
             let page = world.reservations().list_reservations(request).await.unwrap().into_inner();
             listed.extend(page.reservations.into_iter().map(|reservation| reservation.reservation_id));

@@ -15,6 +15,7 @@ use holdfast_testkit::{Database, PrivatePostgres, PrivateRedis, eventually};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 pub const WAREHOUSE: &str = "main";
@@ -130,6 +131,7 @@ impl World {
             location: location.into(),
             quantity,
             effect: pb::CountEffect::Set.into(),
+            expected_on_hand: None,
         };
         pb::ApplyCountsRequest {
             request_id: Uuid::now_v7().to_string(),
@@ -140,6 +142,7 @@ impl World {
             meaning: pb::CountMeaning::OnHand.into(),
             counts: counts.into_iter().map(count).collect(),
             covers_all: false,
+            validate_only: false,
         }
     }
 
@@ -246,19 +249,33 @@ pub fn ask(lines: &[(&str, i64)]) -> pb::ReserveRequest {
     let line = |(sku, quantity): &(&str, i64)| pb::ReserveLine {
         sku: (*sku).into(),
         quantity: *quantity,
-        location: String::new(),
+        ..Default::default()
     };
     pb::ReserveRequest {
         reservation_id: key(),
         owner: "cart".into(),
         lines: lines.iter().map(line).collect(),
-        hold_duration: None,
-        attempt: 0,
+        ..Default::default()
     }
 }
 
 pub fn confirm(id: &str) -> pb::ConfirmRequest {
-    pb::ConfirmRequest { request_id: key(), reservation_id: id.into() }
+    pb::ConfirmRequest { request_id: key(), reservation_id: id.into(), ..Default::default() }
+}
+
+/// Units of a SKU in a reservation, wherever they are.
+pub fn portion(sku: &str, quantity: i64) -> pb::Portion {
+    pb::Portion { sku: sku.into(), location: String::new(), quantity }
+}
+
+/// What is to be shipped, under a new key.
+pub fn fulfil(id: &str, portions: Vec<pb::Portion>) -> pb::FulfilRequest {
+    pb::FulfilRequest { request_id: key(), reservation_id: id.into(), portions, ..Default::default() }
+}
+
+/// What is to be called off, under a new key.
+pub fn cancel(id: &str, portions: Vec<pb::Portion>) -> pb::CancelRequest {
+    pb::CancelRequest { request_id: key(), reservation_id: id.into(), portions, ..Default::default() }
 }
 
 pub fn release(id: &str) -> pb::ReleaseRequest {
@@ -279,6 +296,15 @@ pub fn now() -> prost_types::Timestamp {
         seconds: i64::try_from(since.as_secs()).expect("in range"),
         nanos: i32::try_from(since.subsec_nanos()).expect("in range"),
     }
+}
+
+/// The fields that a refusal names, in its order.
+#[track_caller]
+pub fn fields<T: std::fmt::Debug>(result: Result<T, Status>) -> Vec<String> {
+    let status = result.expect_err("a refusal");
+    let details = status.get_error_details();
+    let bad = details.bad_request().unwrap_or_else(|| panic!("no BadRequest in {status:?}"));
+    bad.field_violations.iter().map(|violation| violation.field.clone()).collect()
 }
 
 /// The reason of a refusal.
