@@ -67,8 +67,10 @@ CREATE TABLE progress (
     CONSTRAINT progress_evidence_dated CHECK ((evidence = '[]') = (known_at IS NULL))
 ) WITH (fillfactor = 80);
 CREATE INDEX progress_pending ON progress (sku, location, reservation_id) WHERE is_pending;
+CREATE INDEX progress_on_shelf ON progress (sku, location, reservation_id) WHERE reflected > 0 AND released + withdrawn + fulfilled < quantity;
 CREATE INDEX progress_waiting ON progress (known_at) WHERE is_pending;
 COMMENT ON INDEX progress_pending IS 'Serves counts: what they may reflect.';
+COMMENT ON INDEX progress_on_shelf IS 'Serves ON_HAND counts that follow AVAILABLE ones: units reflected that did not leave the shelf are in the number again.';
 COMMENT ON INDEX progress_waiting IS 'Serves the alarm about units that no count reflects.';
 COMMENT ON TABLE progress IS 'What became of an allocation''s units after they were held, where anything did. Guarded by the lock of its row of stock: a count changes it without locking the reservation.';
 COMMENT ON COLUMN progress.reservation_id IS 'The reservation.';
@@ -78,10 +80,10 @@ COMMENT ON COLUMN progress.quantity IS 'The allocation''s units.';
 COMMENT ON COLUMN progress.released IS 'Units given back when only a part was confirmed.';
 COMMENT ON COLUMN progress.cancelled IS 'Units called off after they were confirmed.';
 COMMENT ON COLUMN progress.cancelling IS 'Of cancelled: the vendor was told of them and has not taken the cancellation, so they are still committed.';
-COMMENT ON COLUMN progress.withdrawn IS 'Of cancelled: left committed by it.';
+COMMENT ON COLUMN progress.withdrawn IS 'Of cancelled: off, because the vendor never knew of them or took the cancellation.';
 COMMENT ON COLUMN progress.fulfilled IS 'Units shipped.';
 COMMENT ON COLUMN progress.returned IS 'Of fulfilled: came back.';
-COMMENT ON COLUMN progress.reflected IS 'Units that the count reflects: not committed any more. Never falls.';
+COMMENT ON COLUMN progress.reflected IS 'Units that the count reflects: not committed any more. Falls only where the vendor takes their cancellation, and where an ON_HAND count follows an AVAILABLE one.';
 COMMENT ON COLUMN progress.evidence IS 'What the vendor did with the units: [kind, units, micros by its clock], in the order in which it became known.';
 COMMENT ON COLUMN progress.known_at IS 'The earliest time in evidence; null where there is none.';
 COMMENT ON COLUMN progress.is_pending IS 'Units are still committed of which something is known at the vendor: a count may reflect them.';
@@ -181,6 +183,25 @@ CREATE OR REPLACE FUNCTION record_json(r reservation) RETURNS jsonb
                                FILTER (WHERE a.backordered > 0))
             FROM allocation a WHERE a.reservation_id = r.id)
         || jsonb_build_object('progress', (SELECT jsonb_agg(progress_json(p)) FROM progress p WHERE p.reservation_id = r.id));
+
+CREATE FUNCTION records_json(ids uuid[]) RETURNS jsonb
+    LANGUAGE sql STABLE
+    RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                'id', r.id, 'owner', r.owner, 'payload_hash', encode(r.payload_hash, 'hex'), 'state', r.state,
+                'created_at', micros(r.created_at), 'first_expires_at', micros(r.first_expires_at),
+                'expires_at', micros(r.expires_at), 'state_at', micros(r.state_at),
+                'version', r.version, 'shortages', r.shortages,
+                'lines', r.lines, 'unsplit', r.unsplit,
+                'channel', r.channel, 'order_ref', r.order_ref, 'labels', r.labels, 'predecessor', r.predecessor, 'successor', r.successor,
+                'allocations', coalesce(a.taken, '[]'), 'backordered', a.backordered, 'progress', p.made)), '[]')
+            FROM reservation r
+            LEFT JOIN (SELECT a.reservation_id, jsonb_agg(jsonb_build_array(a.sku, a.location, a.quantity) ORDER BY a.sku, a.location) AS taken,
+                              jsonb_agg(jsonb_build_array(a.sku, a.location, a.backordered, micros(a.promised_at))) FILTER (WHERE a.backordered > 0) AS backordered
+                       FROM allocation a WHERE a.reservation_id = ANY (ids) GROUP BY a.reservation_id) a ON a.reservation_id = r.id
+            LEFT JOIN (SELECT p.reservation_id, jsonb_agg(progress_json(p)) AS made
+                       FROM progress p WHERE p.reservation_id = ANY (ids) GROUP BY p.reservation_id) p ON p.reservation_id = r.id
+            WHERE r.id = ANY (ids));
+COMMENT ON FUNCTION records_json IS 'Reservations as record_json gives each, all in one go: a call for each row costs more than the row.';
 
 CREATE OR REPLACE FUNCTION level_json(s stock) RETURNS jsonb
     LANGUAGE sql STABLE
@@ -485,7 +506,7 @@ BEGIN
 
     RETURN jsonb_build_object(
         'claimed_at', micros(claimed_at), 'decided_at', micros(decided_at), 'landed', (SELECT coalesce(jsonb_agg(jsonb_build_array(r.id, micros(r.expires_at))), '[]') FROM reservation r WHERE r.id = ANY (landed)),
-        'records', (SELECT coalesce(jsonb_agg(record_json(r)), '[]') FROM reservation r WHERE r.id = ANY (t_id)),
+        'records', records_json(t_id),
         'available', available_json(ARRAY(SELECT DISTINCT c.sku FROM unnest(changes) c)));
 END
 $$;
@@ -505,14 +526,14 @@ $$;
 
 -- ── The planned path ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- As in 0005, and: again, those of touches whose SKUs may be taken from anew; sell_sku, SKUs to pause or resume; count_*, rows whose number is set; cap_*, channels
--- that a policy caps; channel_*, channels that carts come by; has_sales, whether what feeds say of sales matters; pending_max, how many allocations of counted rows
--- are looked at.
+-- As in 0005, and: again, those of touches whose SKUs may be taken from anew; sell_sku, SKUs to pause or resume; count_*, rows whose number is set, and whether it is
+-- everything on the shelf; cap_*, channels that a policy caps; channel_*, channels that carts come by; has_sales, whether what feeds say of sales matters; pending_max,
+-- how many allocations of counted rows are looked at.
 CREATE FUNCTION lock_batch(
     claims uuid[], touches uuid[], again uuid[], requests uuid[], skus text[],
     row_sku text[], row_location text[], new_sku text[], new_location text[], policy_sku text[], sell_sku text[], owner_name text[], owner_sku text[],
     counting text[], cover_connection text[], cover_as_of bigint[], cover_sequence bigint[], count_sku text[], count_location text[],
-    cap_sku text[], cap_channel text[], channel_sku text[], channel_name text[], has_sales boolean, due_max integer, pending_max integer
+    count_shelf boolean[], cap_sku text[], cap_channel text[], channel_sku text[], channel_name text[], has_sales boolean, due_max integer, pending_max integer
 ) RETURNS jsonb
     LANGUAGE plpgsql
 AS $$
@@ -632,8 +653,7 @@ BEGIN
                           WHERE r.state = 'HELD' AND r.expires_at <= decided_at
                             AND r.id <> ALL (claims || touches || locked_due) AND a.sku = ANY (skus)
                           GROUP BY a.sku, a.location) o),
-        'records', (SELECT coalesce(jsonb_agg(record_json(r)), '[]') FROM reservation r
-                    WHERE r.id = ANY (claims || touches || locked_due) AND r.id <> ALL (claimed)),
+        'records', records_json(ARRAY(SELECT i FROM unnest(claims || touches || locked_due) i WHERE i <> ALL (claimed))),
         'operations', (SELECT coalesce(jsonb_agg(jsonb_build_array(o.request_id, encode(o.payload_hash, 'hex'), o.answer)), '[]')
                        FROM operation o WHERE o.request_id = ANY (requests)),
         'policies', (SELECT coalesce(jsonb_agg(policy_json(p)), '[]') FROM policy p WHERE p.sku = ANY (governed || skus) AND p.version > 0),
@@ -651,7 +671,15 @@ BEGIN
                     FROM (SELECT p.reservation_id AS id, p.quantity, progress_json(p) AS progress
                           FROM unnest(count_sku, count_location) AS k(sku, location)
                           JOIN progress p ON p.sku = k.sku AND p.location = k.location AND p.is_pending
-                          ORDER BY p.reservation_id LIMIT pending_max) f),
+                          UNION ALL
+                          -- Units that a number reflected without having left the shelf: one of everything there has them again.
+                          SELECT p.reservation_id, p.quantity, progress_json(p)
+                          FROM unnest(count_sku, count_location, count_shelf) AS k(sku, location, is_shelf)
+                          JOIN stock s ON s.sku = k.sku AND s.location = k.location AND s.meaning = 'AVAILABLE'
+                          JOIN progress p ON p.sku = k.sku AND p.location = k.location
+                                         AND p.reflected > 0 AND p.released + p.withdrawn + p.fulfilled < p.quantity
+                          WHERE k.is_shelf AND NOT p.is_pending
+                          ORDER BY 1 LIMIT pending_max) f),
         'channels', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(u.sku, u.channel, u.units)), '[]')
                      FROM unnest(channel_sku, channel_name) AS c(sku, channel) JOIN channel_use u ON u.sku = c.sku AND u.channel = c.channel),
         'selling', (SELECT coalesce(jsonb_agg(selling_json(g)), '[]') FROM selling g WHERE g.sku = ANY (skus || governed)),
@@ -659,7 +687,7 @@ BEGIN
                    WHERE s.sku IN (SELECT k.sku FROM unnest(rows) k)));
 END
 $$;
-COMMENT ON FUNCTION lock_batch(uuid[], uuid[], uuid[], uuid[], text[], text[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bigint[], bigint[], text[], text[], text[], text[], text[], text[], boolean, integer, integer) IS 'Claims, locks and reads what a batch is about; levels holds every location of the SKUs, locked or not.';
+COMMENT ON FUNCTION lock_batch(uuid[], uuid[], uuid[], uuid[], text[], text[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bigint[], bigint[], text[], text[], boolean[], text[], text[], text[], text[], boolean, integer, integer) IS 'Claims, locks and reads what a batch is about; levels holds every location of the SKUs, locked or not.';
 
 CREATE OR REPLACE FUNCTION lock_batch(
     claims uuid[], touches uuid[], requests uuid[], skus text[],
@@ -669,8 +697,8 @@ CREATE OR REPLACE FUNCTION lock_batch(
     LANGUAGE sql
 AS $$
     SELECT lock_batch(claims, touches, '{}'::uuid[], requests, skus, row_sku, row_location, new_sku, new_location, policy_sku, '{}'::text[], owner_name, owner_sku,
-                      counting, cover_connection, cover_as_of, cover_sequence, '{}'::text[], '{}'::text[], '{}'::text[], '{}'::text[], '{}'::text[], '{}'::text[],
-                      false, due_max, 0)
+                      counting, cover_connection, cover_as_of, cover_sequence, '{}'::text[], '{}'::text[], '{}'::boolean[], '{}'::text[], '{}'::text[], '{}'::text[],
+                      '{}'::text[], false, due_max, 0)
 $$;
 
 -- What a plan of the version before does not say: it moves the channels' counters that its ended holds belong to, pauses the rows that it makes of paused SKUs, and may
@@ -745,7 +773,7 @@ BEGIN
     JOIN allocation a ON a.reservation_id = p.reservation_id AND a.sku = p.sku AND a.location = p.location
     ON CONFLICT (reservation_id, sku, location) DO UPDATE
     SET released = excluded.released, cancelled = excluded.cancelled, cancelling = excluded.cancelling, withdrawn = excluded.withdrawn,
-        fulfilled = excluded.fulfilled, returned = excluded.returned, reflected = greatest(t.reflected, excluded.reflected),
+        fulfilled = excluded.fulfilled, returned = excluded.returned, reflected = excluded.reflected,
         evidence = excluded.evidence, known_at = excluded.known_at;
 
     INSERT INTO channel_use AS t (sku, channel, units)

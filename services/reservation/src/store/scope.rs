@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_stock::{CountEffect, Name, Op, Owner, Policy, ReservationId, RowKey, Sku, UnixMicros};
+use holdfast_stock::{CountEffect, CountMeaning, Name, Op, Owner, Policy, ReservationId, RowKey, Sku, UnixMicros};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use super::planned::{Asked, LockedRow};
 use super::rows;
 
 pub(super) const LOCK_BATCH: &str = "SELECT lock_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
-                                     $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)";
+                                     $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)";
 
 /// Due holds that a batch takes along at most; the sweeper frees the rest.
 const DUE_MAX: i32 = 500;
@@ -36,6 +36,8 @@ pub(super) struct Scope {
     covering: Vec<(Name, UnixMicros, i64)>,
     /// Rows whose number is set, so that it may reflect sales.
     counted: BTreeSet<RowKey>,
+    /// Those of `counted` whose number is everything on the shelf.
+    on_shelf: BTreeSet<RowKey>,
     /// What policies cap.
     capped: BTreeSet<(Sku, Name)>,
     /// What carts come by.
@@ -85,7 +87,7 @@ impl Scope {
                 self.new_rows.extend(placed);
             }
             Op::Sell { skus, .. } => self.selling.extend(skus.iter().cloned()),
-            Op::Count { counts, connection, covers_all, as_of, sequence, .. } => {
+            Op::Count { counts, connection, covers_all, as_of, sequence, meaning, .. } => {
                 self.counting.insert(connection.clone());
                 if *covers_all {
                     self.covering.push((connection.clone(), *as_of, *sequence));
@@ -97,6 +99,7 @@ impl Scope {
                     rows.insert(count.row());
                     if is_set {
                         self.counted.insert(count.row());
+                        self.on_shelf.extend((*meaning == CountMeaning::OnHand).then(|| count.row()));
                     }
                 }
             }
@@ -146,6 +149,7 @@ impl Scope {
             .bind(self.covering.iter().map(|(.., sequence)| *sequence).collect::<Vec<_>>())
             .bind(firsts(&self.counted))
             .bind(seconds(&self.counted))
+            .bind(self.counted.iter().map(|row| self.on_shelf.contains(row)).collect::<Vec<_>>())
             .bind(firsts(&self.capped))
             .bind(seconds(&self.capped))
             .bind(firsts(&self.channels))
