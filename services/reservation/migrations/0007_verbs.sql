@@ -56,6 +56,7 @@ CREATE TABLE progress (
     reflected      bigint NOT NULL DEFAULT 0,
     evidence       jsonb  NOT NULL DEFAULT '[]',
     known_at       timestamptz,
+    known_until    timestamptz,
     is_pending     boolean NOT NULL GENERATED ALWAYS AS (known_at IS NOT NULL AND released + withdrawn + reflected < quantity) STORED,
     CONSTRAINT progress_pk PRIMARY KEY (reservation_id, sku, location),
     CONSTRAINT progress_not_negative CHECK (least(released, cancelled, cancelling, withdrawn, fulfilled, returned, reflected) >= 0),
@@ -64,13 +65,15 @@ CREATE TABLE progress (
     CONSTRAINT progress_returns_were_shipped CHECK (returned <= fulfilled),
     -- Rule 15: committed is the rest.
     CONSTRAINT progress_committed_not_negative CHECK (released + withdrawn + reflected <= quantity),
-    CONSTRAINT progress_evidence_dated CHECK ((evidence = '[]') = (known_at IS NULL))
+    CONSTRAINT progress_evidence_dated CHECK ((evidence = '[]') = (known_at IS NULL) AND (known_at IS NULL) = (known_until IS NULL))
 ) WITH (fillfactor = 80);
 CREATE INDEX progress_pending ON progress (sku, location, reservation_id) WHERE is_pending;
 CREATE INDEX progress_on_shelf ON progress (sku, location, reservation_id) WHERE reflected > 0 AND released + withdrawn + fulfilled < quantity;
+CREATE INDEX progress_known_until ON progress (sku, location, known_until) WHERE reflected > 0;
 CREATE INDEX progress_waiting ON progress (known_at) WHERE is_pending;
 COMMENT ON INDEX progress_pending IS 'Serves counts: what they may reflect.';
 COMMENT ON INDEX progress_on_shelf IS 'Serves ON_HAND counts that follow AVAILABLE ones: units reflected that did not leave the shelf are in the number again.';
+COMMENT ON INDEX progress_known_until IS 'Serves the same: units that left the shelf since the count before.';
 COMMENT ON INDEX progress_waiting IS 'Serves the alarm about units that no count reflects.';
 COMMENT ON TABLE progress IS 'What became of an allocation''s units after they were held, where anything did. Guarded by the lock of its row of stock: a count changes it without locking the reservation.';
 COMMENT ON COLUMN progress.reservation_id IS 'The reservation.';
@@ -86,6 +89,7 @@ COMMENT ON COLUMN progress.returned IS 'Of fulfilled: came back.';
 COMMENT ON COLUMN progress.reflected IS 'Units that the count reflects: not committed any more. Falls only where the vendor takes their cancellation, and where an ON_HAND count follows an AVAILABLE one.';
 COMMENT ON COLUMN progress.evidence IS 'What the vendor did with the units: [kind, units, micros by its clock], in the order in which it became known.';
 COMMENT ON COLUMN progress.known_at IS 'The earliest time in evidence; null where there is none.';
+COMMENT ON COLUMN progress.known_until IS 'The latest time in evidence; null where there is none.';
 COMMENT ON COLUMN progress.is_pending IS 'Units are still committed of which something is known at the vendor: a count may reflect them.';
 
 ALTER TABLE stock
@@ -185,23 +189,27 @@ CREATE OR REPLACE FUNCTION record_json(r reservation) RETURNS jsonb
         || jsonb_build_object('progress', (SELECT jsonb_agg(progress_json(p)) FROM progress p WHERE p.reservation_id = r.id));
 
 CREATE FUNCTION records_json(ids uuid[]) RETURNS jsonb
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
     RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object(
-                'id', r.id, 'owner', r.owner, 'payload_hash', encode(r.payload_hash, 'hex'), 'state', r.state,
-                'created_at', micros(r.created_at), 'first_expires_at', micros(r.first_expires_at),
-                'expires_at', micros(r.expires_at), 'state_at', micros(r.state_at),
-                'version', r.version, 'shortages', r.shortages,
-                'lines', r.lines, 'unsplit', r.unsplit,
-                'channel', r.channel, 'order_ref', r.order_ref, 'labels', r.labels, 'predecessor', r.predecessor, 'successor', r.successor,
-                'allocations', coalesce(a.taken, '[]'), 'backordered', a.backordered, 'progress', p.made)), '[]')
-            FROM reservation r
-            LEFT JOIN (SELECT a.reservation_id, jsonb_agg(jsonb_build_array(a.sku, a.location, a.quantity) ORDER BY a.sku, a.location) AS taken,
-                              jsonb_agg(jsonb_build_array(a.sku, a.location, a.backordered, micros(a.promised_at))) FILTER (WHERE a.backordered > 0) AS backordered
-                       FROM allocation a WHERE a.reservation_id = ANY (ids) GROUP BY a.reservation_id) a ON a.reservation_id = r.id
-            LEFT JOIN (SELECT p.reservation_id, jsonb_agg(progress_json(p)) AS made
-                       FROM progress p WHERE p.reservation_id = ANY (ids) GROUP BY p.reservation_id) p ON p.reservation_id = r.id
-            WHERE r.id = ANY (ids));
-COMMENT ON FUNCTION records_json IS 'Reservations as record_json gives each, all in one go: a call for each row costs more than the row.';
+            'id', r.id, 'owner', r.owner, 'payload_hash', encode(r.payload_hash, 'hex'), 'state', r.state,
+            'created_at', micros(r.created_at), 'first_expires_at', micros(r.first_expires_at),
+            'expires_at', micros(r.expires_at), 'state_at', micros(r.state_at),
+            'version', r.version, 'shortages', r.shortages,
+            'lines', r.lines, 'unsplit', r.unsplit,
+            'channel', r.channel, 'order_ref', r.order_ref, 'labels', r.labels, 'predecessor', r.predecessor, 'successor', r.successor,
+            'allocations', coalesce(a.taken, '[]'), 'backordered', a.backordered, 'progress', p.made)), '[]')
+        FROM reservation r
+        LEFT JOIN (SELECT a.reservation_id, jsonb_agg(jsonb_build_array(a.sku, a.location, a.quantity) ORDER BY a.sku, a.location) AS taken,
+                          jsonb_agg(jsonb_build_array(a.sku, a.location, a.backordered, micros(a.promised_at))) FILTER (WHERE a.backordered > 0) AS backordered
+                   FROM allocation a WHERE a.reservation_id = ANY (ids) GROUP BY a.reservation_id) a ON a.reservation_id = r.id
+        LEFT JOIN (SELECT p.reservation_id, jsonb_agg(progress_json(p)) AS made
+                   FROM progress p WHERE p.reservation_id = ANY (ids) GROUP BY p.reservation_id) p ON p.reservation_id = r.id
+        WHERE r.id = ANY (ids));
+END
+$$;
+COMMENT ON FUNCTION records_json IS 'Reservations as record_json gives each, all in one go and by a plan that is made once a session: to call it for each row costs more than the row.';
 
 CREATE OR REPLACE FUNCTION level_json(s stock) RETURNS jsonb
     LANGUAGE sql STABLE
@@ -326,11 +334,10 @@ BEGIN
                    JOIN policy p ON p.sku = a.sku AND p.default_hold IS NOT NULL
                    GROUP BY a.reservation) d ON d.reservation = r.id
         CROSS JOIN LATERAL (SELECT coalesce(r.hold, least(hold_longest, coalesce(d.hold, hold_default))) AS hold) h
-        WHERE r.id IS NOT NULL
         ORDER BY r.id
         ON CONFLICT DO NOTHING
-        RETURNING id)
-    SELECT coalesce(array_agg(id), '{}') INTO landed FROM claimed;
+        RETURNING id, channel IS NOT NULL AS has_channel)
+    SELECT coalesce(array_agg(id), '{}'), coalesce(bool_or(has_channel), false) INTO landed, is_channelled FROM claimed;
 
     PERFORM FROM reservation WHERE id = ANY (t_id) ORDER BY id FOR UPDATE;
 
@@ -365,12 +372,11 @@ BEGIN
           ORDER BY s.sku, s.location FOR UPDATE) l;
     decided_at := clock_timestamp();
 
-    SELECT count(*), coalesce(bool_or(channel IS NOT NULL), false) INTO running, is_channelled
+    SELECT count(*), is_channelled OR coalesce(bool_or(channel IS NOT NULL), false) INTO running, is_channelled
     FROM reservation WHERE id = ANY (t_id) AND state = 'HELD' AND expires_at > decided_at;
     IF running <> cardinality(t_id) THEN
         RAISE EXCEPTION 'a reservation is not a running hold' USING ERRCODE = 'HF002';
     END IF;
-    is_channelled := is_channelled OR EXISTS (SELECT FROM unnest(r_details) d WHERE d ? 'channel');
 
     -- Whoever may be beyond what a policy says is named, so that the others need not wait for the planned path.
     IF is_limited THEN
@@ -679,6 +685,13 @@ BEGIN
                           JOIN progress p ON p.sku = k.sku AND p.location = k.location
                                          AND p.reflected > 0 AND p.released + p.withdrawn + p.fulfilled < p.quantity
                           WHERE k.is_shelf AND NOT p.is_pending
+                          UNION ALL
+                          -- Or that may have left it since: those that had before are in neither number.
+                          SELECT p.reservation_id, p.quantity, progress_json(p)
+                          FROM unnest(count_sku, count_location, count_shelf) AS k(sku, location, is_shelf)
+                          JOIN stock s ON s.sku = k.sku AND s.location = k.location AND s.meaning = 'AVAILABLE'
+                          JOIN progress p ON p.sku = k.sku AND p.location = k.location AND p.reflected > 0 AND p.known_until > s.count_as_of
+                          WHERE k.is_shelf AND NOT p.is_pending AND p.released + p.withdrawn + p.fulfilled >= p.quantity
                           ORDER BY 1 LIMIT pending_max) f),
         'channels', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(u.sku, u.channel, u.units)), '[]')
                      FROM unnest(channel_sku, channel_name) AS c(sku, channel) JOIN channel_use u ON u.sku = c.sku AND u.channel = c.channel),
@@ -764,9 +777,10 @@ BEGIN
     SELECT (a ->> 0)::uuid, a ->> 1, a ->> 2, (a ->> 3)::bigint, coalesce((a ->> 4)::bigint, 0), from_micros((a ->> 5)::bigint)
     FROM jsonb_array_elements(plan -> 'allocations') a;
 
-    INSERT INTO progress AS t (reservation_id, sku, location, quantity, released, cancelled, cancelling, withdrawn, fulfilled, returned, reflected, evidence, known_at)
+    INSERT INTO progress AS t (reservation_id, sku, location, quantity, released, cancelled, cancelling, withdrawn, fulfilled, returned, reflected, evidence, known_at, known_until)
     SELECT p.reservation_id, p.sku, p.location, a.quantity, p.released, p.cancelled, p.cancelling, p.withdrawn, p.fulfilled, p.returned, p.reflected, p.evidence,
-           from_micros((SELECT min((e ->> 2)::bigint) FROM jsonb_array_elements(p.evidence) e))
+           from_micros((SELECT min((e ->> 2)::bigint) FROM jsonb_array_elements(p.evidence) e)),
+           from_micros((SELECT max((e ->> 2)::bigint) FROM jsonb_array_elements(p.evidence) e))
     FROM jsonb_to_recordset(plan -> 'progress') AS p(
         reservation_id uuid, sku text, location text, released bigint, cancelled bigint, cancelling bigint, withdrawn bigint, fulfilled bigint, returned bigint,
         reflected bigint, evidence jsonb)
@@ -774,7 +788,7 @@ BEGIN
     ON CONFLICT (reservation_id, sku, location) DO UPDATE
     SET released = excluded.released, cancelled = excluded.cancelled, cancelling = excluded.cancelling, withdrawn = excluded.withdrawn,
         fulfilled = excluded.fulfilled, returned = excluded.returned, reflected = excluded.reflected,
-        evidence = excluded.evidence, known_at = excluded.known_at;
+        evidence = excluded.evidence, known_at = excluded.known_at, known_until = excluded.known_until;
 
     INSERT INTO channel_use AS t (sku, channel, units)
     SELECT c ->> 0, c ->> 1, (c ->> 2)::bigint FROM jsonb_array_elements(plan -> 'channels') c ORDER BY 1, 2
