@@ -120,7 +120,8 @@ pub enum Op {
         /// What the actor wrote.
         note: Note,
     },
-    /// Tell what became of an order at the vendor.
+    /// Tell what became of an order at the vendor. Whoever sends orders says `Sent` before the vendor hears of them, and sends what was taken; `Shipped` is here what left
+    /// the shelf in spite of being called off.
     Evidence {
         /// The request's key.
         request: RequestId,

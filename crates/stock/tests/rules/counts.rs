@@ -149,7 +149,8 @@ fn a_whole_runs_row_with_sales_is_dated_so_that_late_evidence_finds_it() {
     assert_eq!(world.stock(), (50, 0, 50));
     world.one(covering(counted_as(Available, 3, 300, 50))).unwrap();
     assert_eq!(world.level("A", "W1").count, Some((UnixMicros(200), 0)), "without sales its mark is enough");
-    world.one(covering(counted_as(OnHand, 4, 400, 50))).unwrap();
+    world.one(fulfil(4, 1, &[], 310)).unwrap();
+    world.one(covering(counted_as(OnHand, 5, 400, 50))).unwrap();
     let level = world.level("A", "W1");
     assert_eq!((level.count, level.meaning), (Some((UnixMicros(400), 0)), Some(OnHand)), "it means something else");
 }
@@ -181,6 +182,22 @@ fn a_person_who_counts_the_shelf_of_a_vendor_counts_booked_units() {
     assert_eq!(world.stock(), (50, 4, 46));
     world.one(counted_as(Available, 4, 220, 46)).unwrap();
     assert_eq!(world.stock(), (46, 0, 46));
+}
+
+#[test]
+fn booked_units_that_were_called_off_are_in_an_on_hand_number_until_the_vendor_takes_it() {
+    let mut world = World::with_sales(Available, 100, 50, &[4]);
+    world.one(booked(1, 1, &[], 150)).unwrap();
+    world.one(counted_as(Available, 2, 200, 46)).unwrap();
+    world.one(cancel(3, 1, &[("A", "", 2)])).unwrap();
+    assert_eq!((world.stock(), world.progress(1).cancelling), ((46, 0, 46), 0));
+    world.one(by("house", counted_as(OnHand, 4, 210, 50))).unwrap();
+    assert_eq!((world.stock(), world.progress(1).cancelling), ((50, 4, 46), 2), "the vendor may ship them yet");
+    world.one(fulfil(5, 1, &[("A", "", 1)], 215)).unwrap();
+    world.one(by("house", counted_as(OnHand, 6, 220, 49))).unwrap();
+    assert_eq!(world.stock(), (49, 3, 46));
+    world.one(taken(7, 1, &[])).unwrap();
+    assert_eq!((world.stock(), world.progress(1).cancelling), ((49, 1, 48), 0));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod properties;
 mod reference;
 mod reservations;
 mod sales;
+mod shelf;
 mod stock;
 mod values;
 mod vendor;

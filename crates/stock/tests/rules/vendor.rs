@@ -61,6 +61,7 @@ enum Slip {
 enum Event {
     Reserve(i64),
     Confirm(u8),
+    ConfirmPart(u8, i64),
     Release(u8),
     Send(u8, i64),
     Cancel(u8, i64),
@@ -188,6 +189,12 @@ impl Shop {
                 }
             }
             Event::Confirm(n) => self.at(n, &[State::Held], |_, n| confirm(0, n)),
+            Event::ConfirmPart(n, units) => self.at(n, &[State::Held], |_, n| match confirm(0, n) {
+                Op::Confirm { request, payload, id, reacquire, order, .. } => {
+                    Op::Confirm { request, payload, id, portions: portions(&[("A", "", units)]), reacquire, order }
+                }
+                other => other,
+            }),
             Event::Release(n) => self.at(n, &[State::Held], |_, n| release(0, n)),
             Event::Send(n, units) => self.send(n, units),
             Event::Cancel(n, units) => self.call_off(n, units),
@@ -438,7 +445,8 @@ impl Shop {
         let units = |n: u8| {
             let Order { shipped, taken, .. } = self.orders.get(&n).copied().unwrap_or_default();
             let never_sent = self.never_sent.get(&n).copied().unwrap_or(0);
-            self.world.records[&key(n)].allocations[0].quantity - never_sent - taken - shipped
+            let released = self.world.progress(n).released;
+            self.world.records[&key(n)].allocations[0].quantity - released - never_sent - taken - shipped
         };
         (1..=self.reservations).filter(was_sold).map(units).sum()
     }
@@ -474,7 +482,8 @@ fn an_event() -> impl Strategy<Value = Event> {
     let index = || any::<prop::sample::Index>().prop_map(|index| index.index(1_000));
     let shop = prop_oneof![
         4 => units().prop_map(Event::Reserve),
-        5 => n().prop_map(Event::Confirm),
+        4 => n().prop_map(Event::Confirm),
+        1 => (n(), units()).prop_map(|(n, units)| Event::ConfirmPart(n, units)),
         1 => n().prop_map(Event::Release),
         5 => (n(), units()).prop_map(|(n, units)| Event::Send(n, units)),
         3 => (n(), units()).prop_map(|(n, units)| Event::Cancel(n, units)),

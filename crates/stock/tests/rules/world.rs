@@ -153,30 +153,34 @@ impl World {
 
     /// The allocations whose units the counts among these operations may reflect, or no longer reflect.
     fn pending(&self, ops: &[Op]) -> BTreeMap<RowKey, Vec<Pending>> {
-        let mut pending: BTreeMap<RowKey, Vec<Pending>> = BTreeMap::new();
+        let mut counted: BTreeMap<RowKey, bool> = BTreeMap::new();
         for op in ops {
             let Op::Count { counts, meaning, .. } = op else { continue };
             for row in counts.iter().map(Count::row) {
-                let was = self.levels.get(&row).and_then(|level| level.meaning);
-                let is_anew = *meaning == CountMeaning::OnHand && was == Some(CountMeaning::Available);
-                let sales = self.records.values().filter(|record| was_confirmed(record.state));
-                let here = sales.flat_map(|record| record.allocations.iter().map(|it| (record.id, it)));
-                let here = here.filter(|(_, it)| it.row() == row).filter(|(_, it)| {
-                    let progress = &it.progress;
-                    let may_reflect = progress.committed(it.quantity) > 0 && !progress.evidence.is_empty();
-                    let not_shipped = it.quantity - progress.released - progress.withdrawn - progress.fulfilled;
-                    may_reflect || (is_anew && progress.reflected > 0 && not_shipped > 0)
-                });
-                let of = |(id, it): (ReservationId, &Allocation)| Pending {
-                    id,
-                    quantity: it.quantity,
-                    progress: it.progress.clone(),
-                };
-                let here = here.map(of).collect();
-                pending.insert(row, here);
+                *counted.entry(row).or_default() |= *meaning == CountMeaning::OnHand;
             }
         }
-        pending
+        let pending = |(row, has_shelf): (RowKey, bool)| {
+            let level = self.levels.get(&row);
+            let is_anew = has_shelf && level.and_then(|level| level.meaning) == Some(CountMeaning::Available);
+            let counted_at = level.and_then(|level| level.count).map(|(as_of, _)| as_of);
+            let sales = self.records.values().filter(|record| was_confirmed(record.state));
+            let here = sales.flat_map(|record| record.allocations.iter().map(|it| (record.id, it)));
+            let here = here.filter(|(_, it)| it.row() == row).filter(|(_, it)| {
+                let progress = &it.progress;
+                let may_reflect = progress.committed(it.quantity) > 0 && !progress.evidence.is_empty();
+                let not_shipped = it.quantity - progress.released - progress.withdrawn - progress.fulfilled;
+                let may_have_left = progress.evidence.iter().any(|piece| Some(piece.at) > counted_at);
+                may_reflect || (is_anew && progress.reflected > 0 && (not_shipped > 0 || may_have_left))
+            });
+            let of = |(id, it): (ReservationId, &Allocation)| {
+                let (quantity, progress) = (it.quantity, it.progress.clone());
+                Pending { id, quantity, progress }
+            };
+            let here = here.map(of).collect();
+            (row, here)
+        };
+        counted.into_iter().map(pending).collect()
     }
 
     /// What owners hold, or have confirmed and neither called off nor got; holds that are over count for nobody.
