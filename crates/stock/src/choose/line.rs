@@ -72,7 +72,11 @@ fn fullest_first(locations: &[(Location, i64)]) -> Vec<(Location, i64)> {
 
 /// The near ones, the nearest first, and the others as they stood.
 fn by_distance(nearest: &[Location], locations: &[(Location, i64)]) -> (Vec<(Location, i64)>, Vec<(Location, i64)>) {
-    let near = nearest.iter().filter_map(|wanted| locations.iter().find(|(location, _)| location == wanted).cloned());
+    let mut near: Vec<(Location, i64)> = Vec::new();
+    for wanted in nearest {
+        let is_new = near.iter().all(|(location, _)| location != wanted);
+        near.extend(locations.iter().find(|(location, _)| is_new && location == wanted).cloned());
+    }
     let others = locations.iter().filter(|(location, _)| !nearest.contains(location)).cloned();
-    (near.collect(), others.collect())
+    (near, others.collect())
 }

@@ -141,7 +141,12 @@ fn agree(world: &World, reference: &Reference) {
 }
 
 /// The plan of a batch, made operation by operation, each on what the ones before it left.
-fn one_by_one(world: &World, snapshot: &Snapshot, ops: &[Op]) -> (World, Vec<Outcome>) {
+pub(crate) fn one_by_one(
+    world: &World,
+    snapshot: &Snapshot,
+    ops: &[Op],
+    mut look: impl FnMut(&World, &Op, &Plan),
+) -> (World, Vec<Outcome>) {
     let mut world = world.clone();
     let mut answers = Vec::new();
     for (index, op) in ops.iter().enumerate() {
@@ -162,11 +167,13 @@ fn one_by_one(world: &World, snapshot: &Snapshot, ops: &[Op]) -> (World, Vec<Out
             owned: world.owned(),
             selling: world.selling.clone(),
             channels: world.channels(std::slice::from_ref(op)),
+            pending: world.pending(std::slice::from_ref(op)),
             ..snapshot.clone()
         };
         let mut step: Plan = plan(read, std::slice::from_ref(op), &LIMITS);
         step.ledger.iter_mut().for_each(|entry| entry.op = entry.op.map(|_| index));
         let answer = step.answers[0].clone();
+        look(&world, op, &step);
         answers.append(&mut step.answers);
         world.write(step);
         within_policy(&world, op, &answer);
@@ -262,7 +269,7 @@ proptest! {
         for Batch { wait, ops, left } in batches {
             world.wait(wait);
             let snapshot = world.snapshot(&ops, &left);
-            let (stepped, answers) = one_by_one(&world, &snapshot, &ops);
+            let (stepped, answers) = one_by_one(&world, &snapshot, &ops, |_, _, _| {});
             prop_assert_eq!(world.batch_beside(&ops, &left), answers);
             prop_assert_eq!(&world.levels, &stepped.levels);
             prop_assert_eq!(&world.records, &stepped.records);

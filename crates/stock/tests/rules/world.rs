@@ -2,9 +2,9 @@
 
 use holdfast_stock::{
     Adjustment, AdjustmentReason, Allocation, Answer, Cart, ChannelUse, Condition, Count, CountEffect, CountMeaning,
-    Entry, FeedTerms, Freshness, HoldMicros, Level, Limits, Line, Location, Name, Note, Op, Owner, PayloadHash,
-    Pending, Plan, Policy, Progress, Quantity, Record, Refusal, RequestId, ReservationAnswer, ReservationId, Returned,
-    RowKey, Selling, Sku, Snapshot, State, StoredOperation, UnixMicros, plan,
+    Details, Entry, FeedTerms, Freshness, HoldMicros, Level, Limits, Line, Location, Name, Note, Op, Owner,
+    PayloadHash, Pending, Plan, Policy, Progress, Quantity, Record, Refusal, RequestId, ReservationAnswer,
+    ReservationId, Returned, RowKey, Selling, Sku, Snapshot, State, StoredOperation, UnixMicros, plan,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -152,7 +152,7 @@ impl World {
     }
 
     /// The allocations whose units the counts among these operations may reflect, or no longer reflect.
-    fn pending(&self, ops: &[Op]) -> BTreeMap<RowKey, Vec<Pending>> {
+    pub(crate) fn pending(&self, ops: &[Op]) -> BTreeMap<RowKey, Vec<Pending>> {
         let mut counted: BTreeMap<RowKey, bool> = BTreeMap::new();
         for op in ops {
             let Op::Count { counts, meaning, .. } = op else { continue };
@@ -222,11 +222,12 @@ impl World {
             let before = &self.records[&record.id];
             assert!(!before.state.is_final() || before.state == record.state, "I6: {before:?} became {record:?}");
             assert!(record.version > before.version);
-            assert_eq!(
-                record.as_first_made(),
-                before.as_first_made(),
-                "what a reservation was first answered never changes"
-            );
+            // A Confirm may name the order.
+            let named = Record { details: record.details.clone(), ..before.as_first_made() };
+            assert_eq!(record.as_first_made(), named, "what a reservation was first answered never changes");
+            let (order, was) = (record.details.order.clone(), before.details.order.clone());
+            assert_eq!(was.clone().or_else(|| order.clone()), order, "an order is named once");
+            assert_eq!(record.details, Details { order, ..before.details.clone() });
             self.records.insert(record.id, record);
         }
         for ((id, row), progress) in plan.progress {
