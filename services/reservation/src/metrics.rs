@@ -263,7 +263,10 @@ impl SellingMetrics {
     fn register(registry: &Metrics) -> Self {
         let oldest = "How long the oldest sold units of which something is known at their vendor have waited for a count that reflects them, in seconds; 0 if none wait";
         Self {
-            paused: registry.gauge("holdfast_paused_skus", "SKUs whose selling is paused, by somebody or because they sold too fast"),
+            paused: registry.gauge(
+                "holdfast_paused_skus",
+                "SKUs whose selling is paused, by somebody or because they sold too fast",
+            ),
             oldest_seconds: registry.gauge("holdfast_unreflected_oldest_seconds", oldest),
         }
     }

@@ -36,7 +36,8 @@ async fn send(world: &World, request: pb::MoveStockRequest) -> Result<pb::MoveSt
 
 /// On hand and damaged, by location.
 async fn stock(world: &World) -> Vec<(String, i64, i64)> {
-    let levels = world.stock().get_stock(pb::GetStockRequest { sku: "CHAIR".into() }).await.unwrap().into_inner().levels;
+    let levels =
+        world.stock().get_stock(pb::GetStockRequest { sku: "CHAIR".into() }).await.unwrap().into_inner().levels;
     let damaged = |level: &pb::StockLevel| level.unsellable.iter().map(|part| part.quantity).sum();
     levels.iter().map(|level| (level.location.clone(), level.on_hand, damaged(level))).collect()
 }
@@ -62,8 +63,7 @@ fn units_move_between_conditions_and_locations_and_none_are_made() {
         assert_eq!(stock(world).await, after);
         let entries = pb::ListLedgerEntriesRequest { sku: "CHAIR".into(), ..Default::default() };
         let entries = world.stock().list_ledger_entries(entries).await.unwrap().into_inner().entries;
-        let moved: Vec<_> =
-            entries.iter().filter(|e| e.adjustment_reason() == pb::AdjustmentReason::Moved).collect();
+        let moved: Vec<_> = entries.iter().filter(|e| e.adjustment_reason() == pb::AdjustmentReason::Moved).collect();
         assert_eq!(moved.iter().map(|e| e.on_hand_delta + e.unsellable_delta).sum::<i64>(), 0);
         assert!(moved.iter().all(|entry| entry.actor == "anna" && entry.note == "wet boxes"));
     });
@@ -86,7 +86,8 @@ fn moves_are_made_in_their_order_all_or_none() {
         send(world, request(chain[..2].to_vec())).await.unwrap();
         assert_eq!(stock(world).await, [("a".to_owned(), 0, 0), ("b".to_owned(), 2, 0), ("main".to_owned(), 0, 0)]);
         // The other way round there is nothing to take yet.
-        let backwards = vec![moving(("main", SELLABLE), ("b", SELLABLE), 1), moving(("b", SELLABLE), ("main", SELLABLE), 1)];
+        let backwards =
+            vec![moving(("main", SELLABLE), ("b", SELLABLE), 1), moving(("b", SELLABLE), ("main", SELLABLE), 1)];
         assert_eq!(reason(send(world, request(backwards)).await), ErrorReason::StockWouldBeNegative);
     });
 }

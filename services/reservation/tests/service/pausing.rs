@@ -166,7 +166,11 @@ fn paused_skus_come_page_by_page() {
 fn bad_pauses_change_nothing() {
     test(async |world| {
         world.count("CHAIR", 1).await;
-        let bad = pb::PauseSellingRequest { request_id: String::new(), note: String::new(), ..pause(&["", "CHAIR", "CHAIR"]) };
+        let bad = pb::PauseSellingRequest {
+            request_id: String::new(),
+            note: String::new(),
+            ..pause(&["", "CHAIR", "CHAIR"])
+        };
         let wanted = ["request_id", "skus[0]", "skus[2]", "note"];
         assert_eq!(fields(world.stock().pause_selling(bad).await), wanted);
         assert_eq!(fields(world.stock().resume_selling(resume(&[])).await), ["skus"]);

@@ -69,7 +69,12 @@ fn a_channel_has_no_more_than_its_cap_and_gets_it_back() {
     test(async |world| {
         world.count("CHAIR", 50).await;
         let cap = |channel: &str, quantity| pb::ChannelCap { channel: channel.into(), quantity };
-        let policy = pb::SkuPolicy { sku: "CHAIR".into(), version: 1, channel_caps: vec![cap("market", 3)], ..Default::default() };
+        let policy = pb::SkuPolicy {
+            sku: "CHAIR".into(),
+            version: 1,
+            channel_caps: vec![cap("market", 3)],
+            ..Default::default()
+        };
         apply(world, policy.clone()).await;
         let on = |channel: &str, units| pb::ReserveRequest { channel: channel.into(), ..ask(&[("CHAIR", units)]) };
         let first = reserve(world, on("market", 2)).await.unwrap();
@@ -89,7 +94,8 @@ fn a_channel_has_no_more_than_its_cap_and_gets_it_back() {
         world.reservations().cancel(cancel(&first.reservation_id, vec![])).await.unwrap();
         reserve(world, on("market", 3)).await.unwrap();
         // A cap that comes later counts what the channel has already.
-        apply(world, pb::SkuPolicy { version: 2, channel_caps: vec![cap("market", 9), cap("shop", 10)], ..policy }).await;
+        apply(world, pb::SkuPolicy { version: 2, channel_caps: vec![cap("market", 9), cap("shop", 10)], ..policy })
+            .await;
         assert_eq!(reason(reserve(world, on("shop", 2)).await), ErrorReason::LimitExceeded);
         reserve(world, on("shop", 1)).await.unwrap();
     });
@@ -114,7 +120,8 @@ fn units_promised_beyond_what_is_there_come_with_a_date() {
         let lead = part.promise_time.unwrap().seconds - held.create_time.unwrap().seconds;
         assert_eq!(lead, 7 * 86_400);
         let preorder = prost_types::Timestamp { seconds: now().seconds + 86_400, nanos: 0 };
-        apply(world, pb::SkuPolicy { version: 2, promise_time: Some(preorder), promise_lead_duration: None, ..policy }).await;
+        apply(world, pb::SkuPolicy { version: 2, promise_time: Some(preorder), promise_lead_duration: None, ..policy })
+            .await;
         let held = reserve(world, ask(&[("CHAIR", 3)])).await.unwrap();
         let part = &held.lines[0].allocations[0];
         assert_eq!((part.backordered_quantity, part.promise_time), (3, Some(preorder)));
@@ -171,14 +178,20 @@ fn bad_terms_name_their_fields() {
         let wanted =
             ["lines[0].split", "mode", "strategy", "channel", "order_reference", "labels[0].key", "labels[0].value"];
         assert_eq!(fields(reserve(world, bad).await), wanted);
-        let many = pb::ReserveRequest { labels: (0..17).map(|n| (n.to_string(), String::new())).collect(), ..ask(&[("CHAIR", 1)]) };
+        let many = pb::ReserveRequest {
+            labels: (0..17).map(|n| (n.to_string(), String::new())).collect(),
+            ..ask(&[("CHAIR", 1)])
+        };
         assert_eq!(fields(reserve(world, many).await), ["labels"]);
         let near = |nearest: &[&str]| pb::ReserveRequest {
             nearest_locations: nearest.iter().map(|code| (*code).to_owned()).collect(),
             ..by(pb::LocationStrategy::Nearest, &[("CHAIR", 1)])
         };
         assert_eq!(fields(reserve(world, near(&[])).await), ["nearest_locations"]);
-        assert_eq!(fields(reserve(world, near(&["a", "", "a"])).await), ["nearest_locations[1]", "nearest_locations[2]"]);
+        assert_eq!(
+            fields(reserve(world, near(&["a", "", "a"])).await),
+            ["nearest_locations[1]", "nearest_locations[2]"]
+        );
         assert_eq!(fields(reserve(world, near(&["a"; 101])).await), ["nearest_locations"]);
         let aimless = pb::ReserveRequest { nearest_locations: vec!["a".into()], ..ask(&[("CHAIR", 1)]) };
         assert_eq!(fields(reserve(world, aimless).await), ["nearest_locations"]);
@@ -188,7 +201,10 @@ fn bad_terms_name_their_fields() {
             sku: "CHAIR".into(),
             version: 1,
             max_per_minute: -1,
-            channel_caps: vec![pb::ChannelCap { channel: "x".into(), quantity: -1 }, pb::ChannelCap { channel: "x".into(), quantity: 1 }],
+            channel_caps: vec![
+                pb::ChannelCap { channel: "x".into(), quantity: -1 },
+                pb::ChannelCap { channel: "x".into(), quantity: 1 },
+            ],
             promise_time: Some(now()),
             promise_lead_duration: seconds(1),
             ..Default::default()

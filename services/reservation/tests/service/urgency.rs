@@ -9,10 +9,10 @@ use crate::world::{Options, ask, confirm, published_becomes, test_with, within};
 #[test]
 fn a_queue_that_is_full_for_reserves_still_takes_confirms() {
     let settings = vec![
-        ("COMMITTER__QUEUE_MAX", "20".to_owned()),
+        ("COMMITTER__QUEUE_MAX", "40".to_owned()),
         ("COMMITTER__BATCH_OPERATIONS_MAX", "1".to_owned()),
-        ("LIMITER__REQUESTS_MAX", "18".to_owned()),
-        ("LIMITER__REQUESTS_PER_SKU_MAX", "18".to_owned()),
+        ("LIMITER__REQUESTS_MAX", "36".to_owned()),
+        ("LIMITER__REQUESTS_PER_SKU_MAX", "36".to_owned()),
         ("POSTGRES__LOCK_TIMEOUT_MS", "20000".to_owned()),
         ("POSTGRES__STATEMENT_TIMEOUT_MS", "30000".to_owned()),
     ];
@@ -25,7 +25,7 @@ fn a_queue_that_is_full_for_reserves_still_takes_confirms() {
         let mut blocker = pool.begin().await.unwrap();
         sqlx::query("SELECT 1 FROM stock WHERE sku = 'CHAIR' FOR UPDATE").execute(&mut *blocker).await.unwrap();
         let mut reserves = tokio::task::JoinSet::new();
-        for _ in 0..40 {
+        for _ in 0..60 {
             let mut client = world.reservations();
             let request = within(ask(&[("CHAIR", 1)]), Duration::from_secs(60));
             reserves.spawn(async move { client.reserve(request).await });
