@@ -45,6 +45,8 @@ fn one_move(violations: &mut Violations, index: usize, asked: &pb::Move) -> Opti
     let from_condition = condition(violations, format_args!("{field}.from_condition"), asked.from_condition);
     let to = text(violations, format_args!("{field}.to_location"), &asked.to_location, Location::new);
     let to_condition = condition(violations, format_args!("{field}.to_condition"), asked.to_condition);
+    // What is out of range could not be turned round either.
+    let units = Quantity::new(asked.quantity).map(Quantity::get);
     violations.check_range(format_args!("{field}.quantity"), asked.quantity, 1..=Quantity::MAX);
     let (sku, from, to) = (sku?, from?, to?);
     let (from_condition, to_condition) = (from_condition?, to_condition?);
@@ -52,10 +54,10 @@ fn one_move(violations: &mut Violations, index: usize, asked: &pb::Move) -> Opti
         violations.add(field, "must go to another location or into another condition");
         return None;
     }
-    let reason = AdjustmentReason::Moved;
+    let (reason, units) = (AdjustmentReason::Moved, units?);
     Some([
-        Adjustment { sku: sku.clone(), location: from, condition: from_condition, delta: -asked.quantity, reason },
-        Adjustment { sku, location: to, condition: to_condition, delta: asked.quantity, reason },
+        Adjustment { sku: sku.clone(), location: from, condition: from_condition, delta: -units, reason },
+        Adjustment { sku, location: to, condition: to_condition, delta: units, reason },
     ])
 }
 
