@@ -9,8 +9,8 @@ use holdfast_api::reservation::v1::reservation_service_server::{
 };
 use holdfast_api::reservation::v1::{
     ConfirmRequest, ConfirmResponse, ExtendRequest, ExtendResponse, GetReservationRequest, GetReservationResponse,
-    ListReservationsRequest, ListReservationsResponse, ReleaseRequest, ReleaseResponse, Reservation, ReserveRequest,
-    ReserveResponse,
+    ListAtRiskRequest, ListAtRiskResponse, ListReservationsRequest, ListReservationsResponse, ReleaseRequest,
+    ReleaseResponse, Reservation, ReserveRequest, ReserveResponse, WatchReservationsRequest, WatchReservationsResponse,
 };
 use holdfast_kit::config::Common;
 use holdfast_kit::server::ServeError;
@@ -37,6 +37,8 @@ static METHODS: MethodTable = MethodTable::new(
         Method::new("/holdfast.reservation.v1.ReservationService/Extend", Priority::Begin, &[]),
         Method::new("/holdfast.reservation.v1.ReservationService/GetReservation", Priority::Read, Role::ALL),
         Method::new("/holdfast.reservation.v1.ReservationService/ListReservations", Priority::Read, Role::ALL),
+        Method::new("/holdfast.reservation.v1.ReservationService/WatchReservations", Priority::Read, &[Role::Checkout]),
+        Method::new("/holdfast.reservation.v1.ReservationService/ListAtRisk", Priority::Read, &[Role::Checkout]),
     ],
 );
 
@@ -218,5 +220,18 @@ impl ReservationService for Obedient {
         _: Request<ListReservationsRequest>,
     ) -> Result<Response<ListReservationsResponse>, Status> {
         Ok(Response::new(ListReservationsResponse::default()))
+    }
+
+    type WatchReservationsStream = tonic::codegen::BoxStream<WatchReservationsResponse>;
+
+    async fn watch_reservations(
+        &self,
+        _: Request<WatchReservationsRequest>,
+    ) -> Result<Response<Self::WatchReservationsStream>, Status> {
+        Err(Status::unimplemented("not played here"))
+    }
+
+    async fn list_at_risk(&self, _: Request<ListAtRiskRequest>) -> Result<Response<ListAtRiskResponse>, Status> {
+        Err(Status::unimplemented("not played here"))
     }
 }

@@ -139,6 +139,7 @@ pub(crate) fn ledger_entry(row: LedgerRow) -> pb::LedgerEntry {
         freshness: freshness.into(),
         offer_limit: row.cap,
         archived: row.archived,
+        trace_id: row.trace.unwrap_or_default(),
     }
 }
 

@@ -3,20 +3,24 @@
 //! Architecture invariant: stock is written by [`Store::commit_fast`] and [`Store::commit_planned`] only, both called by the committer only, and neither decides
 //! anything that `holdfast_stock` would decide otherwise: the first verifies that there is nothing to decide, the second writes a plan.
 
+mod changes;
 mod error;
 mod fast;
 mod feeds;
+mod history;
 mod planned;
 mod reads;
 mod rows;
 
 use sqlx::PgPool;
 
+pub use changes::{AT_RISK, ChangesPage, ReservationChange, Risk, RowAvailability};
 pub use error::StoreError;
 pub use fast::{FastBatch, FastOutcome, FastReserve, FastTransition, Target};
 pub use feeds::{Feed, Unfresh, WholeRun};
+pub use history::AsOf;
 pub use planned::{Actor, PlannedOutcome};
-pub use reads::{AuditFinding, LedgerCursor, LedgerRow, Look, ReservationFilter};
+pub use reads::{AuditFinding, LedgerCursor, LedgerFilter, LedgerRow, Look, ReservationFilter};
 
 /// The schema's migrations.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -54,4 +58,10 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("get_feed", feeds::GET_FEED),
     ("list_feeds", feeds::LIST_FEEDS),
     ("unfresh", feeds::UNFRESH),
+    ("as_of", history::AS_OF),
+    ("change_present", changes::CHANGE_PRESENT),
+    ("change_rows", changes::CHANGE_ROWS),
+    ("change_reservations", changes::CHANGE_RESERVATIONS),
+    ("whole_rows", changes::WHOLE_ROWS),
+    ("list_at_risk", changes::LIST_AT_RISK),
 ];

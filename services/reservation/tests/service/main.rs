@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
+mod as_of;
+mod at_risk;
 mod availability;
 mod bad_input;
 mod confirm;
@@ -13,4 +15,7 @@ mod races;
 mod reserve;
 mod stock;
 mod store;
+mod watch;
+mod watch_faults;
+mod watcher;
 mod world;

@@ -17,7 +17,8 @@ fn every_statement_prepares_as_the_running_role() {
                 .map(|_| "NULL")
                 .collect::<Vec<_>>()
                 .join(", ");
-            let explained = format!("PREPARE {name} AS {statement}; EXPLAIN EXECUTE {name}({arguments})");
+            let arguments = if arguments.is_empty() { arguments } else { format!("({arguments})") };
+            let explained = format!("PREPARE {name} AS {statement}; EXPLAIN EXECUTE {name}{arguments}");
             sqlx::raw_sql(AssertSqlSafe(explained))
                 .execute(&pool)
                 .await
