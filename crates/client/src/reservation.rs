@@ -5,8 +5,8 @@ use std::time::Duration;
 use holdfast_api::reservation::v1::reservation_service_client::ReservationServiceClient;
 use holdfast_api::reservation::v1::{
     ConfirmRequest, ConfirmResponse, ExtendRequest, ExtendResponse, GetReservationRequest, GetReservationResponse,
-    ListReservationsRequest, ListReservationsResponse, ReleaseRequest, ReleaseResponse, ReserveLine, ReserveRequest,
-    ReserveResponse,
+    ListAtRiskRequest, ListAtRiskResponse, ListReservationsRequest, ListReservationsResponse, ReleaseRequest,
+    ReleaseResponse, ReservationEventKind, ReserveLine, ReserveRequest, ReserveResponse,
 };
 use tonic::transport::Channel;
 
@@ -14,6 +14,7 @@ use crate::connection::{ANSWER_BYTES_MAX, Connection, unary};
 use crate::error::Error;
 use crate::keys::{RequestKey, ReservationKey};
 use crate::retry::RetryPolicy;
+use crate::watch::ReservationWatch;
 
 /// Makes reservations and changes them.
 #[derive(Debug, Clone)]
@@ -117,6 +118,26 @@ impl ReservationClient {
     /// those of who may call. Reading changes nothing.
     pub async fn list_reservations(&self, request: ListReservationsRequest) -> Result<ListReservationsResponse, Error> {
         unary!(self, list_reservations, request.clone())
+    }
+
+    /// Reads a page of the reservations that lack units now, by row of stock, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::InvalidPageToken`]. As any call: [`Error::Overloaded`], [`Error::Unreachable`], [`Error::Unknown`], and
+    /// those of who may call. Reading changes nothing.
+    pub async fn list_at_risk(&self, request: ListAtRiskRequest) -> Result<ListAtRiskResponse, Error> {
+        unary!(self, list_at_risk, request.clone())
+    }
+
+    /// Watches what happens to reservations, of one owner or (empty) of everybody, of some kinds or (none) of all: what is at risk and then every event, or every
+    /// event after `resume_token` if that is not empty. Nothing is sent before the first [`ReservationWatch::next`].
+    pub fn watch_reservations(
+        &self,
+        owner: &str,
+        kinds: &[ReservationEventKind],
+        resume_token: &str,
+    ) -> ReservationWatch {
+        ReservationWatch::new(self.connection.clone(), self.grpc.clone(), owner, kinds, resume_token)
     }
 }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use holdfast_client::api::reservation::v1::{ListReservationsRequest, ReservationState};
+use holdfast_client::api::reservation::v1::{ListAtRiskRequest, ListReservationsRequest, ReservationState};
 use holdfast_client::{Error, Line, Outcome, RequestKey, ReservationKey, Reserve};
 use serde_json::Value;
 
-use super::Context;
 use super::paging::Paging;
+use super::{Context, watching};
 use crate::failure::Failure;
 use crate::output::{self, Column};
 use crate::{json, parse};
@@ -30,6 +30,17 @@ const FIELDS: &[Column] = &[
     ("expires", "expire_time"),
     ("in this state since", "state_time"),
     ("version", "version"),
+];
+const AT_RISK: &[Column] = &[
+    ("SKU", "shortage/sku"),
+    ("LOCATION", "shortage/location"),
+    ("LACKS", "shortage/quantity"),
+    ("SHORTFALL", "shortage/shortfall"),
+    ("RESERVATION", "reservation/reservation_id"),
+    ("OWNER", "reservation/owner"),
+    ("STATE", "reservation/state"),
+    ("LINES", "reservation/lines"),
+    ("CREATED", "reservation/create_time"),
 ];
 const CHANGED: &[Column] = &[
     ("reservation", "reservation_id"),
@@ -100,6 +111,19 @@ pub(crate) enum Command {
         #[command(flatten)]
         paging: Paging,
     },
+    /// List the reservations that lack units now: for each row of stock that is short, the newest first.
+    AtRisk {
+        /// Only those that lack units of this SKU.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        sku: String,
+        /// Only those that lack units at this location.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        location: String,
+        #[command(flatten)]
+        paging: Paging,
+    },
+    /// Follow what happens to reservations: those at risk now, and then every event, until interrupted.
+    Watch(watching::Reservations),
 }
 
 /// Where a reservation stands.
@@ -200,5 +224,17 @@ pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
                 .await?;
             output::list(context.format, COLUMNS, &items)
         }
+        Command::AtRisk { sku, location, paging } => {
+            let items = paging
+                .collect(async |page_size, page_token| {
+                    let (sku, location) = (sku.clone(), location.clone());
+                    let request = ListAtRiskRequest { page_size, page_token, sku, location };
+                    let page = reservations.list_at_risk(request).await?;
+                    Ok((page.reservations.iter().map(json::at_risk).collect(), page.next_page_token))
+                })
+                .await?;
+            output::list(context.format, AT_RISK, &items)
+        }
+        Command::Watch(args) => watching::reservations(context, args).await,
     }
 }

@@ -2,7 +2,8 @@
 
 use holdfast_client::api::reservation::v1::{
     AdjustmentReason, Availability, Condition, Feed, Freshness, LedgerCause, LedgerEntry, ReadSource, Reservation,
-    ReservationState, StockLevel,
+    ReservationAtRisk, ReservationEvent, ReservationEventKind, ReservationState, RowAvailability, RowShortage,
+    StockLevel,
 };
 use serde_json::{Value, json};
 
@@ -58,6 +59,7 @@ pub(crate) fn ledger_entry(entry: &LedgerEntry) -> Value {
         "freshness": freshness(entry.freshness),
         "offer_limit": entry.offer_limit,
         "archived": entry.archived,
+        "trace_id": entry.trace_id,
     })
 }
 
@@ -98,6 +100,46 @@ pub(crate) fn reservation(reservation: &Reservation) -> Value {
         "expire_time": instant(reservation.expire_time.as_ref()),
         "state_time": instant(reservation.state_time.as_ref()),
         "version": reservation.version,
+    })
+}
+
+/// What could be reserved of a row of stock, as a watch tells it.
+pub(crate) fn row_availability(row: &RowAvailability) -> Value {
+    json!({
+        "sku": row.sku,
+        "location": row.location,
+        "available": row.available,
+        "version": row.version,
+        "change_time": instant(row.change_time.as_ref()),
+    })
+}
+
+/// What happened to a reservation, as a watch tells it.
+pub(crate) fn reservation_event(event: &ReservationEvent) -> Value {
+    let kind = ReservationEventKind::try_from(event.kind).unwrap_or_default().as_str_name();
+    json!({
+        "kind": short(kind, "RESERVATION_EVENT_KIND_"),
+        "reservation": event.reservation.as_ref().map(reservation),
+        "shortage": event.shortage.as_ref().map(shortage),
+        "create_time": instant(event.create_time.as_ref()),
+    })
+}
+
+/// A reservation that lacks units.
+pub(crate) fn at_risk(at_risk: &ReservationAtRisk) -> Value {
+    json!({
+        "reservation": at_risk.reservation.as_ref().map(reservation),
+        "shortage": at_risk.shortage.as_ref().map(shortage),
+    })
+}
+
+fn shortage(shortage: &RowShortage) -> Value {
+    json!({
+        "sku": shortage.sku,
+        "location": shortage.location,
+        "quantity": shortage.quantity,
+        "shortfall": shortage.shortfall,
+        "stock_version": shortage.stock_version,
     })
 }
 
