@@ -206,6 +206,18 @@ pub enum Error {
         /// What the server said.
         message: String,
     },
+    /// A watch read too slowly and was ended: watch again with its last token, and read faster. Certain.
+    #[error("the watch was read too slowly: {message}")]
+    TooSlow {
+        /// What the server said.
+        message: String,
+    },
+    /// The instant lies before the first entry that the ledger has of the SKU there. Certain.
+    #[error("nothing is recorded of that time: {message}")]
+    BeforeRecord {
+        /// What the server said.
+        message: String,
+    },
     /// A queue or a limit is full: come back later. Certain.
     #[error("overloaded: {message}")]
     Overloaded {
@@ -291,6 +303,8 @@ impl Error {
             Self::AlreadyDecided { .. } => ErrorReason::AlreadyDecided,
             Self::ResumeTokenExpired { .. } => ErrorReason::ResumeTokenExpired,
             Self::InvalidResumeToken { .. } => ErrorReason::InvalidResumeToken,
+            Self::TooSlow { .. } => ErrorReason::WatcherTooSlow,
+            Self::BeforeRecord { .. } => ErrorReason::BeforeRecord,
             Self::Overloaded { .. } => ErrorReason::Overloaded,
             Self::TooLarge { .. } => ErrorReason::MessageTooLarge,
             Self::Unauthenticated { .. } => ErrorReason::Unauthenticated,
@@ -334,6 +348,8 @@ impl Error {
             | Self::AlreadyDecided { .. }
             | Self::ResumeTokenExpired { .. }
             | Self::InvalidResumeToken { .. }
+            | Self::TooSlow { .. }
+            | Self::BeforeRecord { .. }
             | Self::Overloaded { .. }
             | Self::TooLarge { .. }
             | Self::Unauthenticated { .. }
@@ -469,6 +485,8 @@ fn from_reason(reason: ErrorReason, status: &Status, details: &ErrorDetails, ret
         }
         ErrorReason::ResumeTokenExpired => Error::ResumeTokenExpired { message },
         ErrorReason::InvalidResumeToken => Error::InvalidResumeToken { message },
+        ErrorReason::WatcherTooSlow => Error::TooSlow { message },
+        ErrorReason::BeforeRecord => Error::BeforeRecord { message },
         ErrorReason::Overloaded => Error::Overloaded { retry_after, message },
         ErrorReason::MessageTooLarge => Error::TooLarge { message },
         ErrorReason::Unauthenticated => Error::Unauthenticated { message },

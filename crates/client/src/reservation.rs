@@ -6,9 +6,10 @@ use holdfast_api::reservation::v1::reservation_service_client::ReservationServic
 use holdfast_api::reservation::v1::{
     BatchReserveRequest, BatchReserveResponse, CancelRequest, CancelResponse, ConfirmRequest, ConfirmResponse,
     ExtendRequest, ExtendResponse, FulfilRequest, FulfilResponse, GetReservationRequest, GetReservationResponse,
-    LineSplit, ListReservationsRequest, ListReservationsResponse, LocationStrategy, RecordEvidenceRequest,
-    RecordEvidenceResponse, ReleaseRequest, ReleaseResponse, ReplaceRequest, ReplaceResponse, ReserveLine, ReserveMode,
-    ReserveRequest, ReserveResponse, ReturnRequest, ReturnResponse,
+    LineSplit, ListAtRiskRequest, ListAtRiskResponse, ListReservationsRequest, ListReservationsResponse,
+    LocationStrategy, RecordEvidenceRequest, RecordEvidenceResponse, ReleaseRequest, ReleaseResponse, ReplaceRequest,
+    ReplaceResponse, ReservationEventKind, ReserveLine, ReserveMode, ReserveRequest, ReserveResponse, ReturnRequest,
+    ReturnResponse,
 };
 use tonic::transport::Channel;
 
@@ -16,6 +17,7 @@ use crate::connection::{ANSWER_BYTES_MAX, Connection, unary};
 use crate::error::Error;
 use crate::keys::{RequestKey, ReservationKey};
 use crate::retry::RetryPolicy;
+use crate::watch::ReservationWatch;
 
 /// Makes reservations and changes them.
 #[derive(Debug, Clone)]
@@ -203,6 +205,26 @@ impl ReservationClient {
     /// those of who may call. Reading changes nothing.
     pub async fn list_reservations(&self, request: ListReservationsRequest) -> Result<ListReservationsResponse, Error> {
         unary!(self, list_reservations, request.clone())
+    }
+
+    /// Reads a page of the reservations that lack units now, by row of stock, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::InvalidPageToken`]. As any call: [`Error::Overloaded`], [`Error::Unreachable`], [`Error::Unknown`], and
+    /// those of who may call. Reading changes nothing.
+    pub async fn list_at_risk(&self, request: ListAtRiskRequest) -> Result<ListAtRiskResponse, Error> {
+        unary!(self, list_at_risk, request.clone())
+    }
+
+    /// Watches what happens to reservations, of one owner or (empty) of everybody, of some kinds or (none) of all: what is at risk and then every event, or every
+    /// event after `resume_token` if that is not empty. Nothing is sent before the first [`ReservationWatch::next`].
+    pub fn watch_reservations(
+        &self,
+        owner: &str,
+        kinds: &[ReservationEventKind],
+        resume_token: &str,
+    ) -> ReservationWatch {
+        ReservationWatch::new(self.connection.clone(), self.grpc.clone(), owner, kinds, resume_token)
     }
 }
 

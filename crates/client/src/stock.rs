@@ -6,10 +6,11 @@ use holdfast_api::reservation::v1::stock_service_client::StockServiceClient;
 use holdfast_api::reservation::v1::{
     AdjustStockRequest, AdjustStockResponse, Adjustment, ApplyCountsRequest, ApplyCountsResponse, ApplyPoliciesRequest,
     ApplyPoliciesResponse, BatchGetAvailabilityRequest, BatchGetAvailabilityResponse, BatchGetStockRequest,
-    BatchGetStockResponse, CompleteRunRequest, CompleteRunResponse, GetStockRequest, GetStockResponse,
-    ListFeedsRequest, ListFeedsResponse, ListLedgerEntriesRequest, ListLedgerEntriesResponse, ListPausedSkusRequest,
-    ListPausedSkusResponse, ListStockRequest, ListStockResponse, MoveStockRequest, MoveStockResponse,
-    PauseSellingRequest, PauseSellingResponse, ReadSource, ResumeSellingRequest, ResumeSellingResponse, SkuPolicy,
+    BatchGetStockResponse, CompleteRunRequest, CompleteRunResponse, GetStockAsOfRequest, GetStockAsOfResponse,
+    GetStockRequest, GetStockResponse, ListFeedsRequest, ListFeedsResponse, ListLedgerEntriesRequest,
+    ListLedgerEntriesResponse, ListPausedSkusRequest, ListPausedSkusResponse, ListStockRequest, ListStockResponse,
+    MoveStockRequest, MoveStockResponse, PauseSellingRequest, PauseSellingResponse, ReadSource, ResumeSellingRequest,
+    ResumeSellingResponse, SkuPolicy,
 };
 use tonic::transport::Channel;
 
@@ -17,6 +18,7 @@ use crate::connection::{ANSWER_BYTES_MAX, Connection, unary};
 use crate::error::Error;
 use crate::keys::RequestKey;
 use crate::retry::RetryPolicy;
+use crate::watch::AvailabilityWatch;
 
 /// Reads stock and changes it. The connection is the same as the reservations'.
 #[derive(Debug, Clone)]
@@ -230,5 +232,20 @@ impl StockClient {
         request: ListLedgerEntriesRequest,
     ) -> Result<ListLedgerEntriesResponse, Error> {
         unary!(self, list_ledger_entries, request.clone())
+    }
+
+    /// Says what a SKU's stock was at an instant that has passed, and the last changes that led to it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] (an instant in the future, too), [`Error::NotFound`], [`Error::BeforeRecord`]. As any call: [`Error::Overloaded`],
+    /// [`Error::Unreachable`], [`Error::Unknown`], and those of who may call. Reading changes nothing.
+    pub async fn get_stock_as_of(&self, request: GetStockAsOfRequest) -> Result<GetStockAsOfResponse, Error> {
+        unary!(self, get_stock_as_of, request.clone())
+    }
+
+    /// Watches what can be reserved of at most 1,000 SKUs, or of all if there are none: everything and then every change, or every change after
+    /// `resume_token` if that is not empty. Nothing is sent before the first [`AvailabilityWatch::next`].
+    pub fn watch_availability(&self, skus: Vec<String>, resume_token: &str) -> AvailabilityWatch {
+        AvailabilityWatch::new(self.connection.clone(), self.grpc.clone(), skus, resume_token)
     }
 }

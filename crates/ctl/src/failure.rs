@@ -125,6 +125,8 @@ fn details(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         | Error::EtagMismatch { .. }
         | Error::ResumeTokenExpired { .. }
         | Error::InvalidResumeToken { .. }
+        | Error::TooSlow { .. }
+        | Error::BeforeRecord { .. }
         | Error::Overloaded { .. }
         | Error::TooLarge { .. }
         | Error::Unauthenticated { .. }
@@ -166,6 +168,8 @@ fn next_step(error: &Error) -> Option<&'static str> {
         Error::ResumeTokenExpired { .. } | Error::InvalidResumeToken { .. } => {
             "leave --resume away: the watch begins with everything."
         }
+        Error::TooSlow { .. } => "go on with --resume and the last token; a pipe that is read slowly ends the watch.",
+        Error::BeforeRecord { .. } => "`holdctl stock ledger SKU` shows from when on there are entries.",
         Error::Overloaded { .. } => "wait a moment and repeat; nothing was done.",
         Error::TooLarge { .. } => "send less at once.",
         Error::Unauthenticated { .. } => "give --token-file, or HOLDFAST_TOKEN.",

@@ -111,6 +111,19 @@ impl ReservationService for Scripted {
     ) -> Result<Response<ListReservationsResponse>, Status> {
         Ok(Response::new(ListReservationsResponse::default()))
     }
+
+    type WatchReservationsStream = tonic::codegen::BoxStream<WatchReservationsResponse>;
+
+    async fn watch_reservations(
+        &self,
+        _: Request<WatchReservationsRequest>,
+    ) -> Result<Response<Self::WatchReservationsStream>, Status> {
+        Err(Status::unimplemented("not played here"))
+    }
+
+    async fn list_at_risk(&self, _: Request<ListAtRiskRequest>) -> Result<Response<ListAtRiskResponse>, Status> {
+        Err(Status::unimplemented("not played here"))
+    }
 }
 
 async fn service() -> String {

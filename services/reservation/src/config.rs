@@ -11,6 +11,7 @@ use crate::limiter::LimiterConfig;
 use crate::looker::LookerConfig;
 use crate::reconciler::ReconcilerConfig;
 use crate::sweeper::SweeperConfig;
+use crate::watch::WatchConfig;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub reconciler: ReconcilerConfig,
     /// Ageing of numbers.
     pub freshener: FreshenerConfig,
+    /// Watches.
+    pub watch: WatchConfig,
     /// Holds and keys.
     pub holds: HoldsConfig,
 }
@@ -105,6 +108,12 @@ impl ServiceConfig for Config {
         positive("reconciler.others_max", u64::from(self.reconciler.others_max));
         positive("freshener.period_ms", self.freshener.period_ms);
         positive("freshener.rows_max", u64::from(self.freshener.rows_max));
+        positive("watch.watchers_max", self.watch.watchers_max as u64);
+        positive("watch.period_ms", self.watch.period_ms);
+        positive("watch.entries_max", u64::from(self.watch.entries_max));
+        positive("watch.snapshot_rows_max", u64::from(self.watch.snapshot_rows_max));
+        positive("watch.waiting_max", self.watch.waiting_max as u64);
+        positive("watch.checkpoint_ms", self.watch.checkpoint_ms);
         positive("holds.default_seconds", u64::from(self.holds.default_seconds));
         positive("holds.retry_window_seconds", u64::from(self.holds.retry_window_seconds));
         if self.holds.default_seconds > self.holds.longest_seconds {

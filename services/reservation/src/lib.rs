@@ -1,11 +1,12 @@
 //! The only writer of stock: reservations, counts, adjustments, availability and the ledger.
 //!
 //! In reading order: [`grpc`] decodes and calls; [`reserve`] is the use case that the service is for; [`gate`] says which queue, [`looker`] and [`committer`] are the
-//! queues, [`store`] is Postgres. Beside the path: [`publisher`], [`sweeper`], [`freshener`], [`reconciler`]; [`selling`]
-//! tells alarms how selling stands.
+//! queues, [`store`] is Postgres. Beside the path: [`publisher`], [`sweeper`], [`freshener`], [`reconciler`]; [`selling`] tells alarms how selling stands;
+//! [`watch`] follows the ledger for watchers.
 //!
 //! Architecture invariant: Redis routes, Postgres speaks every yes and every no. Decisions are `holdfast_stock`'s.
 
+pub mod changes;
 mod clock;
 pub mod committer;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod selling;
 pub mod store;
 pub mod sweeper;
 mod trace;
+pub mod watch;
 
 use anyhow::Context as _;
 use holdfast_api::reservation::v1::reservation_service_server::ReservationServiceServer;
@@ -80,7 +82,7 @@ impl Service for Reservation {
         let registry = Metrics::new();
         // The parts behind the handlers stop after the handlers: what was handed over is answered.
         let tasks = Tasks::new(CancellationToken::new());
-        let (reservations, stock) = start(&config, stores, &registry, &tasks).await?;
+        let (reservations, stock) = start(&config, stores, &registry, &tasks, &shutdown).await?;
         // A background task that panicked takes the process with it: it must not look healthy.
         let (died, end) = (tasks.token().clone(), shutdown.clone());
         tasks.spawn("watchdog", async move {
@@ -116,6 +118,7 @@ async fn start(
     stores: Stores,
     registry: &Metrics,
     tasks: &Tasks,
+    shutdown: &CancellationToken,
 ) -> anyhow::Result<(grpc::Reservations, grpc::Stock)> {
     let Stores { reads: store, checkout, bulk } = stores;
     let metrics = ReservationMetrics::register(registry);
@@ -130,6 +133,8 @@ async fn start(
     freshener::start(config.freshener, store.clone(), committer.clone(), metrics.freshener, tasks);
     selling::start(store.clone(), metrics.selling, tasks);
     reconciler::start(config.reconciler, store.clone(), gate.clone(), asked_for.clone(), metrics.reconciler, tasks);
+    let tails = watch::start(config.watch, &store, &metrics.watch, tasks);
+    let watching = grpc::Watching::new(config.watch, store.clone(), tails, metrics.watch, shutdown.clone());
     let reserver = Reserver {
         gate: gate.clone(),
         looker: looker.clone(),
@@ -139,9 +144,16 @@ async fn start(
         asked_for: asked_for.clone(),
         metrics: metrics.reserve,
     };
-    let reservations = grpc::Reservations::new(reserver, committer.clone(), store.clone(), clock.clone(), config.holds);
+    let reservations = grpc::Reservations::new(
+        reserver,
+        committer.clone(),
+        store.clone(),
+        clock.clone(),
+        config.holds,
+        watching.clone(),
+    );
     let publish_micros_max = config.reconciler.publish_micros_max();
-    let stock = grpc::Stock { committer, store, looker, gate, asked_for, clock, publish_micros_max };
+    let stock = grpc::Stock { committer, store, looker, gate, asked_for, clock, publish_micros_max, watching };
     Ok((reservations, stock))
 }
 

@@ -11,6 +11,10 @@ const INSPECTING: &[Role] = &[Role::Merchandiser, Role::Operator, Role::Monitor]
 const COUNTING: &[Role] = &[Role::VendorSync];
 /// Policies come from catalog only.
 const GOVERNING: &[Role] = &[Role::Catalog];
+/// Who acts on what happens to reservations: checkouts, people, and vendor-sync, which sends orders to vendors.
+const FOLLOWING: &[Role] = &[Role::Checkout, Role::Operator, Role::VendorSync];
+/// Who decides what becomes of reservations that lack units.
+const MENDING: &[Role] = &[Role::Checkout, Role::Merchandiser, Role::Operator, Role::Monitor];
 /// Guards compare with what is there.
 const GUARDING: &[Role] = &[Role::VendorSync, Role::Merchandiser, Role::Operator, Role::Monitor];
 
@@ -37,6 +41,8 @@ pub static METHODS: MethodTable = MethodTable::new(
         Method::new("/holdfast.reservation.v1.ReservationService/Extend", Priority::Undo, BUYING),
         Method::new("/holdfast.reservation.v1.ReservationService/GetReservation", Priority::Read, BUYING),
         Method::new("/holdfast.reservation.v1.ReservationService/ListReservations", Priority::Read, BUYING),
+        Method::new("/holdfast.reservation.v1.ReservationService/WatchReservations", Priority::Read, FOLLOWING),
+        Method::new("/holdfast.reservation.v1.ReservationService/ListAtRisk", Priority::Read, MENDING),
         Method::new("/holdfast.reservation.v1.StockService/BatchGetAvailability", Priority::Read, LOOKING),
         Method::new("/holdfast.reservation.v1.StockService/GetStock", Priority::Read, INSPECTING),
         Method::new("/holdfast.reservation.v1.StockService/ListStock", Priority::Read, INSPECTING),
@@ -51,5 +57,7 @@ pub static METHODS: MethodTable = MethodTable::new(
         Method::new("/holdfast.reservation.v1.StockService/ListFeeds", Priority::Read, GUARDING),
         Method::new("/holdfast.reservation.v1.StockService/ApplyPolicies", Priority::Begin, GOVERNING),
         Method::new("/holdfast.reservation.v1.StockService/ListLedgerEntries", Priority::Read, INSPECTING),
+        Method::new("/holdfast.reservation.v1.StockService/GetStockAsOf", Priority::Read, INSPECTING),
+        Method::new("/holdfast.reservation.v1.StockService/WatchAvailability", Priority::Read, LOOKING),
     ],
 );

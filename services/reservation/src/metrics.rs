@@ -1,5 +1,6 @@
 //! The service's metrics: names, units and meanings, declared here (the gate's beside the gate) and nowhere else.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use holdfast_kit::Metrics;
@@ -34,6 +35,8 @@ pub struct ReservationMetrics {
     pub selling: SellingMetrics,
     /// The reconciler's.
     pub reconciler: ReconcilerMetrics,
+    /// The watches'.
+    pub watch: WatchMetrics,
 }
 
 impl ReservationMetrics {
@@ -60,6 +63,7 @@ impl ReservationMetrics {
             freshener: FreshenerMetrics::register(registry),
             selling: SellingMetrics::register(registry),
             reconciler: ReconcilerMetrics::register(registry),
+            watch: WatchMetrics::register(registry),
         }
     }
 }
@@ -309,6 +313,59 @@ impl ReconcilerMetrics {
         self.above.inc_by(above as u64);
         self.below.inc_by(below as u64);
         self.missing.inc_by(report.missing as u64);
+    }
+}
+
+/// The watches' metrics.
+#[derive(Debug, Clone)]
+pub struct WatchMetrics {
+    watchers: Family<TopicLabels, Gauge>,
+    changes: Family<TopicLabels, Counter>,
+    too_slow: Family<TopicLabels, Counter>,
+    oldest_transaction_seconds: Gauge<f64, AtomicU64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TopicLabels {
+    topic: &'static str,
+}
+
+impl WatchMetrics {
+    fn register(registry: &Metrics) -> Self {
+        Self {
+            watchers: registry.register("holdfast_watchers", "Open watches, by topic", Family::default()),
+            changes: registry.register(
+                "holdfast_watch_changes",
+                "Changes that this replica found for its watchers together, by topic",
+                Family::default(),
+            ),
+            too_slow: registry.register(
+                "holdfast_watchers_too_slow",
+                "Watches ended because too many changes waited for their reader, by topic",
+                Family::default(),
+            ),
+            oldest_transaction_seconds: registry.register(
+                "holdfast_oldest_transaction_seconds",
+                "For how long at least the oldest transaction that has written anything on this Postgres has been open",
+                Gauge::default(),
+            ),
+        }
+    }
+
+    pub(crate) fn watchers(&self, topic: &'static str, change: i64) {
+        self.watchers.get_or_create(&TopicLabels { topic }).inc_by(change);
+    }
+
+    pub(crate) fn found(&self, topic: &'static str, changes: usize) {
+        self.changes.get_or_create(&TopicLabels { topic }).inc_by(changes as u64);
+    }
+
+    pub(crate) fn too_slow(&self, topic: &'static str) {
+        self.too_slow.get_or_create(&TopicLabels { topic }).inc();
+    }
+
+    pub(crate) fn oldest_transaction(&self, age: Duration) {
+        self.oldest_transaction_seconds.set(age.as_secs_f64());
     }
 }
 

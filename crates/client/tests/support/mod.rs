@@ -187,4 +187,17 @@ impl ReservationService for Server {
     ) -> Result<Response<ListReservationsResponse>, Status> {
         self.follow(request, |message| (message.page_token.clone(), 0)).await
     }
+
+    type WatchReservationsStream = tonic::codegen::BoxStream<WatchReservationsResponse>;
+
+    async fn watch_reservations(
+        &self,
+        _: Request<WatchReservationsRequest>,
+    ) -> Result<Response<Self::WatchReservationsStream>, Status> {
+        Err(Status::unimplemented("not played here"))
+    }
+
+    async fn list_at_risk(&self, _: Request<ListAtRiskRequest>) -> Result<Response<ListAtRiskResponse>, Status> {
+        Err(Status::unimplemented("not played here"))
+    }
 }

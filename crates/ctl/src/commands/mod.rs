@@ -16,6 +16,7 @@ pub(crate) mod selling;
 pub(crate) mod sku;
 pub(crate) mod stock;
 pub(crate) mod vendor;
+pub(crate) mod watching;
 
 use crate::cli::{Cli, Command, Format};
 use crate::endpoints::Services;

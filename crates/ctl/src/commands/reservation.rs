@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use holdfast_client::api::reservation::v1::{ListReservationsRequest, LocationStrategy, ReservationState};
+use holdfast_client::api::reservation::v1::{
+    ListAtRiskRequest, ListReservationsRequest, LocationStrategy, ReservationState,
+};
 use holdfast_client::{Error, Line, Outcome, RequestKey, ReservationKey, Reserve};
 use serde_json::Value;
 
 use super::paging::Paging;
 use super::sales::DryRun;
-use super::{Context, sales};
+use super::{Context, sales, watching};
 use crate::failure::Failure;
 use crate::output::{self, Column};
 use crate::{json, parse};
@@ -37,6 +39,17 @@ const FIELDS: &[Column] = &[
     ("replaced by", "successor_id"),
     ("in this state since", "state_time"),
     ("version", "version"),
+];
+const AT_RISK: &[Column] = &[
+    ("SKU", "shortage/sku"),
+    ("LOCATION", "shortage/location"),
+    ("LACKS", "shortage/quantity"),
+    ("SHORTFALL", "shortage/shortfall"),
+    ("RESERVATION", "reservation/reservation_id"),
+    ("OWNER", "reservation/owner"),
+    ("STATE", "reservation/state"),
+    ("LINES", "reservation/lines"),
+    ("CREATED", "reservation/create_time"),
 ];
 const CHANGED: &[Column] = &[
     ("reservation", "reservation_id"),
@@ -193,6 +206,18 @@ pub(crate) enum Command {
     Return(sales::ReturnArgs),
     /// Tell what became of an order at the vendor.
     Evidence(sales::EvidenceArgs),
+    /// List the reservations that lack units now: for each row of stock that is short, the newest first.
+    AtRisk {
+        /// Only those that lack units of this SKU.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        sku: String,
+        /// Only those that lack units at this location.
+        location: String,
+        #[command(flatten)]
+        paging: Paging,
+    },
+    /// Follow what happens to reservations: those at risk now, and then every event, until interrupted.
+    Watch(watching::Reservations),
 }
 
 /// Where a reservation stands.
@@ -289,5 +314,17 @@ pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
         Command::Cancel(args) => sales::cancel(context, args).await,
         Command::Return(args) => sales::take_back(context, args).await,
         Command::Evidence(args) => sales::evidence(context, args).await,
+        Command::AtRisk { sku, location, paging } => {
+            let items = paging
+                .collect(async |page_size, page_token| {
+                    let (sku, location) = (sku.clone(), location.clone());
+                    let request = ListAtRiskRequest { page_size, page_token, sku, location };
+                    let page = reservations.list_at_risk(request).await?;
+                    Ok((page.reservations.iter().map(json::at_risk).collect(), page.next_page_token))
+                })
+                .await?;
+            output::list(context.format, AT_RISK, &items)
+        }
+        Command::Watch(args) => watching::reservations(context, args).await,
     }
 }

@@ -2,7 +2,8 @@
 
 use holdfast_client::api::reservation::v1::{
     AdjustmentReason, Allocation, Availability, Condition, CountMeaning, Feed, Freshness, LedgerCause, LedgerEntry,
-    PausedSku, ReadSource, Reservation, ReservationState, Shortage, StockLevel,
+    PausedSku, ReadSource, Reservation, ReservationAtRisk, ReservationEvent, ReservationEventKind, ReservationState,
+    RowAvailability, RowShortage, Shortage, StockLevel,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -65,6 +66,7 @@ pub(crate) fn ledger_entry(entry: &LedgerEntry) -> Value {
         "offer_limit": entry.offer_limit,
         "archived": entry.archived,
         "paused": entry.paused,
+        "trace_id": entry.trace_id,
     })
 }
 
@@ -139,6 +141,46 @@ pub(crate) fn paused_sku(paused: &PausedSku) -> Value {
         "pause_time": instant(paused.pause_time.as_ref()),
         "actor": paused.actor,
         "note": paused.note,
+    })
+}
+
+/// What could be reserved of a row of stock, as a watch tells it.
+pub(crate) fn row_availability(row: &RowAvailability) -> Value {
+    json!({
+        "sku": row.sku,
+        "location": row.location,
+        "available": row.available,
+        "version": row.version,
+        "change_time": instant(row.change_time.as_ref()),
+    })
+}
+
+/// What happened to a reservation, as a watch tells it.
+pub(crate) fn reservation_event(event: &ReservationEvent) -> Value {
+    let kind = ReservationEventKind::try_from(event.kind).unwrap_or_default().as_str_name();
+    json!({
+        "kind": short(kind, "RESERVATION_EVENT_KIND_"),
+        "reservation": event.reservation.as_ref().map(reservation),
+        "shortage": event.shortage.as_ref().map(shortage),
+        "create_time": instant(event.create_time.as_ref()),
+    })
+}
+
+/// A reservation that lacks units.
+pub(crate) fn at_risk(at_risk: &ReservationAtRisk) -> Value {
+    json!({
+        "reservation": at_risk.reservation.as_ref().map(reservation),
+        "shortage": at_risk.shortage.as_ref().map(shortage),
+    })
+}
+
+fn shortage(shortage: &RowShortage) -> Value {
+    json!({
+        "sku": shortage.sku,
+        "location": shortage.location,
+        "quantity": shortage.quantity,
+        "shortfall": shortage.shortfall,
+        "stock_version": shortage.stock_version,
     })
 }
 

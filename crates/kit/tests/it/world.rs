@@ -10,9 +10,10 @@ use holdfast_api::reservation::v1::reservation_service_server::{
 use holdfast_api::reservation::v1::{
     BatchReserveRequest, BatchReserveResponse, CancelRequest, CancelResponse, ConfirmRequest, ConfirmResponse,
     ExtendRequest, ExtendResponse, FulfilRequest, FulfilResponse, GetReservationRequest, GetReservationResponse,
-    ListReservationsRequest, ListReservationsResponse, RecordEvidenceRequest, RecordEvidenceResponse, ReleaseRequest,
-    ReleaseResponse, ReplaceRequest, ReplaceResponse, Reservation, ReserveRequest, ReserveResponse, ReturnRequest,
-    ReturnResponse,
+    ListAtRiskRequest, ListAtRiskResponse, ListReservationsRequest, ListReservationsResponse, RecordEvidenceRequest,
+    RecordEvidenceResponse, ReleaseRequest, ReleaseResponse, ReplaceRequest, ReplaceResponse, Reservation,
+    ReserveRequest, ReserveResponse, ReturnRequest, ReturnResponse, WatchReservationsRequest,
+    WatchReservationsResponse,
 };
 use holdfast_kit::config::Common;
 use holdfast_kit::server::ServeError;
@@ -45,6 +46,8 @@ static METHODS: MethodTable = MethodTable::new(
         Method::new("/holdfast.reservation.v1.ReservationService/Extend", Priority::Begin, &[]),
         Method::new("/holdfast.reservation.v1.ReservationService/GetReservation", Priority::Read, Role::ALL),
         Method::new("/holdfast.reservation.v1.ReservationService/ListReservations", Priority::Read, Role::ALL),
+        Method::new("/holdfast.reservation.v1.ReservationService/WatchReservations", Priority::Read, &[Role::Checkout]),
+        Method::new("/holdfast.reservation.v1.ReservationService/ListAtRisk", Priority::Read, &[Role::Checkout]),
     ],
 );
 
@@ -253,5 +256,18 @@ impl ReservationService for Obedient {
         _: Request<ListReservationsRequest>,
     ) -> Result<Response<ListReservationsResponse>, Status> {
         Ok(Response::new(ListReservationsResponse::default()))
+    }
+
+    type WatchReservationsStream = tonic::codegen::BoxStream<WatchReservationsResponse>;
+
+    async fn watch_reservations(
+        &self,
+        _: Request<WatchReservationsRequest>,
+    ) -> Result<Response<Self::WatchReservationsStream>, Status> {
+        Err(Status::unimplemented("not played here"))
+    }
+
+    async fn list_at_risk(&self, _: Request<ListAtRiskRequest>) -> Result<Response<ListAtRiskResponse>, Status> {
+        Err(Status::unimplemented("not played here"))
     }
 }

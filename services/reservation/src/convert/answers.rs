@@ -215,6 +215,7 @@ pub(crate) fn ledger_entry(row: LedgerRow) -> pb::LedgerEntry {
         offer_limit: row.cap,
         archived: row.archived,
         paused: row.paused,
+        trace_id: row.trace.unwrap_or_default(),
     }
 }
 

@@ -38,8 +38,20 @@ fn store(error: &StoreError) -> Problem {
                 .retry_after(Duration::from_millis(100))
                 .because(error)
         }
+        StoreError::ChangesDropped => Problem::new(
+            ErrorReason::ResumeTokenExpired,
+            "the resume token is older than the changes that are kept; watch again without one",
+        ),
+        StoreError::OtherRecord => bad_resume_token(),
         StoreError::Defect(_) => Problem::defect(error),
     }
+}
+
+/// A resume token that this watch did not give.
+pub(crate) fn bad_resume_token() -> Problem {
+    let mut violations = Violations::new();
+    violations.add("resume_token", "must be a resume_token of this watch with the same filters, or empty");
+    violations.into_problem_as(ErrorReason::InvalidResumeToken)
 }
 
 fn refused(refusal: Refusal) -> Problem {

@@ -2,9 +2,11 @@
 
 mod reservations;
 mod stock;
+mod watching;
 
 pub use reservations::Reservations;
 pub use stock::Stock;
+pub use watching::Watching;
 
 use tokio::time::Instant;
 use tonic::Request;

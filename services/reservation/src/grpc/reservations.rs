@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
-use super::Asker;
+use super::{Asker, Watching, watching};
+use crate::changes::WholePlace;
 use crate::clock::PostgresClock;
 use crate::committer::{Committer, Failure};
 use crate::config::HoldsConfig;
@@ -32,6 +33,7 @@ pub struct Reservations {
     store: Store,
     clock: PostgresClock,
     holds: HoldsConfig,
+    watching: Watching,
 }
 
 impl Reservations {
@@ -41,8 +43,9 @@ impl Reservations {
         store: Store,
         clock: PostgresClock,
         holds: HoldsConfig,
+        watching: Watching,
     ) -> Self {
-        Self { reserver, committer, store, clock, holds }
+        Self { reserver, committer, store, clock, holds, watching }
     }
 
     fn reader(&self, transport_attempt: u32) -> Reader<'_> {
@@ -284,6 +287,46 @@ impl ReservationService for Reservations {
         Ok(Response::new(pb::ListReservationsResponse {
             reservations: records.iter().map(|(record, now)| convert::reservation_at(record, *now)).collect(),
             next_page_token: next.map(|id| Token::encode(filters, &id)).unwrap_or_default(),
+        }))
+    }
+
+    type WatchReservationsStream = watching::WatchStream<pb::WatchReservationsResponse>;
+
+    async fn watch_reservations(
+        &self,
+        request: Request<pb::WatchReservationsRequest>,
+    ) -> Result<Response<Self::WatchReservationsStream>, Status> {
+        Ok(Response::new(self.watching.reservations(request.get_ref()).await?))
+    }
+
+    async fn list_at_risk(
+        &self,
+        request: Request<pb::ListAtRiskRequest>,
+    ) -> Result<Response<pb::ListAtRiskResponse>, Status> {
+        let request = request.get_ref();
+        let mut violations = Violations::new();
+        let size = page::page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX, &mut violations);
+        let location = convert::named_location(&mut violations, &request.location);
+        if !request.sku.is_empty() {
+            violations.check_sku("sku", &request.sku);
+        }
+        violations.into_result()?;
+        let filters = [request.sku.clone(), location];
+        let texts = [filters[0].as_str(), filters[1].as_str()];
+        let after: Option<WholePlace> = Token::decode(&request.page_token, &texts)?;
+        let after = after.unwrap_or_else(WholePlace::beginning);
+        let (store, named) = (self.store.clone(), filters.clone());
+        let page = async move { store.list_at_risk(&after, (&named[0], &named[1]), size).await };
+        let page = holdfast_kit::tasks::to_the_end(page).await;
+        let found = page.map_err(|error| convert::problem(Failure::Store(error)))?;
+        let is_full = found.len() as u64 == size.unsigned_abs();
+        let next = found.last().filter(|_| is_full).and_then(|last| {
+            let risk = last.risk.as_ref()?;
+            Some(WholePlace::after(risk.sku.as_str(), risk.location.as_str(), last.record.id))
+        });
+        Ok(Response::new(pb::ListAtRiskResponse {
+            reservations: found.iter().map(convert::at_risk).collect(),
+            next_page_token: next.map(|place| Token::encode(&texts, &place)).unwrap_or_default(),
         }))
     }
 }

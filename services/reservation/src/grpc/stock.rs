@@ -6,17 +6,17 @@ use holdfast_api::reservation::v1 as pb;
 use holdfast_api::reservation::v1::stock_service_server::StockService;
 use holdfast_kit::page::{self, Token};
 use holdfast_kit::{ErrorReason, Problem, Violations};
-use holdfast_stock::{Answer, Level, Op, RowKey, Sku};
+use holdfast_stock::{Answer, Level, Op, RowKey, Sku, UnixMicros};
 use tonic::{Request, Response, Status};
 
-use super::Asker;
+use super::{Asker, Watching, watching};
 use crate::clock::PostgresClock;
 use crate::committer::{Committer, Failure};
-use crate::convert;
+use crate::convert::{self, AsOfAsk};
 use crate::gate::{Gate, Published};
 use crate::looker::Looker;
 use crate::reconciler::{AskedFor, published};
-use crate::store::{LedgerCursor, Store, StoreError};
+use crate::store::{LedgerCursor, LedgerFilter, Store, StoreError};
 
 const PAGE_DEFAULT: i32 = 100;
 const PAGE_MAX: i32 = 1_000;
@@ -38,13 +38,12 @@ pub struct Stock {
     pub(crate) clock: PostgresClock,
     /// How long a change that was not published at once takes to be, in microseconds, while Redis can be reached.
     pub(crate) publish_micros_max: i64,
+    /// Watches.
+    pub(crate) watching: Watching,
 }
 
 impl Stock {
-    async fn read_record(
-        &self,
-        skus: Vec<Sku>,
-    ) -> Result<(holdfast_stock::UnixMicros, BTreeMap<Sku, Published>), Problem> {
+    async fn read_record(&self, skus: Vec<Sku>) -> Result<(UnixMicros, BTreeMap<Sku, Published>), Problem> {
         let sight = self.looker.look(None, skus).await.map_err(convert::problem)?;
         let found = published(sight.look()).into_iter().map(|p| (p.sku.clone(), p)).collect();
         Ok((sight.read_at, found))
@@ -77,7 +76,7 @@ impl StockService for Stock {
         let cached: BTreeMap<Sku, Published> = cached.into_iter().flatten().map(|p| (p.sku.clone(), p)).collect();
         let missing: Vec<Sku> = skus.iter().filter(|sku| !cached.contains_key(*sku)).cloned().collect();
         let (read_at, record) = if missing.is_empty() {
-            (holdfast_stock::UnixMicros::default(), BTreeMap::new())
+            (UnixMicros::default(), BTreeMap::new())
         } else {
             self.read_record(missing).await?
         };
@@ -282,15 +281,25 @@ impl StockService for Stock {
         let size = page::page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX, &mut violations);
         let location = convert::named_location(&mut violations, &request.location);
         violations.check_sku("sku", &request.sku);
+        let (from, upto) = convert::ledger_range(&mut violations, request);
         violations.into_result()?;
         let sku = convert::sku("sku", &request.sku)?;
-        let filters = [request.sku.clone(), location.clone()];
-        let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+        // Without a range a token is what it always was, so that it outlives an upgrade.
+        let range = [from, upto].map(|at| at.map_or_else(String::new, |at| at.0.to_string()));
+        let mut filters = vec![request.sku.as_str(), &location];
+        if from.is_some() || upto.is_some() {
+            filters.extend(range.iter().map(String::as_str));
+        }
         let after: Option<(i64, String, i64)> = Token::decode(&request.page_token, &filters)?;
         let (at, after_location, version) = after.unwrap_or((AFTER_ALL_MICROS, String::new(), 0));
         let cursor = LedgerCursor { at, location: after_location, version };
+        let filter = LedgerFilter {
+            location: location.clone(),
+            from: from.unwrap_or(UnixMicros(BEFORE_ALL_MICROS)),
+            upto: upto.unwrap_or(UnixMicros(AFTER_ALL_MICROS)),
+        };
         let store = self.store.clone();
-        let page = async move { store.list_ledger(&sku, &location, &cursor, size).await };
+        let page = async move { store.list_ledger(&sku, &filter, &cursor, size).await };
         let entries = holdfast_kit::tasks::to_the_end(page).await.map_err(failed)?;
         let is_full = entries.len() as u64 == size.unsigned_abs();
         let next = entries.last().filter(|_| is_full).map(|entry| (entry.at, entry.location.clone(), entry.version));
@@ -299,8 +308,51 @@ impl StockService for Stock {
             next_page_token: next.map(|entry| Token::encode(&filters, &entry)).unwrap_or_default(),
         }))
     }
+
+    async fn get_stock_as_of(
+        &self,
+        request: Request<pb::GetStockAsOfRequest>,
+    ) -> Result<Response<pb::GetStockAsOfResponse>, Status> {
+        let AsOfAsk { sku, location, at, entries } = convert::as_of_ask(request.get_ref())?;
+        let (store, code) = (self.store.clone(), sku.to_string());
+        let read = async move {
+            let then = store.as_of(&sku, &location, at).await?;
+            let filter = LedgerFilter { location, from: UnixMicros(BEFORE_ALL_MICROS), upto: at };
+            let newest = LedgerCursor { at: AFTER_ALL_MICROS, location: String::new(), version: 0 };
+            Ok((then, store.list_ledger(&sku, &filter, &newest, entries).await?))
+        };
+        let (then, entries) = holdfast_kit::tasks::to_the_end(read).await.map_err(failed)?;
+        let Some(begins) = then.begins else {
+            let problem = Problem::new(ErrorReason::NotFound, "no stock was ever recorded for this SKU there");
+            return Err(problem.resource("sku", code).into());
+        };
+        if at > then.now {
+            let mut violations = Violations::new();
+            violations.add("time", "lies ahead of Postgres's clock: nothing is known of the future");
+            return Err(violations.into_problem().into());
+        }
+        if at < begins {
+            return Err(convert::before_record(begins).into());
+        }
+        Ok(Response::new(pb::GetStockAsOfResponse {
+            levels: then.levels.iter().map(convert::past_level).collect(),
+            entries: entries.into_iter().map(convert::ledger_entry).collect(),
+            begin_time: Some(convert::timestamp(begins)),
+        }))
+    }
+
+    type WatchAvailabilityStream = watching::WatchStream<pb::WatchAvailabilityResponse>;
+
+    async fn watch_availability(
+        &self,
+        request: Request<pb::WatchAvailabilityRequest>,
+    ) -> Result<Response<Self::WatchAvailabilityStream>, Status> {
+        Ok(Response::new(self.watching.availability(request.get_ref()).await?))
+    }
 }
 
+/// Earlier than any entry: the year 1.
+const BEFORE_ALL_MICROS: i64 = -62_135_596_800_000_000;
 /// Later than any entry: the year 9999.
 const AFTER_ALL_MICROS: i64 = 253_402_300_799_000_000;
 

@@ -4,9 +4,11 @@
 //! anything that `holdfast_stock` would decide otherwise: the first verifies that there is nothing to decide, the second writes a plan.
 
 mod answer;
+mod changes;
 mod error;
 mod fast;
 mod feeds;
+mod history;
 mod planned;
 mod progress;
 mod reads;
@@ -17,11 +19,13 @@ mod selling;
 
 use sqlx::PgPool;
 
+pub use changes::{AT_RISK, ChangesPage, ReservationChange, Risk, RowAvailability};
 pub use error::StoreError;
 pub use fast::{FastBatch, FastOutcome, FastReserve, FastTransition, Target};
 pub use feeds::{Feed, Unfresh, WholeRun};
+pub use history::AsOf;
 pub use planned::{Asked, PlannedOutcome};
-pub use reads::{AuditFinding, LedgerCursor, LedgerRow, Look, ReservationFilter};
+pub use reads::{AuditFinding, LedgerCursor, LedgerFilter, LedgerRow, Look, ReservationFilter};
 
 /// The schema's migrations.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -62,4 +66,10 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("pending", sales::PENDING),
     ("list_paused", sales::LIST_PAUSED),
     ("oldest_pending", sales::OLDEST_PENDING),
+    ("as_of", history::AS_OF),
+    ("change_present", changes::CHANGE_PRESENT),
+    ("change_rows", changes::CHANGE_ROWS),
+    ("change_reservations", changes::CHANGE_RESERVATIONS),
+    ("whole_rows", changes::WHOLE_ROWS),
+    ("list_at_risk", changes::LIST_AT_RISK),
 ];

@@ -65,6 +65,17 @@ pub struct LedgerCursor {
     pub version: i64,
 }
 
+/// Which entries of a SKU's ledger to list.
+#[derive(Debug, Clone)]
+pub struct LedgerFilter {
+    /// Only this location's; empty: all.
+    pub location: String,
+    /// Only those at this instant or later.
+    pub from: UnixMicros,
+    /// Only those at this instant or earlier.
+    pub upto: UnixMicros,
+}
+
 /// A ledger entry as it is stored.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "the columns of the table ledger, each with its comment there")]
@@ -89,6 +100,7 @@ pub struct LedgerRow {
     pub cap: Option<i64>,
     pub archived: Option<bool>,
     pub paused: Option<bool>,
+    pub trace: Option<String>,
 }
 
 /// One discrepancy that the audit found.
@@ -190,21 +202,23 @@ impl Store {
         found.into_iter().map(|(Json(row),)| row.into_row()).collect()
     }
 
-    /// A page of a SKU's ledger after an entry, newest first, only of one location unless that is empty.
+    /// A page of a SKU's ledger after an entry, newest first.
     pub async fn list_ledger(
         &self,
         sku: &Sku,
-        location: &str,
+        filter: &LedgerFilter,
         after: &LedgerCursor,
         max: i64,
     ) -> Result<Vec<LedgerRow>, StoreError> {
         let found: Vec<(Json<LedgerRow>,)> = sqlx::query_as(LIST_LEDGER)
             .bind(sku.as_str())
-            .bind(location)
+            .bind(&filter.location)
             .bind(after.at)
             .bind(&after.location)
             .bind(after.version)
             .bind(max)
+            .bind(filter.from.0)
+            .bind(filter.upto.0)
             .fetch_all(&self.pool)
             .await?;
         Ok(found.into_iter().map(|(Json(row),)| row).collect())

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
+mod as_of;
+mod at_risk;
 mod after_sale;
 mod availability;
 mod bad_input;
@@ -23,6 +25,9 @@ mod reserve;
 mod rolling;
 mod stock;
 mod store;
+mod watch;
+mod watch_faults;
+mod watcher;
 mod terms;
 mod urgency;
 mod world;

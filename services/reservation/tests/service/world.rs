@@ -29,6 +29,8 @@ pub struct World {
 }
 
 struct Replica {
+    address: String,
+    admin: std::net::SocketAddr,
     channel: Channel,
     stop: CancellationToken,
     done: JoinHandle<anyhow::Result<()>>,
@@ -205,6 +207,23 @@ impl World {
         (result.source() == pb::ReadSource::Cache).then_some(result.available)
     }
 
+    /// A connection of its own to a replica.
+    pub fn connection(&self, replica: usize) -> Channel {
+        Endpoint::from_shared(self.replicas[replica].address.clone()).expect("an endpoint").connect_lazy()
+    }
+
+    /// Tells a replica to end, and does not wait.
+    pub fn stop(&self, replica: usize) {
+        self.replicas[replica].stop.cancel();
+    }
+
+    /// The value of a replica's metric, by its name with its labels; none if it is not there (yet).
+    pub async fn metric(&self, replica: usize, name: &str) -> Option<f64> {
+        let (_, body) = holdfast_stack::http::get(self.replicas[replica].admin, "/metrics").await.expect("metrics");
+        let line = body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
+        line.map(|value| value.trim().parse().expect("a number"))
+    }
+
     pub async fn wipe_redis(&self) {
         let url = self.redis.lock().await.admin_url();
         holdfast_stack::redis::wipe(&url).await.expect("FLUSHALL");
@@ -236,7 +255,7 @@ impl Replica {
             ended = &mut done => panic!("the service ended: {ended:?}"),
         }
         let channel = Endpoint::from_shared(format!("http://{address}")).expect("an endpoint").connect_lazy();
-        Self { channel, stop, done }
+        Self { address: format!("http://{address}"), admin, channel, stop, done }
     }
 }
 

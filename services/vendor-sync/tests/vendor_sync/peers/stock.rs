@@ -364,6 +364,19 @@ impl StockService for Peers {
     ) -> Answer<pb::ListLedgerEntriesResponse> {
         Err(uncalled())
     }
+
+    async fn get_stock_as_of(&self, _: Request<pb::GetStockAsOfRequest>) -> Answer<pb::GetStockAsOfResponse> {
+        Err(uncalled())
+    }
+
+    type WatchAvailabilityStream = tonic::codegen::BoxStream<pb::WatchAvailabilityResponse>;
+
+    async fn watch_availability(
+        &self,
+        _: Request<pb::WatchAvailabilityRequest>,
+    ) -> Answer<Self::WatchAvailabilityStream> {
+        Err(uncalled())
+    }
 }
 
 impl Peers {
