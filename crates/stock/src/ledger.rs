@@ -14,7 +14,7 @@ pub struct Entry {
     pub version: i64,
     /// When, by the clock that the snapshot was read with.
     pub at: UnixMicros,
-    /// What changed. All zero only in the entry that creates a row with nothing in it.
+    /// What changed. All zero only in the entry that creates a row with nothing in it, and where a shipment or a cancellation leaves the row as it is.
     pub delta: Delta,
     /// What caused it.
     pub cause: Cause,
@@ -92,6 +92,12 @@ impl Cause {
             Self::Count(id) | Self::Adjust(id, _) | Self::Pause(id) | Self::Resume(id) => id.to_bytes(),
             Self::Policy(_) | Self::Freshness => [0; 16],
         }
+    }
+
+    /// Whether the ledger has an entry for it even where it leaves the row as it is: those who watch reservations hear of it from there.
+    #[must_use]
+    pub const fn is_told(self) -> bool {
+        matches!(self, Self::Fulfil(_) | Self::Cancel(_))
     }
 
     /// Whether it may leave more promised than there is (I2): never one that a reservation causes.

@@ -827,3 +827,15 @@ BEGIN
     RETURN available_json(ARRAY(SELECT DISTINCT p ->> 'sku' FROM jsonb_array_elements(plan -> 'levels') p));
 END
 $$;
+
+-- ── Who may go without ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE OR REPLACE VIEW live_allocation (reservation_id, sku, location, units, state, owner, created_at) AS
+    SELECT a.reservation_id, a.sku, a.location,
+           least(a.quantity - coalesce(p.released + p.withdrawn + p.reflected, 0), a.quantity - coalesce(p.released + p.cancelled + p.fulfilled, 0)),
+           r.state, r.owner, r.created_at
+    FROM allocation a
+    JOIN reservation r ON r.id = a.reservation_id
+    LEFT JOIN progress p ON p.reservation_id = a.reservation_id AND p.sku = a.sku AND p.location = a.location
+    WHERE r.state = 'CONFIRMED' OR (r.state = 'HELD' AND r.expires_at > statement_timestamp());
+COMMENT ON VIEW live_allocation IS 'Units of reservations that count on a row of stock and that their owner still waits for: neither shipped, called off nor reflected by the count. Holds whose time was over when the statement began have none.';

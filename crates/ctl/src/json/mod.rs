@@ -11,9 +11,9 @@ use time::format_description::well_known::Rfc3339;
 
 pub(crate) use catalog::{import, location, offer, sku, sku_match, sku_state, vendor};
 pub(crate) use reservation::{
-    at_risk, availability, changed, feed, ledger_entry, level, reservation, reservation_event, row_availability,
+    at_risk, availability, changed, feed, ledger_entry, level, paused_sku, reservation, reservation_event,
+    row_availability,
 };
-pub(crate) use reservation::{availability, changed, feed, ledger_entry, level, paused_sku, reservation};
 pub(crate) use vendor_sync::{connection, house_level, quarantined, run, run_row, run_state};
 
 /// The name of an enum's value without its prefix; empty for "unspecified".

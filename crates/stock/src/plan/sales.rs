@@ -113,7 +113,7 @@ impl Draft {
             delta: Delta { committed: -step.left_committed(), ..step.delta },
             cause,
         };
-        let changes = steps.iter().map(change).filter(|change| !change.delta.is_zero()).collect();
+        let changes = steps.iter().map(change).filter(|change| !change.delta.is_zero() || cause.is_told()).collect();
         self.write(Some(op), changes)?;
         let user = self.record(id).map(|record| (record.owner.clone(), record.details.channel.clone()));
         let (owner, channel) = user.unwrap_or_default();

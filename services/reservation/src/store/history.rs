@@ -41,6 +41,7 @@ struct PastRow {
     freshness: Option<String>,
     cap: Option<i64>,
     archived: Option<bool>,
+    paused: Option<bool>,
 }
 
 impl Store {
@@ -83,6 +84,7 @@ impl PastRow {
             // Its moment is not in the ledger, and nothing that is read of the past looks at it.
             cap: self.cap.filter(|units| *units >= 0).map(|units| Cap { units, moment: (UnixMicros::default(), 0) }),
             archived: self.archived.unwrap_or_default(),
+            paused: self.paused.unwrap_or_default(),
             ..Level::default()
         };
         level.shortfall = level.shortfall_due();
