@@ -65,7 +65,7 @@ pub struct By<'a> {
 /// What a read says to a request.
 enum Word {
     /// Its answer, whatever stock there is.
-    Answer(Result<ReservationAnswer, Failure>),
+    Answer(Box<Result<ReservationAnswer, Failure>>),
     /// A no, and what a closed key keeps of it.
     No(Refusal, Vec<Shortage>),
     /// There is enough: the write queue may decide.
@@ -134,7 +134,7 @@ impl Reserver {
             match word(&ask, &sight, &wanted) {
                 Word::Answer(answer) => {
                     self.metrics.route(Route::Read);
-                    return answer;
+                    return *answer;
                 }
                 Word::No(refusal, shortages) => {
                     self.metrics.route(Route::Read);
@@ -158,7 +158,7 @@ impl Reserver {
         match word(&ask, &sight, wanted) {
             Word::Answer(answer) => {
                 self.metrics.route(Route::Read);
-                answer
+                *answer
             }
             Word::No(refusal, shortages) => {
                 self.metrics.route(Route::Read);
@@ -226,8 +226,8 @@ impl By<'_> {
 
 fn word(ask: &Ask, sight: &Sight, wanted: &BTreeMap<Sku, i64>) -> Word {
     match reading(ask, sight) {
-        Reading::Settled(answer) => Word::Answer(reservation(answer.map_err(Failure::Refused))),
-        Reading::UnknownSku(lines) => Word::Answer(Err(Failure::Refused(Refusal::UnknownSku(lines)))),
+        Reading::Settled(answer) => Word::Answer(Box::new(reservation(answer.map_err(Failure::Refused)))),
+        Reading::UnknownSku(lines) => Word::Answer(Box::new(Err(Failure::Refused(Refusal::UnknownSku(lines))))),
         Reading::Insufficient(shortages) | Reading::Paused { shortages, .. } if sight.has_archived(wanted.keys()) => {
             Word::No(Refusal::Archived(sight.archived(wanted.keys())), shortages)
         }

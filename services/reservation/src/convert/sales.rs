@@ -3,8 +3,7 @@
 use holdfast_api::reservation::v1 as pb;
 use holdfast_kit::{ErrorReason, Problem, Violations};
 use holdfast_stock::{
-    Cart, EvidenceKind, Location, Name, Note, Op, Portion, Quantity, RequestId, ReservationId, Returned, Sku,
-    UnixMicros,
+    EvidenceKind, Location, Name, Note, Op, Portion, Quantity, RequestId, ReservationId, Returned, Sku, UnixMicros,
 };
 
 use super::requests::{condition, instant, key, optional_location, request_key, text};
@@ -13,8 +12,8 @@ use crate::config::HoldsConfig;
 use crate::payload::Payload;
 
 const PORTIONS_MAX: usize = 100;
-/// A whole cart of one SKU.
-const PORTION_UNITS_MAX: i64 = Quantity::MAX * Cart::LINES_MAX as i64;
+/// A whole cart of one SKU: each of its 100 lines at its most.
+const PORTION_UNITS_MAX: i64 = 100 * Quantity::MAX;
 
 /// The request's key and the reservation that it is about.
 fn keys(violations: &mut Violations, request_id: &str, reservation_id: &str) -> Option<(RequestId, ReservationId)> {
