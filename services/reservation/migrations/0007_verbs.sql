@@ -495,11 +495,12 @@ BEGIN
     FROM unnest(t_id, t_state, t_order) AS t(id, state, order_ref)
     WHERE r.id = t.id;
 
-    INSERT INTO ledger (sku, location, version, at, cause, cause_id, held, committed, actor)
+    -- place counts the reserves, then the transitions, as the traces do.
+    INSERT INTO ledger (sku, location, version, at, cause, cause_id, held, committed, actor, trace)
     SELECT c.sku, c.location,
            s.version - count(*) OVER (PARTITION BY c.sku, c.location)
                      + row_number() OVER (PARTITION BY c.sku, c.location ORDER BY c.place),
-           decided_at, c.cause, c.cause_id, c.held, c.committed, c.actor
+           decided_at, c.cause, c.cause_id, c.held, c.committed, c.actor, (r_trace || t_trace)[c.place]
     FROM unnest(changes) c JOIN stock s ON s.sku = c.sku AND s.location = c.location;
 
     INSERT INTO operation (request_id, payload_hash, answer, created_at)
@@ -801,9 +802,9 @@ BEGIN
     ON CONFLICT (sku) DO UPDATE SET paused_at = excluded.paused_at, paused_by = excluded.paused_by, note = excluded.note, recent = excluded.recent;
 
     INSERT INTO ledger (sku, location, version, at, cause, cause_id, on_hand, held, committed, safety, backorder,
-                        unsellable, condition, reason, actor, note, freshness, cap, archived, paused)
+                        unsellable, condition, reason, actor, note, freshness, cap, archived, paused, trace)
     SELECT p.sku, p.location, p.version, from_micros(p.at), p.cause, p.cause_id, p.on_hand, p.held, p.committed, p.safety,
-           p.backorder, p.unsellable, p.condition, p.reason, p.actor, p.note, p.freshness, p.cap, p.archived, p.paused
+           p.backorder, p.unsellable, p.condition, p.reason, p.actor, p.note, p.freshness, p.cap, p.archived, p.paused, p.trace
     FROM jsonb_populate_recordset(NULL::ledger_row, plan -> 'ledger') p;
 
     INSERT INTO operation (request_id, payload_hash, answer, created_at)
