@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
+mod after_sale;
 mod as_of;
 mod at_risk;
-mod after_sale;
 mod availability;
 mod bad_input;
 mod batch;
@@ -25,9 +25,9 @@ mod reserve;
 mod rolling;
 mod stock;
 mod store;
+mod terms;
+mod urgency;
 mod watch;
 mod watch_faults;
 mod watcher;
-mod terms;
-mod urgency;
 mod world;
