@@ -44,6 +44,7 @@ struct Version {
     offer_limit: Option<i64>,
     /// Whether nothing is offered, whatever there is.
     archived: bool,
+    paused: bool,
     stale: bool,
     /// Whether this change took units for a reservation.
     took: bool,
@@ -119,6 +120,12 @@ impl Row {
                     | LedgerCause::Adjust
                     | LedgerCause::Policy
                     | LedgerCause::Freshness
+                    | LedgerCause::Fulfil
+                    | LedgerCause::Cancel
+                    | LedgerCause::Return
+                    | LedgerCause::Evidence
+                    | LedgerCause::Pause
+                    | LedgerCause::Resume
                     | LedgerCause::Unspecified => {}
                 }
             }
@@ -131,6 +138,12 @@ impl Row {
                 | LedgerCause::Adjust
                 | LedgerCause::Policy
                 | LedgerCause::Freshness
+                | LedgerCause::Fulfil
+                | LedgerCause::Cancel
+                | LedgerCause::Return
+                | LedgerCause::Evidence
+                | LedgerCause::Pause
+                | LedgerCause::Resume
                 | LedgerCause::Unspecified => None,
             };
             let from = micros(entry.create_time.as_ref()).unwrap_or(Instant::MIN);
@@ -188,6 +201,7 @@ impl Version {
                 Some(limit) => Some(limit),
             },
             archived: entry.archived.unwrap_or(self.archived),
+            paused: entry.paused.unwrap_or(self.paused),
             stale: match entry.freshness() {
                 Freshness::Unspecified => self.stale,
                 Freshness::Fresh | Freshness::Late => false,
@@ -205,7 +219,7 @@ impl Version {
 
     /// Units that a reservation could get at this instant.
     fn available(&self, at: Instant) -> i64 {
-        if self.archived || self.stale {
+        if self.archived || self.paused || self.stale {
             return 0;
         }
         let lapsed: i64 = self.due.iter().filter(|(ends, _)| *ends <= at).map(|(_, units)| units).sum();
