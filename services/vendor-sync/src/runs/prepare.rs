@@ -125,9 +125,7 @@ impl Runs {
         let mode = connection.content.mode;
         let alone = plan::alone(mode, &file, &offers.by_code, &known);
         let skus: Vec<String> = alone.keys().cloned().collect();
-        // A file that a person believed may say that it was counted far ahead: nothing is known of what will be sold until then.
-        let as_of = run.moment.as_of.min(run.create_time + AHEAD_MAX);
-        let to_come = Some((as_of, connection.content.class));
+        let to_come = Some((run.moment.as_of, connection.content.class));
         let on_hand = self.0.peers.on_hand(&run.location, &skus, to_come).await?;
         // Whatever the guards compare with, what was sold and is off the new number is not missing from it (PROTOCOL.md rule 18).
         let sold = on_hand.iter().filter(|(_, stock)| stock.reflectable > 0);
