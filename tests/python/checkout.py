@@ -175,7 +175,7 @@ def count(server, **units):
     answer = server.call(
         "StockService",
         "ApplyCounts",
-        request_id=str(uuid.uuid4()),
+        request_id=uuid7(),
         connection="house",
         run="opening",
         as_of_time={"seconds": int(time.time())},
@@ -194,7 +194,7 @@ def reserve(server, key, *lines, **more):
 
 
 def act(server, verb, key, **more):
-    return server.call("ReservationService", verb, request_id=str(uuid.uuid4()), reservation_id=key, **more)
+    return server.call("ReservationService", verb, request_id=uuid7(), reservation_id=key, **more)
 
 
 def available(server, sku):
@@ -273,7 +273,7 @@ def check_retries(server):
     assert not other.bad_request, other.bad_request
     assert available(server, "TABLE") == 2
     # The same for another verb: its key is the request's.
-    request = {"request_id": str(uuid.uuid4()), "reservation_id": key}
+    request = {"request_id": uuid7(), "reservation_id": key}
     one = server.call("ReservationService", "Confirm", **request)
     two = server.call("ReservationService", "Confirm", **request)
     assert two.replayed and not one.replayed and two.reservation == one.reservation, two

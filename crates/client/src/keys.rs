@@ -49,7 +49,8 @@ impl FromStr for ReservationKey {
 
 /// The key of a request that is not a Reserve: a UUID.
 ///
-/// Make one per intent ("confirm this cart") and keep it until the outcome is known.
+/// Make one per intent ("confirm this cart") and keep it until the outcome is known. Reservation takes only those of version 7, as [`RequestKey::new`] makes them,
+/// whose time lies within its retry window (by default 24 hours back; for counts and adjustments 30 days).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestKey(Uuid);
 

@@ -48,6 +48,7 @@ pub struct HoldsConfig {
     default_seconds: u32,
     longest_seconds: u32,
     retry_window_seconds: u32,
+    bulk_retry_window_seconds: u32,
     ahead_seconds: u32,
 }
 
@@ -62,6 +63,12 @@ impl HoldsConfig {
     #[must_use]
     pub fn limits(&self) -> Limits {
         Limits { longest_hold_micros: micros(self.longest_seconds), default_hold: self.default_hold() }
+    }
+
+    /// Which keys of counts and adjustments are taken: those follow from files and decisions, which wait for longer than a checkout does.
+    #[must_use]
+    pub fn bulk_window(&self) -> KeyWindow {
+        KeyWindow { back_micros: micros(self.bulk_retry_window_seconds), ..self.window() }
     }
 
     /// Which keys are taken.
@@ -116,6 +123,9 @@ impl ServiceConfig for Config {
         positive("watch.checkpoint_ms", self.watch.checkpoint_ms);
         positive("holds.default_seconds", u64::from(self.holds.default_seconds));
         positive("holds.retry_window_seconds", u64::from(self.holds.retry_window_seconds));
+        if self.holds.retry_window_seconds > self.holds.bulk_retry_window_seconds {
+            problems.push("holds.retry_window_seconds must not exceed holds.bulk_retry_window_seconds".to_owned());
+        }
         if self.holds.default_seconds > self.holds.longest_seconds {
             problems.push("holds.default_seconds must not exceed holds.longest_seconds".to_owned());
         }

@@ -62,6 +62,9 @@ pub enum PeerError {
     /// Reservation does not take the request as it is.
     #[error("reservation refuses the request: {0}")]
     Request(String),
+    /// The key is too old, or ahead of reservation's clock: reservation does nothing, and cannot say what became of it before.
+    #[error("reservation does not take the key: {0}")]
+    Key(String),
 }
 
 impl Peers {
@@ -133,7 +136,7 @@ impl Peers {
     /// Hands counts to reservation, under a key: however often, they have their effect once. Verdicts are in the order of the counts.
     ///
     /// # Errors
-    /// [`PeerError::Counts`], [`PeerError::Request`]: nothing was applied. [`PeerError::Later`]: all or nothing was; hand it over again.
+    /// [`PeerError::Counts`], [`PeerError::Request`]: nothing was applied. [`PeerError::Key`]: nothing was now. [`PeerError::Later`]: all or nothing was; hand it over again.
     pub async fn apply(
         &self,
         request_id: Uuid,
@@ -167,6 +170,7 @@ impl Peers {
             Ok(answer) => verdicts(counts, answer.results),
             Err(Error::Invalid { violations, message, .. }) => Err(refused(counts, &violations, message)),
             Err(Error::KeyReused { message }) => Err(PeerError::Request(message)),
+            Err(Error::KeyOutOfWindow { message }) => Err(PeerError::Key(message)),
             Err(error) => Err(later("reservation", &error)),
         }
     }
@@ -271,6 +275,7 @@ impl Peers {
             Err(Error::UnknownSku { message, .. }) => refused(ErrorReason::UnknownSku, message),
             Err(Error::Invalid { message, .. }) => refused(ErrorReason::InvalidField, message),
             Err(Error::KeyReused { message }) => refused(ErrorReason::KeyReused, message),
+            Err(Error::KeyOutOfWindow { message }) => refused(ErrorReason::KeyOutOfWindow, message),
             Err(error) => Err(AdjustError::Later(later("reservation", &error))),
         }
     }

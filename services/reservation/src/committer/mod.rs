@@ -15,11 +15,12 @@ mod lane;
 use std::time::Duration;
 
 use holdfast_kit::{Priority, Tasks};
-use holdfast_stock::{Allocation, Answer, Limits, Op, Refusal};
+use holdfast_stock::{Allocation, Answer, KeyProblem, Limits, Op, Refusal};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::keys::KeyGuard;
 use crate::metrics::CommitterMetrics;
 use crate::publisher::Publisher;
 use crate::store::{Store, StoreError};
@@ -68,6 +69,8 @@ pub enum Failure {
     },
     /// The deadline passed while the operation waited. Nothing has happened.
     TooLate,
+    /// The request's key is outside its window: what became of it before may be forgotten. Nothing has happened now.
+    Key(KeyProblem),
     /// Postgres gave no result; the variant says whether something may have happened.
     Store(StoreError),
 }
@@ -87,6 +90,7 @@ struct Queued {
 pub struct Committer {
     checkout: mpsc::Sender<Queued>,
     bulk: mpsc::Sender<Queued>,
+    keys: KeyGuard,
 }
 
 impl Committer {
@@ -95,6 +99,7 @@ impl Committer {
     pub fn start(
         config: CommitterConfig,
         limits: Limits,
+        keys: KeyGuard,
         (checkout, bulk): (Store, Store),
         publisher: &Publisher,
         metrics: &CommitterMetrics,
@@ -106,7 +111,7 @@ impl Committer {
             tasks.spawn(name, lane.run(tasks.token().clone()));
             sender
         };
-        Self { checkout: start("checkout", checkout), bulk: start("bulk", bulk) }
+        Self { checkout: start("checkout", checkout), bulk: start("bulk", bulk), keys }
     }
 
     /// Commits an operation and says how it ended. If the caller stops waiting, the operation still runs to its end.
@@ -114,6 +119,7 @@ impl Committer {
     /// # Errors
     /// [`Failure`]; only [`StoreError::Unknown`] leaves open whether the effect happened.
     pub async fn commit(&self, work: Work) -> Outcome {
+        self.keys.check(&work.op).map_err(Failure::Key)?;
         let lane = match work.op {
             Op::Reserve { .. }
             | Op::Refuse { .. }

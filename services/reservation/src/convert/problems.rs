@@ -22,6 +22,11 @@ pub(crate) fn problem(failure: Failure) -> Problem {
             ErrorReason::DeadlineExceeded,
             "the deadline passed while the request waited; nothing was done",
         ),
+        Failure::Key(problem) => {
+            let mut violations = Violations::new();
+            violations.add("request_id", problem);
+            violations.into_problem_as(ErrorReason::KeyOutOfWindow)
+        }
         Failure::Store(error) => store(&error),
     }
 }

@@ -288,7 +288,7 @@ pub(super) fn key(violations: &mut Violations, field: &str, text: &str) -> Optio
 }
 
 pub(super) fn request_key(violations: &mut Violations, text: &str) -> Option<RequestId> {
-    violations.check_uuid("request_id", text).map(|id| RequestId::from_bytes(id.into_bytes()))
+    violations.check_uuid_v7("request_id", text).map(|id| RequestId::from_bytes(id.into_bytes()))
 }
 
 pub(super) fn text<T>(

@@ -149,3 +149,69 @@ fn a_key_whose_time_is_far_off_is_refused() {
         }
     });
 }
+
+#[test]
+fn a_request_whose_key_is_too_old_or_ahead_is_refused_whatever_its_verb() {
+    test(async |world| {
+        world.count("CHAIR", 5).await;
+        let id = world.hold("CHAIR", 1).await;
+        for seconds in [-90_000, 400] {
+            let (mut client, request_id) = (world.reservations(), key_of(seconds));
+            let confirm = pb::ConfirmRequest { request_id: request_id.clone(), ..crate::world::confirm(&id) };
+            assert_eq!(reason(client.confirm(confirm).await), ErrorReason::KeyOutOfWindow);
+            let release = pb::ReleaseRequest { request_id: request_id.clone(), ..crate::world::release(&id) };
+            assert_eq!(reason(client.release(release).await), ErrorReason::KeyOutOfWindow);
+            let hold_duration = crate::world::seconds(60);
+            let extend = pb::ExtendRequest { request_id, reservation_id: id.clone(), hold_duration };
+            assert_eq!(reason(client.extend(extend).await), ErrorReason::KeyOutOfWindow);
+        }
+        let month = 30 * 86_400;
+        for (seconds, is_taken) in [(-month - 60, false), (400, false), (60 - month, true)] {
+            let counts = pb::ApplyCountsRequest {
+                request_id: key_of(seconds),
+                ..world.counts(vec![("CHAIR", crate::world::WAREHOUSE, 5)])
+            };
+            let counted = world.stock().apply_counts(counts).await;
+            let adjustment = pb::Adjustment {
+                sku: "CHAIR".into(),
+                location: crate::world::WAREHOUSE.into(),
+                condition: pb::Condition::Sellable.into(),
+                delta: 1,
+                reason: pb::AdjustmentReason::Found.into(),
+            };
+            let adjust = pb::AdjustStockRequest {
+                request_id: key_of(seconds + 1),
+                actor: "ann".into(),
+                note: String::new(),
+                adjustments: vec![adjustment],
+            };
+            let adjusted = world.stock().adjust_stock(adjust).await;
+            if is_taken {
+                assert!(counted.is_ok() && adjusted.is_ok(), "{counted:?} {adjusted:?}");
+            } else {
+                assert_eq!(reason(counted), ErrorReason::KeyOutOfWindow);
+                assert_eq!(reason(adjusted), ErrorReason::KeyOutOfWindow);
+            }
+        }
+        let level = world.level("CHAIR").await;
+        assert_eq!((level.held, level.committed, level.on_hand), (1, 0, 6));
+    });
+}
+
+#[test]
+fn a_request_whose_key_has_no_time_is_refused() {
+    test(async |world| {
+        world.count("CHAIR", 1).await;
+        let id = world.hold("CHAIR", 1).await;
+        let request_id = "2f1c9f0e-5f1b-4a57-9d0e-0b8a4e6f2c11".to_owned();
+        let request = pb::ConfirmRequest { request_id, ..crate::world::confirm(&id) };
+        assert_eq!(reason(world.reservations().confirm(request).await), ErrorReason::InvalidField);
+        assert_eq!(world.level("CHAIR").await.held, 1);
+    });
+}
+
+/// A key that was made so many seconds from now.
+fn key_of(seconds: i64) -> String {
+    let at = (crate::world::now().seconds + seconds).unsigned_abs();
+    Uuid::new_v7(Timestamp::from_unix(uuid::NoContext, at, 0)).to_string()
+}

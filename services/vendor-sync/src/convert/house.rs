@@ -162,7 +162,8 @@ pub struct Adjust {
 /// INVALID_FIELD.
 pub fn submit_adjustments(mut request: wire::SubmitAdjustmentsRequest) -> Result<Adjust, Problem> {
     let mut violations = Violations::new();
-    let request_id = violations.check_uuid("request_id", &request.request_id);
+    // Its time goes into the key for reservation, which knows by it whether it could have forgotten the request.
+    let request_id = violations.check_uuid_v7("request_id", &request.request_id);
     violations.check_text("actor", &request.actor, 1..=128);
     violations.check_text("note", &request.note, 0..=500);
     if !(1..=ADJUSTMENTS_MAX).contains(&request.adjustments.len()) {

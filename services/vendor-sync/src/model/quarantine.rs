@@ -68,6 +68,14 @@ pub struct Quarantined {
     pub attempts: u32,
 }
 
+impl Quarantined {
+    /// When it was decided, or else when it was stopped.
+    #[must_use]
+    pub fn decided_at(&self) -> OffsetDateTime {
+        self.decide_time.unwrap_or(self.create_time)
+    }
+}
+
 /// Where a quarantined number stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QuarantineState {

@@ -76,6 +76,11 @@ impl Runs {
                     store.acknowledge(run.run_id, &batch, &rejected(&counts, &message)).await?;
                     return Ok(());
                 }
+                Err(old @ PeerError::Key(_)) => {
+                    // The next attempt, after a pause, has the new one.
+                    store.renew_key(run.run_id, &batch).await?;
+                    return Err(old.into());
+                }
                 Err(later @ (PeerError::Later { .. } | PeerError::Request(_))) => return Err(later.into()),
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{Broken, Runs};
 use crate::convert;
-use crate::fingerprint::{adjustment_key, decision_key};
+use crate::fingerprint::{approved_key, decision_key};
 use crate::model::{CountsOf, Quarantined, RowOutcome, Verdict};
 use crate::peers::{AdjustError, PeerError};
 use crate::store::StoreError;
@@ -49,7 +49,13 @@ impl Runs {
             class,
             covers_all: false,
         };
-        match self.0.peers.apply(decision_key(decided.quarantine_id), &of, &[line]).await {
+        let key = |moment| decision_key(decided.quarantine_id, moment);
+        let mut told = self.0.peers.apply(key(decided.decided_at()), &of, std::slice::from_ref(&line)).await;
+        if let Err(PeerError::Key(_)) = told {
+            // Decided longer ago than reservation remembers. A row takes a number of one moment once, so it may be said under another key.
+            told = self.0.peers.apply(key(time::OffsetDateTime::now_utc()), &of, &[line]).await;
+        }
+        match told {
             Ok(verdicts) => {
                 let outcome = verdicts.first().map(|verdict| verdict.outcome);
                 store.end_decision(decided, outcome, "").await?;
@@ -62,7 +68,9 @@ impl Runs {
                 let note = format!("reservation refuses it: {message}");
                 store.end_decision(decided, Some(RowOutcome::Rejected), &note).await?;
             }
-            Err(later @ (PeerError::Later { .. } | PeerError::Request(_))) => return Err(later.into()),
+            Err(later @ (PeerError::Later { .. } | PeerError::Request(_) | PeerError::Key(_))) => {
+                return Err(later.into());
+            }
         }
         Ok(())
     }
@@ -71,7 +79,7 @@ impl Runs {
     async fn adjust(&self, decided: &Quarantined, adjustments: &[u8]) -> Result<(), Broken> {
         let request = convert::kept_adjustments(adjustments)?;
         let adjustments = request.adjustments.iter().map(convert::adjustment).collect();
-        let key = adjustment_key(decided.quarantine_id);
+        let key = approved_key(decided.quarantine_id, decided.decided_at());
         match self.0.peers.adjust(key, adjustments, &request.actor, &request.note).await {
             Ok(_) => self.0.store.end_decision(decided, Some(RowOutcome::Applied), "").await?,
             Err(AdjustError::Refused { message, .. }) => {

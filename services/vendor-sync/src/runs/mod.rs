@@ -295,7 +295,7 @@ impl Runs {
     async fn postpone(&self, run: &Run, broken: &Broken) {
         let because_of = match broken {
             Broken::Peer(PeerError::Later { peer, .. }) => *peer,
-            Broken::Peer(PeerError::Counts(_) | PeerError::Request(_)) => "reservation",
+            Broken::Peer(PeerError::Counts(_) | PeerError::Request(_) | PeerError::Key(_)) => "reservation",
             Broken::Store(_) => "record",
             Broken::Interrupted | Broken::Panicked(_) => "defect",
         };

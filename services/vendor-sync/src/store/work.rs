@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::connections::mode_of;
 use super::{Store, StoreError, connections, quarantine};
-use crate::fingerprint::batch_key;
+use crate::fingerprint::{batch_key, revised_key};
 use crate::model::{Batch, CountEffect, CountLine, HOUSE, Run, RunState, Verdict};
 
 /// A code, its SKU, units, the vendor's units, and a lower number that waits.
@@ -204,7 +204,11 @@ impl Store {
     /// [`StoreError::Postgres`].
     pub async fn revise(&self, run_id: Uuid, batch: &Batch, refused: &[Verdict]) -> Result<Batch, StoreError> {
         let revision = batch.revision + 1;
-        let revised = Batch { revision, request_id: batch_key(run_id, batch.number, revision), ..batch.clone() };
+        let revised = Batch {
+            revision,
+            request_id: revised_key(run_id, batch.number, revision, batch.request_id),
+            ..batch.clone()
+        };
         let mut transaction = self.pool.begin().await?;
         if lock_batch(&mut transaction, run_id, batch).await? {
             store_verdicts(&mut transaction, run_id, refused).await?;
@@ -213,6 +217,22 @@ impl Store {
         }
         transaction.commit().await?;
         Ok(revised)
+    }
+
+    /// Gives a request a new key, because its old one is too old for reservation to say anything of it. Counts may be said twice: a row takes a number of one
+    /// moment once. Without effect if it was acknowledged or given another key meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Postgres`].
+    pub async fn renew_key(&self, run_id: Uuid, batch: &Batch) -> Result<(), StoreError> {
+        let key = batch_key(run_id, batch.number, batch.revision + 1, OffsetDateTime::now_utc());
+        let mut transaction = self.pool.begin().await?;
+        if lock_batch(&mut transaction, run_id, batch).await? {
+            let revise = sqlx::query(include_str!("../../queries/run_batch_revise.sql"));
+            revise.bind(run_id).bind(batch.number).bind(key).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Ends a run all of whose requests were acknowledged, and only now lets the connection's memory advance. False if some were not, or it was
@@ -358,7 +378,8 @@ async fn insert_batch(
     (rows_of, expected_of): (&HashMap<&str, i32>, &HashMap<String, i64>),
 ) -> Result<(), sqlx::Error> {
     let batch = sqlx::query(include_str!("../../queries/run_batch_insert.sql"));
-    batch.bind(run_id).bind(number).bind(batch_key(run_id, number, 0)).execute(&mut *connection).await?;
+    let key = batch_key(run_id, number, 0, OffsetDateTime::now_utc());
+    batch.bind(run_id).bind(number).bind(key).execute(&mut *connection).await?;
     let skus: Vec<&str> = counts.iter().map(|count| count.sku.as_str()).collect();
     let units: Vec<i64> = counts.iter().map(|count| i64::try_from(count.units).unwrap_or(i64::MAX)).collect();
     let rows: Vec<i32> = skus.iter().map(|sku| rows_of.get(sku).copied().unwrap_or(0)).collect();
