@@ -615,7 +615,7 @@ def check_batch(server):
 
 def check_pausing(server):
     by = {"actor": "a stranger", "note": "the price is wrong"}
-    sell = lambda verb: server.call("StockService", verb, request_id=str(uuid.uuid4()), skus=["RUG"], **by)
+    sell = lambda verb: server.call("StockService", verb, request_id=uuid7(), skus=["RUG"], **by)
     assert list(sell("PauseSelling").changed_skus) == ["RUG"]
     few = grpc.StatusCode.FAILED_PRECONDITION
     refused("SELLING_PAUSED", few, reserve, server, uuid7(), ("RUG", 1))
@@ -635,7 +635,7 @@ def check_pausing(server):
         to_condition=damaged,
         quantity=2,
     )
-    moved = server.call("StockService", "MoveStock", request_id=str(uuid.uuid4()), moves=[one], **by).levels
+    moved = server.call("StockService", "MoveStock", request_id=uuid7(), moves=[one], **by).levels
     assert [(row.on_hand, row.unsellable[0].quantity) for row in moved] == [(7, 2)], moved
     print("paused, resumed and moved")
 

@@ -1,12 +1,12 @@
 -- Every discrepancy between stock, ledger, reservations and allocations, in one statement and so in one snapshot: safe beside load. Nothing found, nothing returned.
 -- Columns: the invariant (DESIGN's number), what it is about, what is wrong.
 WITH sums AS (
-    SELECT sku, location, count(*) AS entries, max(version) AS newest, sum(on_hand) AS on_hand, sum(held) AS held,
+    SELECT sku, location, sum(entries) AS entries, max(version) AS newest, sum(on_hand) AS on_hand, sum(held) AS held,
            sum(committed) AS committed, sum(safety) AS safety, sum(backorder) AS backorder,
            coalesce(sum(unsellable) FILTER (WHERE condition = 'DAMAGED'), 0) AS damaged,
            coalesce(sum(unsellable) FILTER (WHERE condition = 'QUALITY_HOLD'), 0) AS quality_hold,
            coalesce(sum(unsellable) FILTER (WHERE condition = 'REFURBISHED'), 0) AS refurbished
-    FROM ledger GROUP BY sku, location),
+    FROM ledger_whole GROUP BY sku, location),
 taken AS (
     SELECT l.reservation_id, r.state, r.channel, l.sku, l.location, l.quantity, coalesce(p.released, 0) AS released, coalesce(p.cancelled, 0) AS cancelled,
            p.known_at IS NOT NULL AS is_known, coalesce(p.cancelling, 0) AS cancelling, coalesce(p.withdrawn, 0) AS withdrawn, coalesce(p.fulfilled, 0) AS fulfilled, coalesce(p.reflected, 0) AS reflected,
@@ -38,7 +38,7 @@ history AS (
     SELECT sku, location, version, cause, cause_id, at,
            sum(held + committed - on_hand - backorder + safety) OVER past AS beyond,
            lag(at) OVER past AS before
-    FROM ledger WINDOW past AS (PARTITION BY sku, location ORDER BY version))
+    FROM ledger_whole WINDOW past AS (PARTITION BY sku, location ORDER BY version))
 
 SELECT 'I2' AS invariant, s.sku || '@' || s.location AS subject,
        format('held %s + committed %s exceed on hand %s + backorder %s + shortfall %s', s.held, s.committed, s.on_hand, s.backorder, s.shortfall) AS detail
@@ -74,12 +74,13 @@ SELECT CASE WHEN m.reserved > 1 THEN 'I4'
               coalesce(l.quantity, 0), coalesce(m.sku, l.sku) || '@' || coalesce(m.location, l.location),
               coalesce(m.held, 0), coalesce(m.committed, 0), coalesce(m.reserved, 0), coalesce(m.ended, 0), coalesce(m.after, 0))
 FROM taken l FULL JOIN moves m ON m.cause_id = l.reservation_id AND m.sku = l.sku AND m.location = l.location
-WHERE l.state IS NULL OR coalesce(m.reserved, 0) <> 1
-   OR coalesce(m.ended, 0) <> CASE WHEN l.state = 'HELD' THEN 0 ELSE 1 END
-   OR m.confirmed <> CASE WHEN l.state IN ('CONFIRMED', 'FULFILLED', 'CANCELLED') THEN 1 ELSE 0 END
-   OR m.held <> l.held
-   -- What a count reflected left committed by the count's entry, not by one of the reservation's: then only the rows' sums tell.
-   OR abs(m.committed - l.committed) > CASE WHEN l.is_known THEN l.quantity ELSE 0 END
+WHERE (l.state IS NULL OR coalesce(m.reserved, 0) <> 1
+       OR coalesce(m.ended, 0) <> CASE WHEN l.state = 'HELD' THEN 0 ELSE 1 END
+       OR m.confirmed <> CASE WHEN l.state IN ('CONFIRMED', 'FULFILLED', 'CANCELLED') THEN 1 ELSE 0 END
+       OR m.held <> l.held
+       -- What a count reflected left committed by the count's entry, not by one of the reservation's: then only the rows' sums tell.
+       OR abs(m.committed - l.committed) > CASE WHEN l.is_known THEN l.quantity ELSE 0 END)
+  AND NOT is_forgotten(coalesce(m.cause_id, l.reservation_id), l.reservation_id IS NOT NULL, m.held)
 UNION ALL
 SELECT CASE WHEN s.state IN ('HELD', 'RELEASED', 'EXPIRED') THEN 'I3' ELSE 'I6' END, s.reservation_id::text,
        format('%s, but %s units of it are open, %s were shipped, and %s were otherwise moved', s.state, s.open, s.fulfilled, s.touched)

@@ -10,6 +10,7 @@ use crate::gate::GateConfig;
 use crate::limiter::LimiterConfig;
 use crate::looker::LookerConfig;
 use crate::reconciler::ReconcilerConfig;
+use crate::retention::RetentionConfig;
 use crate::sweeper::SweeperConfig;
 use crate::watch::WatchConfig;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub freshener: FreshenerConfig,
     /// Watches.
     pub watch: WatchConfig,
+    /// How long the record is kept.
+    pub retention: RetentionConfig,
     /// Holds and keys.
     pub holds: HoldsConfig,
 }
@@ -123,6 +126,11 @@ impl ServiceConfig for Config {
         positive("watch.checkpoint_ms", self.watch.checkpoint_ms);
         positive("holds.default_seconds", u64::from(self.holds.default_seconds));
         positive("holds.retry_window_seconds", u64::from(self.holds.retry_window_seconds));
+        let holds = &self.holds;
+        let beyond = u64::from(holds.longest_seconds) + u64::from(holds.ahead_seconds);
+        let window = |seconds: u32| u64::from(seconds) + beyond;
+        let (key, bulk) = (window(holds.retry_window_seconds), window(holds.bulk_retry_window_seconds));
+        problems.extend(self.retention.problems(key, bulk));
         if self.holds.retry_window_seconds > self.holds.bulk_retry_window_seconds {
             problems.push("holds.retry_window_seconds must not exceed holds.bulk_retry_window_seconds".to_owned());
         }
@@ -155,6 +163,21 @@ mod tests {
     fn the_defaults_can_be_used() {
         let config = load(&[]).expect("the defaults");
         assert_eq!(config.holds.default_hold().get(), 900 * MICROS_PER_SECOND);
+    }
+
+    #[test]
+    fn nothing_is_forgotten_while_its_key_is_still_taken() {
+        for (key, value, named) in [
+            ("HOLDFAST_RESERVATION__RETENTION__OPERATIONS_SECONDS", "2678699", "retention.operations_seconds"),
+            ("HOLDFAST_RESERVATION__RETENTION__RESERVATIONS_SECONDS", "600000", "retention.reservations_seconds"),
+            ("HOLDFAST_RESERVATION__RETENTION__LEDGER_SECONDS", "3023999", "retention.ledger_seconds"),
+            ("HOLDFAST_RESERVATION__HOLDS__BULK_RETRY_WINDOW_SECONDS", "3024000", "retention.operations_seconds"),
+            ("HOLDFAST_RESERVATION__HOLDS__BULK_RETRY_WINDOW_SECONDS", "80000", "holds.bulk_retry_window_seconds"),
+        ] {
+            let error = load(&[(key, value)]).expect_err("a contradiction");
+            assert!(error.contains(named), "{error}");
+        }
+        load(&[("HOLDFAST_RESERVATION__RETENTION__OPERATIONS_SECONDS", "2678700")]).expect("just long enough");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`grpc`] decodes and calls; [`reserve`] is the use case that the service is for; [`gate`] says which queue, [`looker`] and [`committer`] are the
 //! queues, [`store`] is Postgres. Beside the path: [`publisher`], [`sweeper`], [`freshener`], [`reconciler`]; [`selling`] tells alarms how selling stands;
-//! [`watch`] follows the ledger for watchers.
+//! [`watch`] follows the ledger for watchers; [`retention`] says how long the record is kept.
 //!
 //! Architecture invariant: Redis routes, Postgres speaks every yes and every no. Decisions are `holdfast_stock`'s.
 
@@ -23,6 +23,7 @@ mod payload;
 pub mod publisher;
 pub mod reconciler;
 pub mod reserve;
+pub mod retention;
 pub mod selling;
 pub mod store;
 pub mod sweeper;
@@ -139,6 +140,7 @@ async fn start(
     reconciler::start(config.reconciler, store.clone(), gate.clone(), asked_for.clone(), metrics.reconciler, tasks);
     let tails = watch::start(config.watch, &store, &metrics.watch, tasks);
     let watching = grpc::Watching::new(config.watch, store.clone(), tails, metrics.watch, shutdown.clone());
+    retention::start(config.retention, store.clone(), metrics.retention, tasks);
     let reserver = Reserver {
         gate: gate.clone(),
         looker: looker.clone(),

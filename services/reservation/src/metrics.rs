@@ -37,6 +37,8 @@ pub struct ReservationMetrics {
     pub reconciler: ReconcilerMetrics,
     /// The watches'.
     pub watch: WatchMetrics,
+    /// The janitor's.
+    pub retention: RetentionMetrics,
 }
 
 impl ReservationMetrics {
@@ -64,6 +66,7 @@ impl ReservationMetrics {
             selling: SellingMetrics::register(registry),
             reconciler: ReconcilerMetrics::register(registry),
             watch: WatchMetrics::register(registry),
+            retention: RetentionMetrics::register(registry),
         }
     }
 }
@@ -366,6 +369,54 @@ impl WatchMetrics {
 
     pub(crate) fn oldest_transaction(&self, age: Duration) {
         self.oldest_transaction_seconds.set(age.as_secs_f64());
+    }
+}
+
+/// The janitor's metrics.
+#[derive(Debug, Clone)]
+pub struct RetentionMetrics {
+    ahead_seconds: Family<TableLabels, Gauge>,
+    strayed_rows: Family<TableLabels, Gauge>,
+    dropped: Counter,
+    purged: Counter,
+    failures: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TableLabels {
+    table: &'static str,
+}
+
+impl RetentionMetrics {
+    fn register(registry: &Metrics) -> Self {
+        let gauges = |name, help| registry.register(name, help, Family::default());
+        Self {
+            ahead_seconds: gauges("holdfast_partitions_ahead_seconds", "How long from now on a table has partitions"),
+            strayed_rows: gauges(
+                "holdfast_strayed_rows",
+                "Rows in a table's default partition, for want of one of their own; counted to 10,000",
+            ),
+            dropped: registry.counter("holdfast_partitions_dropped", "Partitions that this replica dropped"),
+            purged: registry.counter("holdfast_reservations_purged", "Finished reservations that this replica removed"),
+            failures: registry.counter("holdfast_retention_failures", "Steps that the janitor left to its next pass"),
+        }
+    }
+
+    pub(crate) fn partitions(&self, table: &'static str, ahead_seconds: i64, strayed: i64) {
+        self.ahead_seconds.get_or_create(&TableLabels { table }).set(ahead_seconds);
+        self.strayed_rows.get_or_create(&TableLabels { table }).set(strayed);
+    }
+
+    pub(crate) fn dropped(&self) {
+        self.dropped.inc();
+    }
+
+    pub(crate) fn purged(&self, reservations: u64) {
+        self.purged.inc_by(reservations);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failures.inc();
     }
 }
 

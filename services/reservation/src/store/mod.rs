@@ -12,6 +12,7 @@ mod history;
 mod planned;
 mod progress;
 mod reads;
+mod retention;
 mod rows;
 mod sales;
 mod scope;
@@ -26,6 +27,7 @@ pub use feeds::{Feed, Unfresh, WholeRun};
 pub use history::AsOf;
 pub use planned::{Asked, PlannedOutcome};
 pub use reads::{AuditFinding, LedgerCursor, LedgerFilter, LedgerRow, Look, ReservationFilter};
+pub use retention::{PartitionState, PurgeStep, Subject};
 
 /// The schema's migrations.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -72,4 +74,12 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("change_reservations", changes::CHANGE_RESERVATIONS),
     ("whole_rows", changes::WHOLE_ROWS),
     ("list_at_risk", changes::LIST_AT_RISK),
+    ("claim_janitor", retention::CLAIM_JANITOR),
+    ("make_partitions", retention::MAKE_PARTITIONS),
+    ("drop_partition", retention::DROP_PARTITION),
+    ("purge_operations", retention::PURGE_OPERATIONS),
+    ("purge_reservations", retention::PURGE_RESERVATIONS),
+    ("partition_state", retention::PARTITION_STATE),
+    ("kept_from", retention::KEPT_FROM),
+    ("incarnation", retention::INCARNATION),
 ];

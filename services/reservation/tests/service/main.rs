@@ -22,6 +22,7 @@ mod policies;
 mod races;
 mod replace;
 mod reserve;
+mod retention;
 mod rolling;
 mod stock;
 mod store;

@@ -58,7 +58,7 @@ fn every_table_and_column_has_a_comment_and_every_constraint_a_name_of_ours() {
             "SELECT c.relname || coalesce('.' || a.attname, '') FROM pg_class c
              JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
              LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-             WHERE c.relkind = 'r' AND c.relname <> '_sqlx_migrations'
+             WHERE c.relkind IN ('r', 'p') AND c.relname <> '_sqlx_migrations'
                AND (obj_description(c.oid, 'pg_class') IS NULL OR col_description(c.oid, a.attnum) IS NULL)",
         )
         .fetch_all(&pool)
