@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    availability, connection, feed, location, offer, quarantine, reservation, runs, sales, sku, stock, vendor,
+    availability, backup, connection, feed, location, offer, quarantine, reservation, restore, runs, sales, sku, stock, vendor,
 };
 use crate::parse;
 
@@ -115,4 +115,8 @@ pub(crate) enum Command {
     /// Reservations as Postgres has them, and what follows a sale: shipping, cancelling, returns.
     #[command(subcommand)]
     Reservation(reservation::Command),
+    /// Back up the services' databases into a new folder, while they are in use. Needs the databases' owning roles, and no service.
+    Backup(backup::BackupArgs),
+    /// Restore databases from a backup into empty ones, with the services stopped; says what is lost. Read docs/backup.md first.
+    Restore(restore::RestoreArgs),
 }

@@ -3,6 +3,7 @@
 //! It is a caller like any other: it uses `holdfast-client` and knows nothing that the API does not say. Exit codes: 0 done, 1 refused (nothing was
 //! changed), 2 wrong usage, 3 outcome unknown (the command to repeat is shown, with its key), 4 a guard stopped it (a person has to decide).
 
+mod backup;
 mod cli;
 mod commands;
 mod endpoints;

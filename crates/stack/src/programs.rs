@@ -82,6 +82,11 @@ impl PostgresPrograms {
         Some(Self { bin: bin.into(), major, libraries })
     }
 
+    /// Where its libraries are, when they are not the system's: for `LD_LIBRARY_PATH` of whoever runs its programs.
+    pub fn library_path(&self) -> Option<&std::ffi::OsStr> {
+        self.libraries.as_deref()
+    }
+
     /// A spec for one of its programs.
     pub(crate) fn spec(&self, name: &str, program: &str) -> Spec {
         with_libraries(Spec::new(name, self.bin.join(program)), self.libraries.as_ref()).env("LC_ALL", "C")

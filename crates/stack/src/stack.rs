@@ -275,6 +275,15 @@ pub fn binary(service: Service) -> Result<PathBuf> {
     beside_us(service.binary(), service.binary())
 }
 
+/// The operator's command line: beside this one, where cargo puts both.
+///
+/// # Errors
+///
+/// [`StackError::Usage`] when it was not built.
+pub fn holdctl() -> Result<PathBuf> {
+    beside_us("holdctl", "holdfast-ctl")
+}
+
 /// A binary of the workspace: beside this one, where cargo puts them.
 pub(crate) fn beside_us(binary: &str, package: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().map_err(|error| StackError::io("looking for the built binaries", error))?;

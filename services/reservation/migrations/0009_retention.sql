@@ -52,21 +52,9 @@ COMMENT ON COLUMN janitor.holder IS 'The replica; null: none ever did.';
 COMMENT ON COLUMN janitor.until IS 'Until when; then any other may.';
 INSERT INTO janitor DEFAULT VALUES;
 
-CREATE TABLE IF NOT EXISTS record_incarnation (
-    one         boolean NOT NULL DEFAULT true,
-    id          uuid    NOT NULL DEFAULT gen_random_uuid(),
-    dropped_xid xid8    NOT NULL DEFAULT '0',
-    CONSTRAINT record_incarnation_pk PRIMARY KEY (one),
-    CONSTRAINT record_incarnation_one CHECK (one)
-);
-INSERT INTO record_incarnation DEFAULT VALUES ON CONFLICT DO NOTHING;
 ALTER TABLE record_incarnation
     ADD COLUMN since     timestamptz NOT NULL DEFAULT clock_timestamp(),
     ADD COLUMN backup_at timestamptz;
-COMMENT ON TABLE record_incarnation IS 'One row: which life of the record this is. After a restore it is another record than the one that was lost, whose later changes nobody knows.';
-COMMENT ON COLUMN record_incarnation.one IS 'Always true: there is one row.';
-COMMENT ON COLUMN record_incarnation.id IS 'Stands in resume tokens. A restore gives it a new value: then watchers begin anew, because what they were told may never have happened.';
-COMMENT ON COLUMN record_incarnation.dropped_xid IS 'The newest transaction of which the ledger or at_risk has lost entries to their retention; a resume token that needs them is refused.';
 COMMENT ON COLUMN record_incarnation.since IS 'When this life began.';
 COMMENT ON COLUMN record_incarnation.backup_at IS 'Until when the backup had everything from which it was restored: what came between this and since is lost. Null: it was not restored.';
 
@@ -87,6 +75,7 @@ CREATE TABLE ledger_opening (
     freshness    text,
     cap          bigint,
     archived     boolean,
+    paused       boolean,
     CONSTRAINT ledger_opening_pk PRIMARY KEY (sku, location),
     CONSTRAINT ledger_opening_counts_entries CHECK (entries >= 1 AND version >= 1)
 );
@@ -107,6 +96,7 @@ COMMENT ON COLUMN ledger_opening.refurbished IS 'stock.refurbished after it.';
 COMMENT ON COLUMN ledger_opening.freshness IS 'stock.freshness after it; null if it never changed.';
 COMMENT ON COLUMN ledger_opening.cap IS 'stock.cap_units after it, -1 if it was lifted; null if there never was one.';
 COMMENT ON COLUMN ledger_opening.archived IS 'stock.archived after it; null if it never changed.';
+COMMENT ON COLUMN ledger_opening.paused IS 'stock.paused after it; null if it never changed.';
 
 -- A partition is like its parent, and each of ledger has its own key (sku, location, version): a key of the parent would have to hold `at`. Versions stay without
 -- gaps and doubles across partitions because whoever writes an entry takes its version from the row of stock that it has locked.
@@ -190,21 +180,23 @@ AS $$
 BEGIN
     EXECUTE format($sql$
         INSERT INTO ledger_opening AS o (sku, location, entries, version, at, on_hand, held, committed, safety, backorder, damaged, quality_hold, refurbished,
-                                         freshness, cap, archived)
+                                         freshness, cap, archived, paused)
         SELECT sku, location, count(*), max(version), max(at), sum(on_hand), sum(held), sum(committed), sum(safety), sum(backorder),
                coalesce(sum(unsellable) FILTER (WHERE condition = 'DAMAGED'), 0),
                coalesce(sum(unsellable) FILTER (WHERE condition = 'QUALITY_HOLD'), 0),
                coalesce(sum(unsellable) FILTER (WHERE condition = 'REFURBISHED'), 0),
                (array_agg(freshness ORDER BY version DESC) FILTER (WHERE freshness IS NOT NULL))[1],
                (array_agg(cap ORDER BY version DESC) FILTER (WHERE cap IS NOT NULL))[1],
-               (array_agg(archived ORDER BY version DESC) FILTER (WHERE archived IS NOT NULL))[1]
+               (array_agg(archived ORDER BY version DESC) FILTER (WHERE archived IS NOT NULL))[1],
+               (array_agg(paused ORDER BY version DESC) FILTER (WHERE paused IS NOT NULL))[1]
         FROM %s WHERE at < %L GROUP BY sku, location
         ON CONFLICT (sku, location) DO UPDATE
         SET entries = o.entries + excluded.entries, version = greatest(o.version, excluded.version), at = greatest(o.at, excluded.at),
             on_hand = o.on_hand + excluded.on_hand, held = o.held + excluded.held, committed = o.committed + excluded.committed,
             safety = o.safety + excluded.safety, backorder = o.backorder + excluded.backorder, damaged = o.damaged + excluded.damaged,
             quality_hold = o.quality_hold + excluded.quality_hold, refurbished = o.refurbished + excluded.refurbished,
-            freshness = coalesce(excluded.freshness, o.freshness), cap = coalesce(excluded.cap, o.cap), archived = coalesce(excluded.archived, o.archived)
+            freshness = coalesce(excluded.freshness, o.freshness), cap = coalesce(excluded.cap, o.cap), archived = coalesce(excluded.archived, o.archived),
+            paused = coalesce(excluded.paused, o.paused)
         $sql$, dropped, before);
 END
 $$;
@@ -248,16 +240,16 @@ BEGIN
     END IF;
     UPDATE retention SET kept_from = greatest(kept_from, dropped.to_at) WHERE subject = of_subject;
     DELETE FROM time_partition WHERE name = dropped.name;
-    FOR attempt IN 1..10 LOOP
+    FOR attempt IN 1..5 LOOP
         BEGIN
             EXECUTE format('LOCK TABLE ONLY %I IN ACCESS EXCLUSIVE MODE', of_subject);
             EXECUTE format('DROP TABLE %I', dropped.name);
             RETURN dropped.name;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-            IF attempt = 10 THEN
+            IF attempt = 5 THEN
                 RAISE;
             END IF;
-            PERFORM pg_sleep(0.5);
+            PERFORM pg_sleep(1);
         END;
     END LOOP;
 END
@@ -416,13 +408,13 @@ END
 $$;
 -- What was dropped, in the form of the entries that are kept: whoever adds up a row's ledger adds up this.
 CREATE VIEW ledger_whole AS
-    SELECT sku, location, version, at, cause, cause_id, on_hand, held, committed, safety, backorder, unsellable, condition, freshness, cap, archived, 1::bigint AS entries
+    SELECT sku, location, version, at, cause, cause_id, on_hand, held, committed, safety, backorder, unsellable, condition, freshness, cap, archived, paused, 1::bigint AS entries
     FROM ledger
     UNION ALL
-    SELECT sku, location, version, at, 'OPENING', '00000000-0000-0000-0000-000000000000', on_hand, held, committed, safety, backorder, 0, NULL, freshness, cap, archived, entries
+    SELECT sku, location, version, at, 'OPENING', '00000000-0000-0000-0000-000000000000', on_hand, held, committed, safety, backorder, 0, NULL, freshness, cap, archived, paused, entries
     FROM ledger_opening
     UNION ALL
-    SELECT o.sku, o.location, o.version, o.at, 'OPENING', '00000000-0000-0000-0000-000000000000', 0, 0, 0, 0, 0, u.units, u.condition, NULL, NULL, NULL, 0
+    SELECT o.sku, o.location, o.version, o.at, 'OPENING', '00000000-0000-0000-0000-000000000000', 0, 0, 0, 0, 0, u.units, u.condition, NULL, NULL, NULL, NULL, 0
     FROM ledger_opening o
     CROSS JOIN LATERAL (VALUES (o.damaged, 'DAMAGED'), (o.quality_hold, 'QUALITY_HOLD'), (o.refurbished, 'REFURBISHED')) AS u(units, condition)
     WHERE u.units <> 0;

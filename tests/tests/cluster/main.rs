@@ -5,6 +5,7 @@ mod record;
 mod shop;
 mod world;
 
+mod backups;
 mod callers;
 mod commits;
 mod journey;

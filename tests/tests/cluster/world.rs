@@ -90,7 +90,8 @@ pub(crate) struct Cluster {
     /// Where configurations and logs lie.
     pub(crate) folder: Folder,
     options: Options,
-    _others: Vec<Database>,
+    /// Catalog's and vendor-sync's databases, if they were asked for.
+    pub(crate) others: Vec<Database>,
 }
 
 impl Cluster {
@@ -114,7 +115,7 @@ impl Cluster {
             postgres,
             folder,
             options,
-            _others: Vec::new(),
+            others: Vec::new(),
         };
         for number in 1..=cluster.options.replicas {
             let inputs = Inputs { gate_url: cluster.redis.gate_url(), ..inputs(&cluster.database) };
@@ -152,7 +153,7 @@ impl Cluster {
         self.catalog = Some(process);
         let replica = Replica { port, ..self.replica(Service::VendorSync, "vendor-sync".into(), &inputs) };
         self.vendor_sync = Some(launch(replica).await);
-        self._others = vec![catalog, vendor_sync];
+        self.others = vec![catalog, vendor_sync];
     }
 
     fn replica(&self, service: Service, name: String, inputs: &Inputs) -> Replica {
@@ -217,6 +218,12 @@ impl Cluster {
 
     pub(crate) fn house(&self) -> HouseClient {
         HouseClient::new(&connect(&[self.vendor_sync.as_ref().expect("a whole cluster")], patient()))
+    }
+
+    /// Lets go of reservation's record, so that its database can be set aside; it is connected to again when it is used.
+    pub(crate) async fn let_go_of_the_record(&mut self) {
+        self.record.close().await;
+        self.record = lazy_pool(&self.database.admin_url());
     }
 
     /// A single number out of reservation's record.

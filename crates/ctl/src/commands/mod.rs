@@ -1,6 +1,7 @@
 //! The commands, one file for each kind of thing.
 
 pub(crate) mod availability;
+pub(crate) mod backup;
 pub(crate) mod connection;
 pub(crate) mod deciding;
 pub(crate) mod feed;
@@ -10,6 +11,7 @@ pub(crate) mod offer;
 pub(crate) mod paging;
 pub(crate) mod quarantine;
 pub(crate) mod reservation;
+pub(crate) mod restore;
 pub(crate) mod runs;
 pub(crate) mod sales;
 pub(crate) mod selling;
@@ -46,5 +48,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Release(args) => reservation::release(&context, args).await,
         Command::Extend(args) => reservation::extend(&context, args).await,
         Command::Reservation(command) => reservation::run(&context, command).await,
+        Command::Backup(args) => backup::run(context.format, &args).await,
+        Command::Restore(args) => restore::run(context.format, &args).await,
     }
 }

@@ -307,7 +307,7 @@ fn nothing_young_is_dropped_whatever_the_running_role_asks_for() {
             "SELECT fold_ledger('ledger_default', now())",
             "UPDATE retention SET kept_from = now()",
             "DELETE FROM ledger_opening",
-            "DELETE FROM ledger_first",
+            "DELETE FROM ledger_default",
             "SELECT begin_incarnation(now())",
             "UPDATE record_incarnation SET id = gen_random_uuid()",
         ] {
