@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    availability, backup, connection, feed, location, offer, quarantine, reservation, restore, runs, sales, sku, stock, vendor,
+    availability, backup, connection, feed, location, offer, quarantine, reservation, restore, runs, sales, sku, stock,
+    vendor,
 };
 use crate::parse;
 

@@ -420,12 +420,12 @@ CREATE VIEW ledger_whole AS
     WHERE u.units <> 0;
 COMMENT ON VIEW ledger_whole IS 'The ledger, and for each row of stock that has lost entries to their retention what these came to, with the cause OPENING; entries says how many they were. The sums are the row''s.';
 
-CREATE FUNCTION is_forgotten(reservation uuid, is_there boolean, held numeric, committed numeric) RETURNS boolean
+CREATE FUNCTION is_forgotten(reservation uuid, is_there boolean, held numeric) RETURNS boolean
     LANGUAGE sql STABLE
     RETURN coalesce(reservation < uuid_floor((SELECT kept_from + interval '1 hour' FROM retention WHERE subject = 'ledger')), false)
-        OR coalesce(NOT is_there AND held = 0 AND committed >= 0
+        OR coalesce(NOT is_there AND held = 0
                     AND reservation < uuid_floor((SELECT kept_from FROM retention WHERE subject = 'reservation')), false);
-COMMENT ON FUNCTION is_forgotten IS 'Whether a reservation and what the ledger says of it (what its entries come to in held and committed) need not agree any more: entries of it were dropped, or it was purged and its entries leave nothing held. The hour: a key may be a little older or newer than its first entry.';
+COMMENT ON FUNCTION is_forgotten IS 'Whether a reservation and what the ledger says of it (what its entries come to in held) need not agree any more: entries of it were dropped, or it was purged and its entries leave nothing held. The hour: a key may be a little older or newer than its first entry.';
 
 ALTER TABLE ledger ATTACH PARTITION ledger_default DEFAULT;
 ALTER TABLE operation ATTACH PARTITION operation_default DEFAULT;

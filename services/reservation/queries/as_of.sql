@@ -1,6 +1,6 @@
 -- SKU $1 at location $2 (empty: at each) as it stood at $3 micros, added up from the ledger alone; when its ledger begins (null: there is none); Postgres's clock.
 WITH entry AS NOT MATERIALIZED (
-    SELECT l.* FROM ledger l WHERE l.sku = $1 AND ($2 = '' OR l.location = $2) AND l.at <= from_micros($3)),
+    SELECT l.* FROM ledger_whole l WHERE l.sku = $1 AND ($2 = '' OR l.location = $2) AND l.at <= from_micros($3)),
 total AS (
     SELECT e.location, max(e.version) AS version, sum(e.on_hand)::bigint AS on_hand, sum(e.held)::bigint AS held, sum(e.committed)::bigint AS committed,
            sum(e.safety)::bigint AS safety, sum(e.backorder)::bigint AS backorder,
@@ -14,13 +14,13 @@ total AS (
     FROM entry e GROUP BY e.location)
 SELECT jsonb_build_object(
     'now', micros(statement_timestamp()),
-    'begins', (SELECT micros(min(l.at)) FROM ledger l WHERE l.sku = $1 AND ($2 = '' OR l.location = $2)),
+    'begins', (SELECT micros(min(l.at)) FROM ledger_whole l WHERE l.sku = $1 AND ($2 = '' OR l.location = $2)),
     'levels', (SELECT coalesce(jsonb_agg(jsonb_build_object(
         'location', t.location, 'version', t.version, 'on_hand', t.on_hand, 'held', t.held, 'committed', t.committed, 'safety', t.safety,
         'backorder', t.backorder, 'damaged', t.damaged, 'quality_hold', t.quality_hold, 'refurbished', t.refurbished,
         'freshness', f.freshness, 'cap', c.cap, 'archived', a.archived, 'paused', p.paused) ORDER BY t.location), '[]')
         FROM total t
-        LEFT JOIN ledger f ON f.sku = $1 AND f.location = t.location AND f.version = t.freshness_version
-        LEFT JOIN ledger c ON c.sku = $1 AND c.location = t.location AND c.version = t.cap_version
-        LEFT JOIN ledger a ON a.sku = $1 AND a.location = t.location AND a.version = t.archived_version
-        LEFT JOIN ledger p ON p.sku = $1 AND p.location = t.location AND p.version = t.paused_version))
+        LEFT JOIN ledger_whole f ON f.sku = $1 AND f.location = t.location AND f.version = t.freshness_version AND f.freshness IS NOT NULL
+        LEFT JOIN ledger_whole c ON c.sku = $1 AND c.location = t.location AND c.version = t.cap_version AND c.cap IS NOT NULL
+        LEFT JOIN ledger_whole a ON a.sku = $1 AND a.location = t.location AND a.version = t.archived_version AND a.archived IS NOT NULL
+        LEFT JOIN ledger_whole p ON p.sku = $1 AND p.location = t.location AND p.version = t.paused_version AND p.paused IS NOT NULL))

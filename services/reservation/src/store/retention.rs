@@ -128,7 +128,7 @@ impl Store {
         Ok(kept.map(UnixMicros))
     }
 
-    /// Which life of the record this is: another one after each restore from a backup. A token that was made in another one points to changes that nobody knows.
+    /// Which life of the record this is: another one after each restore from a backup.
     pub async fn incarnation(&self) -> Result<Uuid, StoreError> {
         Ok(sqlx::query_scalar(INCARNATION).fetch_one(&self.pool).await?)
     }

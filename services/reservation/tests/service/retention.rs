@@ -166,6 +166,15 @@ fn a_row_of_stock_is_its_opening_and_its_ledger() {
         let level = world.level("CHAIR").await;
         assert_eq!((level.on_hand, level.committed), (12, 3));
         assert!(Store::new(world.database.pool(1).await).ledger_kept_from().await.unwrap().is_some());
+        // What stock was is told from the opening on, and of the time before it is said that it is not kept.
+        let (now, day) = (crate::world::now(), i64::try_from(DAY).unwrap());
+        let at = |days: i64| {
+            let time = Some(prost_types::Timestamp { seconds: now.seconds - days * day, nanos: 0 });
+            pb::GetStockAsOfRequest { sku: "CHAIR".into(), time, ..Default::default() }
+        };
+        let then = world.stock().get_stock_as_of(at(100)).await.unwrap().into_inner();
+        assert_eq!((then.levels[0].on_hand, then.levels[0].held, then.levels[0].committed), (10, 0, 2));
+        assert_eq!(reason(world.stock().get_stock_as_of(at(501)).await), ErrorReason::BeforeRecord);
         // And a wrong opening is seen.
         sqlx::query("UPDATE ledger_opening SET on_hand = on_hand + 1").execute(&admin).await.unwrap();
         assert!(world.audit().await.iter().any(|finding| finding.invariant == "I3"));
