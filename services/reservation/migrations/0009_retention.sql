@@ -210,7 +210,8 @@ AS $$
 DECLARE
     newest xid8;
 BEGIN
-    EXECUTE format('SELECT greatest((SELECT max(xid) FROM %s), (SELECT max(xid) FROM ledger_default WHERE at < %L))', dropped, before) INTO newest;
+    EXECUTE format('SELECT greatest((SELECT max(xid) FROM %s), (SELECT max(xid) FROM ledger_default WHERE at < %L), (SELECT max(xid) FROM at_risk WHERE at < %L))',
+                   dropped, before, before) INTO newest;
     UPDATE record_incarnation SET dropped_xid = greatest(dropped_xid, newest);
     DELETE FROM at_risk WHERE at < before;
 END
@@ -272,14 +273,23 @@ END
 $$;
 COMMENT ON FUNCTION purge_operations IS 'Removes some of what the default partition of operation has had since before an instant; returns how many.';
 
--- Shipped and cancelled units count until a count reflects them, or the vendor has taken the cancellation.
+-- Shipped and cancelled units count until a count reflects them, or the vendor has taken the cancellation. Reflected ones can count again: while they are on the shelf,
+-- or after the row's count is known to have left it, an ON_HAND count that follows an AVAILABLE one has a say in them. And what an owner bought counts while the SKU's
+-- policy limits that.
 CREATE FUNCTION is_finished(r reservation) RETURNS boolean
     LANGUAGE sql STABLE
     RETURN r.state IN ('RELEASED', 'EXPIRED', 'REFUSED')
         OR (r.state IN ('FULFILLED', 'CANCELLED')
-            AND NOT EXISTS (SELECT FROM allocation a LEFT JOIN progress p USING (reservation_id, sku, location)
-                            WHERE a.reservation_id = r.id AND a.quantity > coalesce(p.released + p.withdrawn + p.reflected, 0)));
-COMMENT ON FUNCTION is_finished IS 'Whether none of its units count for anything any more, and none ever will.';
+            AND NOT EXISTS (SELECT
+                            FROM allocation a
+                            LEFT JOIN progress p USING (reservation_id, sku, location)
+                            LEFT JOIN stock s USING (sku, location)
+                            LEFT JOIN policy l ON l.sku = a.sku
+                            WHERE a.reservation_id = r.id
+                              AND (a.quantity > coalesce(p.released + p.withdrawn + least(p.fulfilled, p.reflected), 0)
+                                   OR (s.meaning = 'AVAILABLE' AND p.reflected > 0 AND p.known_until > s.count_as_of)
+                                   OR (r.state = 'FULFILLED' AND r.owner <> '' AND l.max_per_owner IS NOT NULL))));
+COMMENT ON FUNCTION is_finished IS 'Whether none of its units count for anything any more, and none ever will; a limit per owner that is set later counts what is there.';
 
 -- Looks at some reservations from where it stopped on, in the order of their keys, which is that of time, and removes those that are finished, with what belongs to
 -- them. Whoever is at work on one keeps it until the next round.
@@ -302,6 +312,11 @@ BEGIN
         SELECT r.id FROM reservation r WHERE r.id = ANY (seen) AND is_finished(r) AND r.state_at < bound
         ORDER BY r.id FOR UPDATE SKIP LOCKED)
     SELECT coalesce(array_agg(id), '{}') INTO gone FROM locked;
+    -- A count changes progress under its row's lock alone: only under that is it known that it does not.
+    PERFORM FROM stock s
+    WHERE (s.sku, s.location) IN (SELECT p.sku, p.location FROM progress p WHERE p.reservation_id = ANY (gone))
+    ORDER BY s.sku, s.location FOR UPDATE;
+    gone := ARRAY(SELECT r.id FROM reservation r WHERE r.id = ANY (gone) AND is_finished(r));
     DELETE FROM progress WHERE reservation_id = ANY (gone);
     DELETE FROM allocation WHERE reservation_id = ANY (gone);
     DELETE FROM reservation WHERE id = ANY (gone);

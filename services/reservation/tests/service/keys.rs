@@ -199,6 +199,74 @@ fn a_request_whose_key_is_too_old_or_ahead_is_refused_whatever_its_verb() {
 }
 
 #[test]
+fn after_a_sale_and_beside_it_keys_that_are_too_old_or_ahead_are_refused_too() {
+    test(async |world| {
+        world.count("CHAIR", 5).await;
+        let id = world.hold("CHAIR", 1).await;
+        world.confirm(&id).await.unwrap();
+        let (mut sales, mut stock) = (world.reservations(), world.stock());
+        let month = 30 * 86_400;
+        for (day, month) in [(-90_000, -month - 60), (400, 400)] {
+            let fulfil = pb::FulfilRequest { request_id: key_of(day), ..crate::world::fulfil(&id, vec![]) };
+            assert_eq!(reason(sales.fulfil(fulfil).await), ErrorReason::KeyOutOfWindow);
+            let cancel = pb::CancelRequest { request_id: key_of(day), ..crate::world::cancel(&id, vec![]) };
+            assert_eq!(reason(sales.cancel(cancel).await), ErrorReason::KeyOutOfWindow);
+            let returned = pb::ReturnedPortion {
+                portion: Some(crate::world::portion("CHAIR", 1)),
+                condition: pb::Condition::Sellable.into(),
+                to_location: String::new(),
+            };
+            let back = pb::ReturnRequest {
+                request_id: key_of(day),
+                reservation_id: id.clone(),
+                returns: vec![returned],
+                ..Default::default()
+            };
+            assert_eq!(reason(sales.r#return(back).await), ErrorReason::KeyOutOfWindow);
+            let evidence = pb::RecordEvidenceRequest {
+                request_id: key_of(month),
+                reservation_id: id.clone(),
+                kind: pb::EvidenceKind::Sent.into(),
+                ..Default::default()
+            };
+            assert_eq!(reason(sales.record_evidence(evidence).await), ErrorReason::KeyOutOfWindow);
+            let pause = pb::PauseSellingRequest {
+                request_id: key_of(day),
+                skus: vec!["CHAIR".into()],
+                actor: "ann".into(),
+                note: String::new(),
+            };
+            let resume = pb::ResumeSellingRequest {
+                request_id: key_of(day),
+                skus: pause.skus.clone(),
+                actor: "ann".into(),
+                note: String::new(),
+            };
+            assert_eq!(reason(stock.pause_selling(pause).await), ErrorReason::KeyOutOfWindow);
+            assert_eq!(reason(stock.resume_selling(resume).await), ErrorReason::KeyOutOfWindow);
+            let step = pb::Move {
+                sku: "CHAIR".into(),
+                from_location: crate::world::WAREHOUSE.into(),
+                from_condition: pb::Condition::Sellable.into(),
+                to_location: crate::world::WAREHOUSE.into(),
+                to_condition: pb::Condition::Damaged.into(),
+                quantity: 1,
+            };
+            let moves = pb::MoveStockRequest {
+                request_id: key_of(month),
+                moves: vec![step],
+                actor: "ann".into(),
+                note: String::new(),
+                validate_only: false,
+            };
+            assert_eq!(reason(stock.move_stock(moves).await), ErrorReason::KeyOutOfWindow);
+        }
+        let level = world.level("CHAIR").await;
+        assert_eq!((level.held, level.committed, level.on_hand), (0, 1, 5));
+    });
+}
+
+#[test]
 fn a_request_whose_key_has_no_time_is_refused() {
     test(async |world| {
         world.count("CHAIR", 1).await;

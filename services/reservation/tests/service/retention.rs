@@ -8,7 +8,7 @@ use holdfast_reservation::store::{Store, StoreError, Subject};
 use holdfast_testkit::eventually;
 use sqlx::{AssertSqlSafe, PgPool, Row as _};
 
-use crate::world::{Options, World, all_at_once, ask, id_of, reason, test, test_with};
+use crate::world::{Options, World, all_at_once, ask, cancel, fulfil, id_of, key, portion, reason, test, test_with};
 
 const WAIT: Duration = Duration::from_secs(30);
 const DAY: u64 = 86_400;
@@ -44,11 +44,15 @@ async fn age(world: &World, days: u64) {
              (lpad(to_hex(('x' || substr(replace(id::text, '-', ''), 1, 12))::bit(48)::bigint - {days}::bigint * 86400000), 12, '0')
               || substr(replace(id::text, '-', ''), 13))::uuid;
          BEGIN;
+         UPDATE ledger SET at = at - interval '{days} days',
+                cause_id = CASE WHEN cause_id IN (SELECT id FROM reservation) THEN pg_temp.aged(cause_id) ELSE cause_id END;
          UPDATE reservation SET id = pg_temp.aged(id), created_at = created_at - interval '{days} days', state_at = state_at - interval '{days} days',
                 expires_at = expires_at - interval '{days} days', first_expires_at = first_expires_at - interval '{days} days';
          UPDATE allocation SET reservation_id = pg_temp.aged(reservation_id);
+         UPDATE progress SET reservation_id = pg_temp.aged(reservation_id), known_at = known_at - interval '{days} days', known_until = known_until - interval '{days} days',
+                evidence = coalesce((SELECT jsonb_agg(jsonb_build_array(e -> 0, e -> 1, (e ->> 2)::bigint - {days}::bigint * 86400000000)) FROM jsonb_array_elements(evidence) e), '[]');
+         UPDATE at_risk SET reservation_id = pg_temp.aged(reservation_id), at = at - interval '{days} days';
          UPDATE operation SET request_id = pg_temp.aged(request_id), created_at = created_at - interval '{days} days';
-         UPDATE ledger SET at = at - interval '{days} days', cause_id = CASE WHEN cause IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE') THEN pg_temp.aged(cause_id) ELSE cause_id END;
          UPDATE stock SET count_as_of = count_as_of - interval '{days} days';
          COMMIT"
     );
@@ -135,10 +139,111 @@ fn what_is_finished_goes_when_its_time_is_over_and_what_still_counts_stays() {
         })
         .await;
         // A retry of a request whose key is forgotten is refused, not carried out again.
-        let request =
-            pb::ConfirmRequest { request_id: aged(&crate::world::key(), 60), ..crate::world::confirm(&confirmed) };
+        let request = pb::ConfirmRequest { request_id: aged(&key(), 60), ..crate::world::confirm(&confirmed) };
         assert_eq!(reason(world.reservations().confirm(request).await), ErrorReason::KeyOutOfWindow);
         assert_eq!(world.on_offer("CHAIR").await, 8);
+    });
+}
+
+fn told(id: &str, kind: pb::EvidenceKind) -> pb::RecordEvidenceRequest {
+    pb::RecordEvidenceRequest { request_id: key(), reservation_id: id.into(), kind: kind.into(), ..Default::default() }
+}
+
+/// Purges what is older than five weeks: how many were looked at, and how many went.
+async fn purge(store: &Store) -> (u64, u64) {
+    let step = store.purge_reservations(Duration::from_secs(35 * DAY), 500).await.expect("the purge");
+    (step.seen, step.purged)
+}
+
+async fn bought(world: &World, units: i64) -> String {
+    let id = world.hold("CHAIR", units).await;
+    world.confirm(&id).await.unwrap();
+    id
+}
+
+#[test]
+fn what_was_shipped_or_called_off_goes_when_no_unit_of_it_is_committed_any_more() {
+    test(async |world| {
+        let admin = with_partitions_of_the_past(world).await;
+        world.count("CHAIR", 10).await;
+        let [shipped, refused, withdrawn, partly] =
+            [bought(world, 2).await, bought(world, 3).await, bought(world, 1).await, bought(world, 4).await];
+        let mut client = world.reservations();
+        client.fulfil(fulfil(&shipped, vec![])).await.unwrap();
+        client.record_evidence(told(&refused, pb::EvidenceKind::Sent)).await.unwrap();
+        client.cancel(cancel(&refused, vec![])).await.unwrap();
+        client.cancel(cancel(&withdrawn, vec![])).await.unwrap();
+        client.fulfil(fulfil(&partly, vec![portion("CHAIR", 1)])).await.unwrap();
+        client.cancel(cancel(&partly, vec![portion("CHAIR", 1)])).await.unwrap();
+        age(world, 60).await;
+        let [shipped, refused, withdrawn, partly] = [shipped, refused, withdrawn, partly].map(|id| aged(&id, 60));
+
+        // No count has said yet that the shipped ones are off, and the vendor has not taken the one cancellation.
+        let store = Store::new(world.database.pool(1).await);
+        assert_eq!(purge(&store).await, (4, 1));
+        assert_eq!(reason(world.get(&withdrawn).await), ErrorReason::NotFound);
+        assert_eq!(world.level("CHAIR").await.committed, 2 + 3 + 3);
+        assert_eq!(world.audit().await, []);
+
+        world.count("CHAIR", 7).await;
+        assert_eq!(world.level("CHAIR").await.committed, 3 + 2, "the count reflects what was shipped");
+        assert_eq!(purge(&store).await, (3, 1));
+        assert_eq!(reason(world.get(&shipped).await), ErrorReason::NotFound);
+        assert_eq!(world.audit().await, []);
+
+        client.record_evidence(told(&refused, pb::EvidenceKind::CancellationTaken)).await.unwrap();
+        assert_eq!(purge(&store).await, (2, 1));
+        assert_eq!(reason(world.get(&refused).await), ErrorReason::NotFound);
+        let stands = world.get(&partly).await.unwrap();
+        assert_eq!(stands.state(), pb::ReservationState::Confirmed);
+        let level = world.level("CHAIR").await;
+        assert_eq!((level.on_hand, level.committed, level.available), (7, 2, 5));
+        assert_eq!(number(&admin, "SELECT count(*) FROM progress").await, 1, "progress goes with what it is about");
+        assert_eq!(number(&admin, "SELECT count(*) FROM allocation").await, 1);
+    });
+}
+
+#[test]
+fn what_an_owner_bought_is_kept_while_the_policy_limits_that() {
+    test(async |world| {
+        with_partitions_of_the_past(world).await;
+        world.count("CHAIR", 10).await;
+        let limited = |version, max_per_owner| pb::ApplyPoliciesRequest {
+            policies: vec![pb::SkuPolicy { sku: "CHAIR".into(), version, max_per_owner, ..Default::default() }],
+        };
+        world.stock().apply_policies(limited(1, 2)).await.unwrap();
+        let id = bought(world, 2).await;
+        world.reservations().fulfil(fulfil(&id, vec![])).await.unwrap();
+        age(world, 60).await;
+        world.count("CHAIR", 8).await;
+        let store = Store::new(world.database.pool(1).await);
+        assert_eq!(purge(&store).await, (1, 0));
+        assert_eq!(reason(world.reserve("CHAIR", 1).await), ErrorReason::LimitExceeded);
+        world.stock().apply_policies(limited(2, 0)).await.unwrap();
+        assert_eq!(purge(&store).await, (1, 1));
+        assert_eq!(world.on_offer("CHAIR").await, 8);
+    });
+}
+
+#[test]
+fn from_when_on_watches_can_be_told_is_known_when_the_past_is_dropped() {
+    test(async |world| {
+        let admin = with_partitions_of_the_past(world).await;
+        world.count("CHAIR", 10).await;
+        bought(world, 4).await;
+        world.count("CHAIR", 3).await;
+        let newest = "SELECT max(xid)::text::bigint FROM (SELECT xid FROM ledger UNION ALL SELECT xid FROM at_risk) x";
+        let newest = number(&admin, newest).await;
+        assert_eq!(number(&admin, "SELECT count(*) FROM at_risk").await, 1);
+        age(world, 500).await;
+        world.count("LAMP", 1).await;
+        let store = Store::new(world.database.pool(1).await);
+        while store.drop_partition(Subject::Ledger, Duration::from_secs(400 * DAY)).await.unwrap().is_some() {}
+        assert_eq!(number(&admin, "SELECT count(*) FROM at_risk").await, 0);
+        assert_eq!(number(&admin, "SELECT count(*) FROM ledger").await, 1);
+        assert_eq!(number(&admin, "SELECT dropped_xid::text::bigint FROM record_incarnation").await, newest);
+        let level = world.level("CHAIR").await;
+        assert_eq!((level.on_hand, level.committed, level.shortfall), (3, 4, 1));
     });
 }
 

@@ -137,6 +137,40 @@ async fn a_lost_answer_is_asked_for_again_and_the_counts_land_once() {
     assert!(world.peers.stock.lock().unwrap().calls > 5);
 }
 
+/// Makes the keys of all requests under way older than reservation remembers.
+async fn forget_keys(world: &World) -> u64 {
+    let older = "UPDATE run_batch SET request_id = (lpad(to_hex(('x' || substr(replace(request_id::text, '-', ''), 1, 12))::bit(48)::bigint - 40 * 86400000::bigint), 12, '0')
+                     || substr(replace(request_id::text, '-', ''), 13))::uuid
+                 WHERE done_time IS NULL";
+    sqlx::query(older).execute(&world.database.admin_pool().await).await.unwrap().rows_affected()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_that_waited_for_longer_than_keys_are_remembered_land_once_under_new_ones() {
+    let (rows, offers) = many(30);
+    let mut world = World::feed_with(FeedMode::Full, &offers, &[("RUNS__BATCH_COUNTS", "10")]).await;
+    world.shutdown.cancel();
+    (&mut world.served).await.unwrap().unwrap();
+    // The first request lands, and its answer is lost; the service dies before it gets another, and is dead for long.
+    world.peers.faults.lost_answers.store(1, Ordering::SeqCst);
+    world.peers.let_through(1);
+    let mut process = Killable::start(&world).await;
+    world.client = client(&process.address);
+    let upload = upload_in_background(&world, spec(0), &file(&rows), PATIENCE);
+    landed(&world, 1).await;
+    process.kill().await;
+    assert!(upload.await.unwrap().is_err(), "nobody was told that it is done");
+    assert_eq!(forget_keys(&world).await, 3);
+
+    world.peers.let_through(1_000);
+    world.start_again().await;
+    let run = world.finished(&newest_run(&world).await).await;
+    assert_eq!((run.state(), totals(&run)[0]), (RunState::Applied, 30));
+    each_once(&world, 30);
+    assert_eq!(world.number("SELECT count(*) FROM run_batch WHERE revision = 1 AND done_time IS NOT NULL").await, 3);
+    assert_eq!(world.number("SELECT count(*) FROM feed_state").await, 30);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_killed_in_the_middle_of_applying_goes_on_where_it_stopped() {
     let (rows, offers) = many(100);

@@ -76,9 +76,26 @@ impl Row {
     }
 }
 
+/// How old a key may be, in milliseconds.
+const KEYS_MS: u64 = 30 * 86_400_000;
+
+/// A key that is not new enough is not looked up: it may be forgotten.
+fn check_key(request_id: &str) -> Result<(), Problem> {
+    let mut violations = Violations::new();
+    let key = violations.check_uuid_v7("request_id", request_id);
+    violations.into_result()?;
+    let made = key.and_then(|key| key.get_timestamp()).map(|time| time.to_unix().0 * 1_000).unwrap_or_default();
+    let now = uuid::Timestamp::now(uuid::NoContext).to_unix().0 * 1_000;
+    if made + KEYS_MS < now {
+        return Err(Problem::new(ErrorReason::KeyOutOfWindow, "the request_id is too old"));
+    }
+    Ok(())
+}
+
 impl Stock {
     /// One key, one effect; rows decide independently.
     fn apply(&mut self, request: pb::ApplyCountsRequest) -> Result<pb::ApplyCountsResponse, Problem> {
+        check_key(&request.request_id)?;
         if let Some((first, results)) = self.operations.get(&request.request_id) {
             if *first != request {
                 return Err(Problem::new(ErrorReason::KeyReused, "the request_id was used before"));
@@ -154,6 +171,7 @@ impl Stock {
 
     /// One key, one effect; all adjustments or none.
     fn adjust(&mut self, request: pb::AdjustStockRequest) -> Result<pb::AdjustStockResponse, Problem> {
+        check_key(&request.request_id)?;
         if let Some((first, levels)) = self.adjustments.get(&request.request_id) {
             if *first != request {
                 return Err(Problem::new(ErrorReason::KeyReused, "the request_id was used before"));
@@ -183,7 +201,6 @@ impl Stock {
 
 fn check(request: &pb::ApplyCountsRequest) -> Violations {
     let mut violations = Violations::new();
-    violations.check_uuid("request_id", &request.request_id);
     violations.check_text("connection", &request.connection, 1..=128);
     violations.check_text("run", &request.run, 1..=128);
     violations.check_range("sequence", request.sequence, 0..=i64::MAX);
@@ -212,7 +229,6 @@ fn check(request: &pb::ApplyCountsRequest) -> Violations {
 
 fn check_adjustments(request: &pb::AdjustStockRequest) -> Violations {
     let mut violations = Violations::new();
-    violations.check_uuid("request_id", &request.request_id);
     violations.check_text("actor", &request.actor, 1..=128);
     violations.check_text("note", &request.note, 0..=500);
     if !(1..=100).contains(&request.adjustments.len()) {
