@@ -4,6 +4,7 @@ use crate::ids::{Location, PayloadHash, ReservationId, RowKey, Sku, UnixMicros};
 use crate::level::{Condition, Level};
 use crate::policy::Breach;
 use crate::record::{Moment, Record, Shortage, State};
+use crate::repair::RepairResult;
 use thiserror::Error;
 
 /// A yes.
@@ -27,6 +28,13 @@ pub enum Answer {
     Adjusted {
         /// The rows touched as they were right after, in the order of SKU and location.
         levels: Vec<StockRow>,
+        /// Whether this key had landed before.
+        replayed: bool,
+    },
+    /// To Repair.
+    Repaired {
+        /// One result for each subject, reservations first.
+        results: Vec<RepairResult>,
         /// Whether this key had landed before.
         replayed: bool,
     },
@@ -208,4 +216,6 @@ pub enum StoredAnswer {
     Counted(Vec<CountResult>),
     /// To Adjust.
     Adjusted(Vec<StockRow>),
+    /// To Repair.
+    Repaired(Vec<RepairResult>),
 }

@@ -14,7 +14,7 @@ pub struct Entry {
     pub version: i64,
     /// When, by the clock that the snapshot was read with.
     pub at: UnixMicros,
-    /// What changed. All zero only in the entry that creates a row with nothing in it.
+    /// What changed. All zero only in the entry that creates a row with nothing in it, and where a repair just says that it was.
     pub delta: Delta,
     /// What caused it.
     pub cause: Cause,
@@ -41,6 +41,10 @@ pub enum Cause {
     Policy(i64),
     /// A feed became late or stale, or fresh again.
     Freshness,
+    /// The record contradicted itself and was repaired.
+    Repair(RequestId),
+    /// The same, of a reservation's share in the row.
+    RepairReservation(ReservationId),
 }
 
 impl Cause {
@@ -56,6 +60,7 @@ impl Cause {
             Self::Adjust(..) => "ADJUST",
             Self::Policy(_) => "POLICY",
             Self::Freshness => "FRESHNESS",
+            Self::Repair(_) | Self::RepairReservation(_) => "REPAIR",
         }
     }
 
@@ -63,8 +68,12 @@ impl Cause {
     #[must_use]
     pub const fn id_bytes(self) -> [u8; 16] {
         match self {
-            Self::Reserve(id) | Self::Confirm(id) | Self::Release(id) | Self::Expire(id) => id.to_bytes(),
-            Self::Count(id) | Self::Adjust(id, _) => id.to_bytes(),
+            Self::Reserve(id)
+            | Self::Confirm(id)
+            | Self::Release(id)
+            | Self::Expire(id)
+            | Self::RepairReservation(id) => id.to_bytes(),
+            Self::Count(id) | Self::Adjust(id, _) | Self::Repair(id) => id.to_bytes(),
             Self::Policy(_) | Self::Freshness => [0; 16],
         }
     }
@@ -74,7 +83,7 @@ impl Cause {
     pub const fn may_raise_shortfall(self) -> bool {
         match self {
             Self::Reserve(_) | Self::Confirm(_) | Self::Release(_) | Self::Expire(_) | Self::Freshness => false,
-            Self::Count(_) | Self::Adjust(..) | Self::Policy(_) => true,
+            Self::Count(_) | Self::Adjust(..) | Self::Policy(_) | Self::Repair(_) | Self::RepairReservation(_) => true,
         }
     }
 }

@@ -14,6 +14,7 @@ mod plan;
 mod policy;
 mod reads;
 mod record;
+mod repair;
 mod text;
 mod window;
 
@@ -31,5 +32,6 @@ pub use plan::{Limits, Plan, Snapshot, plan};
 pub use policy::{Breach, Limit, Policy, Rank};
 pub use reads::{Reading, read};
 pub use record::{AllocatedLine, Allocation, Moment, Record, Shortage, State};
+pub use repair::{Evidence, Movement, RepairOutcome, RepairResult, RepairSubject, Side, Sums};
 pub use text::TextProblem;
 pub use window::{KeyProblem, KeyWindow};

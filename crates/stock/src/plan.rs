@@ -5,6 +5,7 @@
 
 mod draft;
 mod policies;
+mod repair;
 mod reservations;
 mod stock;
 
@@ -14,7 +15,8 @@ use crate::ledger::Entry;
 use crate::level::Level;
 use crate::op::{HoldMicros, Op};
 use crate::policy::Policy;
-use crate::record::Record;
+use crate::record::{Allocation, Record};
+use crate::repair::Evidence;
 use draft::Draft;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +45,8 @@ pub struct Snapshot {
     /// Of the connections that counted rows in `levels`: the moment of the last run that said something of all its rows. Their rows are as of then, whatever the row
     /// says.
     pub marks: BTreeMap<Name, (UnixMicros, i64)>,
+    /// Of the rows that a repair names: what their ledger and their reservations say.
+    pub evidence: BTreeMap<RowKey, Evidence>,
 }
 
 /// Bounds from the configuration.
@@ -71,6 +75,8 @@ pub struct Plan {
     pub operations: Vec<(RequestId, StoredOperation)>,
     /// Policies that are new.
     pub policies: BTreeMap<Sku, Policy>,
+    /// Allocations that reservations which were there get back.
+    pub allocations: Vec<(ReservationId, Allocation)>,
 }
 
 /// Decides a batch. Two operations may name the same key; the later one then finds what the earlier one did.
@@ -116,6 +122,10 @@ impl Draft {
             Op::Adjust { request, payload, adjustments, .. } => self.adjust(index, (*request, *payload), adjustments),
             Op::Policies { policies } => self.take_policies(index, policies),
             Op::Freshen { connection, freshness, rows } => self.freshen(index, connection, *freshness, rows),
+            Op::Repair { request, payload, rows, reservations, side, validate_only, .. } => {
+                let (request, payload, side, validate_only) = (*request, *payload, *side, *validate_only);
+                self.repair(index, &repair::Asked { request, payload, rows, reservations, side, validate_only })
+            }
         }
     }
 }

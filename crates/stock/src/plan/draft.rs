@@ -8,7 +8,8 @@ use crate::ledger::{Cause, Entry};
 use crate::level::{Delta, Level, LevelProblem};
 use crate::op::Op;
 use crate::policy::{Policy, Rank};
-use crate::record::{Record, State};
+use crate::record::{Allocation, Record, State};
+use crate::repair::Evidence;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The working copy: read and changed in place, with a note of what changed.
@@ -22,6 +23,9 @@ pub(super) struct Draft {
     policies: BTreeMap<Sku, Policy>,
     owned: BTreeMap<(Owner, Sku), i64>,
     pub(super) marks: BTreeMap<Name, (UnixMicros, i64)>,
+    pub(super) evidence: BTreeMap<RowKey, Evidence>,
+    /// Allocations that repair gives back.
+    pub(super) restored: Vec<(ReservationId, Allocation)>,
     changed_policies: BTreeSet<Sku>,
     /// Rows that were changed, as they were before; none if they are new. One that is as before in the end is not written.
     changed_levels: BTreeMap<RowKey, Option<Level>>,
@@ -41,7 +45,7 @@ pub(super) struct Change {
 impl Draft {
     /// Starts from the snapshot and expires what is due.
     pub(super) fn new(snapshot: Snapshot) -> Self {
-        let Snapshot { now, levels, records, operations, due, overdue, policies, owned, marks } = snapshot;
+        let Snapshot { now, levels, records, operations, due, overdue, policies, owned, marks, evidence } = snapshot;
         let mut draft = Self {
             now,
             levels,
@@ -51,6 +55,8 @@ impl Draft {
             policies,
             owned,
             marks,
+            evidence,
+            restored: Vec::new(),
             changed_policies: BTreeSet::new(),
             changed_levels: BTreeMap::new(),
             changed_records: BTreeMap::new(),
@@ -71,7 +77,13 @@ impl Draft {
     }
 
     pub(super) fn into_plan(mut self, answers: Vec<Result<Answer, Refusal>>) -> Plan {
-        let mut plan = Plan { answers, ledger: self.ledger, operations: self.landed, ..Plan::default() };
+        let mut plan = Plan {
+            answers,
+            ledger: self.ledger,
+            operations: self.landed,
+            allocations: self.restored,
+            ..Plan::default()
+        };
         for (id, inserted) in self.changed_records {
             if let Some(record) = self.records.remove(&id) {
                 if inserted { &mut plan.records_inserted } else { &mut plan.records_changed }.push(record);
@@ -213,6 +225,13 @@ impl Draft {
         Some(level)
     }
 
+    /// Puts a row to what repair found to be right, with the entries that say so.
+    pub(super) fn put_right(&mut self, row: RowKey, level: Level, entries: Vec<Entry>) {
+        let before = self.levels.insert(row.clone(), level);
+        self.changed_levels.entry(row).or_insert(before);
+        self.ledger.extend(entries);
+    }
+
     pub(super) fn insert_record(&mut self, record: Record) {
         self.changed_records.insert(record.id, true);
         self.records.insert(record.id, record);
@@ -288,10 +307,17 @@ impl Draft {
             (StoredAnswer::Adjusted(levels), Op::Adjust { .. }) => {
                 Ok(Answer::Adjusted { levels: levels.clone(), replayed: true })
             }
-            // The payload should have told the verbs apart.
-            (StoredAnswer::Reservation { .. } | StoredAnswer::Counted(_) | StoredAnswer::Adjusted(_), _) => {
-                Err(Refusal::KeyReused)
+            (StoredAnswer::Repaired(results), Op::Repair { .. }) => {
+                Ok(Answer::Repaired { results: results.clone(), replayed: true })
             }
+            // The payload should have told the verbs apart.
+            (
+                StoredAnswer::Reservation { .. }
+                | StoredAnswer::Counted(_)
+                | StoredAnswer::Adjusted(_)
+                | StoredAnswer::Repaired(_),
+                _,
+            ) => Err(Refusal::KeyReused),
         })
     }
 

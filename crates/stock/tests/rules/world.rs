@@ -110,6 +110,7 @@ impl World {
             policies: self.policies.clone(),
             owned: self.owned(),
             marks: self.marks.clone(),
+            evidence: BTreeMap::new(),
         }
     }
 
@@ -252,6 +253,7 @@ fn touched(ops: &[Op]) -> (BTreeSet<Sku>, BTreeSet<RowKey>) {
             Op::Freshen { rows: fresh, .. } => {
                 rows.extend(fresh.iter().map(|(sku, at, _)| (sku.clone(), at.clone())));
             }
+            Op::Repair { rows: repaired, .. } => rows.extend(repaired.iter().cloned()),
             Op::Refuse { .. } | Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. } | Op::Expire { .. } => {}
         }
     }

@@ -148,6 +148,7 @@ fn row_count(op: &Op) -> usize {
         Op::Adjust { adjustments, .. } => adjustments.len(),
         Op::Policies { policies } => policies.len(),
         Op::Freshen { rows, .. } => rows.len(),
+        Op::Repair { rows, reservations, .. } => rows.len() + reservations.len(),
         Op::Refuse { .. } | Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. } | Op::Expire { .. } => 1,
     }
 }

@@ -110,9 +110,12 @@ impl Committer {
             Op::Reserve { .. } | Op::Refuse { .. } | Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. } => {
                 &self.checkout
             }
-            Op::Expire { .. } | Op::Count { .. } | Op::Adjust { .. } | Op::Policies { .. } | Op::Freshen { .. } => {
-                &self.bulk
-            }
+            Op::Expire { .. }
+            | Op::Count { .. }
+            | Op::Adjust { .. }
+            | Op::Policies { .. }
+            | Op::Freshen { .. }
+            | Op::Repair { .. } => &self.bulk,
         };
         let (reply, answer) = oneshot::channel();
         let queued = Queued { work, reply, queued_at: Instant::now(), span: tracing::Span::current() };

@@ -3,15 +3,18 @@
 //! Architecture invariant: stock is written by [`Store::commit_fast`] and [`Store::commit_planned`] only, both called by the committer only, and neither decides
 //! anything that `holdfast_stock` would decide otherwise: the first verifies that there is nothing to decide, the second writes a plan.
 
+mod audit;
 mod error;
 mod fast;
 mod feeds;
 mod planned;
 mod reads;
+mod repair;
 mod rows;
 
 use sqlx::PgPool;
 
+pub use audit::{Discrepancy, Finding, Noted, Turn};
 pub use error::StoreError;
 pub use fast::{FastBatch, FastOutcome, FastReserve, FastTransition, Target};
 pub use feeds::{Feed, Unfresh, WholeRun};
@@ -54,4 +57,18 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("get_feed", feeds::GET_FEED),
     ("list_feeds", feeds::LIST_FEEDS),
     ("unfresh", feeds::UNFRESH),
+    ("audit_skus", audit::SKUS),
+    ("audit_next_skus", audit::NEXT_SKUS),
+    ("audit_lately", audit::LATELY),
+    ("audit_reservations", audit::RESERVATIONS),
+    ("audit_reservations_again", audit::RESERVATIONS_AGAIN),
+    ("audit_turn", audit::TURN),
+    ("audit_advance", audit::ADVANCE),
+    ("list_discrepancies", audit::LIST),
+    ("get_discrepancies", audit::GET),
+    ("note_discrepancies", audit::NOTE),
+    ("resolve_discrepancies", audit::RESOLVE),
+    ("forget_discrepancies", audit::FORGET),
+    ("repair_evidence", repair::EVIDENCE),
+    ("repair_rows", repair::ROWS),
 ];

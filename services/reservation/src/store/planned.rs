@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::rows::{self, AnswerRow, AvailableRow, LevelRow, PolicyRow, RecordRow};
-use super::{Store, StoreError};
+use super::{Store, StoreError, repair};
 
 pub(super) const LOCK_BATCH: &str =
     "SELECT lock_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
@@ -48,6 +48,9 @@ struct Scope {
     owners: BTreeSet<(Owner, Sku)>,
     counting: BTreeSet<Name>,
     covering: Vec<(Name, UnixMicros, i64)>,
+    /// Rows and reservations that a repair looks at more closely.
+    repaired: BTreeSet<RowKey>,
+    cured: BTreeSet<ReservationId>,
 }
 
 #[derive(Deserialize)]
@@ -110,7 +113,10 @@ impl Store {
         let scope = Scope::of(ops);
         let mut transaction = self.pool.begin().await.map_err(|error| StoreError::before(&error))?;
         let locked = lock(&mut transaction, &scope).await.map_err(before_commit)?;
-        let (snapshot, locked) = snapshot(locked)?;
+        let (mut snapshot, locked) = snapshot(locked)?;
+        if !scope.repaired.is_empty() {
+            snapshot.evidence = repair::evidence(&mut transaction, &scope.repaired, &scope.cured).await?;
+        }
         let now = snapshot.now;
         let shortfalls: BTreeMap<RowKey, i64> =
             snapshot.levels.iter().map(|(row, level)| (row.clone(), level.shortfall)).collect();
@@ -138,7 +144,7 @@ impl Store {
 
 /// An error before the commit was sent: a broken connection has rolled everything back.
 #[expect(clippy::needless_pass_by_value, reason = "used as a function value by map_err")]
-fn before_commit(error: sqlx::Error) -> StoreError {
+pub(super) fn before_commit(error: sqlx::Error) -> StoreError {
     match StoreError::from(&error) {
         // A key that another replica landed meanwhile: rolled back, and found when the batch is decided anew.
         StoreError::NeedsPlanning | StoreError::OverLimit(_) => StoreError::Contended(error.to_string()),
@@ -191,6 +197,14 @@ impl Scope {
                 }
                 Op::Freshen { rows, .. } => {
                     scope.rows.extend(rows.iter().map(|(sku, location, _)| (sku.clone(), location.clone())));
+                }
+                Op::Repair { rows, reservations, .. } => {
+                    // What is missing may have to be made anew.
+                    scope.claims.extend(reservations);
+                    scope.new_rows.extend(rows.iter().cloned());
+                    scope.policies.extend(rows.iter().map(|(sku, _)| sku.clone()));
+                    scope.repaired.extend(rows.iter().cloned());
+                    scope.cured.extend(reservations);
                 }
             }
         }
@@ -284,13 +298,17 @@ fn plan_row<'a>(plan: &'a Plan, claimed: &'a Claimed, ops: &'a [(Op, Actor)], no
         let id = rows::uuid_of(record.id);
         record.allocations.iter().map(move |a| (id, a.sku.as_str(), a.location.as_str(), a.quantity))
     };
+    let restored = plan
+        .allocations
+        .iter()
+        .map(|(id, a)| (rows::uuid_of(*id), a.sku.as_str(), a.location.as_str(), a.quantity));
     PlanRow {
         decided_at: now.0,
         created: &claimed.created,
         unused: claimed.ids.iter().filter(|id| !written.contains(id)).copied().collect(),
         levels: plan.levels.iter().map(level).collect(),
         records: plan.records_inserted.iter().chain(&plan.records_changed).map(RecordRow::from_record).collect(),
-        allocations: plan.records_inserted.iter().flat_map(taken).collect(),
+        allocations: plan.records_inserted.iter().flat_map(taken).chain(restored).collect(),
         ledger: plan.ledger.iter().map(|entry| ledger_row(entry, ops)).collect(),
         operations: plan
             .operations
@@ -307,7 +325,7 @@ fn plan_row<'a>(plan: &'a Plan, claimed: &'a Claimed, ops: &'a [(Op, Actor)], no
 fn ledger_row<'a>(entry: &'a Entry, ops: &'a [(Op, Actor)]) -> LedgerRow<'a> {
     let (actor, note): (&str, std::borrow::Cow<'_, str>) = match entry.op.and_then(|index| ops.get(index)) {
         Some((Op::Count { connection, run, .. }, _)) => (connection.as_str(), run.as_str().into()),
-        Some((Op::Adjust { actor, note, .. }, _)) => (actor.as_str(), note.as_str().into()),
+        Some((Op::Adjust { actor, note, .. } | Op::Repair { actor, note, .. }, _)) => (actor.as_str(), note.as_str().into()),
         Some((Op::Freshen { connection, .. }, actor)) => (actor.as_str(), connection.as_str().into()),
         Some((Op::Policies { .. }, actor)) => match entry.cause {
             Cause::Policy(version) => (actor.as_str(), format!("version {version}").into()),

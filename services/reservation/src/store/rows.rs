@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use holdfast_stock::{
     Allocation, Cap, Condition, CountOutcome, CountResult, Freshness, HoldMicros, Level, Line, Location, Moment, Name,
-    Owner, PayloadHash, Policy, Quantity, Rank, Record, ReservationId, RowKey, Shortage, Sku, State, StockRow,
+    Owner, PayloadHash, Policy, Quantity, Rank, Record, RepairOutcome, RepairResult, RepairSubject, ReservationId, RowKey, Shortage, Sku, State, StockRow,
     StoredAnswer, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
@@ -266,7 +266,11 @@ pub(super) enum AnswerRow {
     Reservation { id: Uuid, state: String, version: i64, state_at: i64, expires_at: Option<i64> },
     Counted { results: Vec<(String, String, String, i64, i64, i64)> },
     Adjusted { levels: Vec<LevelRow> },
+    Repaired { results: Vec<RepairedRow> },
 }
+
+/// `[reservation, SKU, location, outcome, detail]`.
+type RepairedRow = (Option<Uuid>, String, String, String, String);
 
 impl AnswerRow {
     pub(super) fn from_answer(answer: &StoredAnswer) -> Self {
@@ -291,6 +295,7 @@ impl AnswerRow {
                     .map(|row| LevelRow::from_level(&(row.sku.clone(), row.location.clone()), &row.level))
                     .collect(),
             },
+            StoredAnswer::Repaired(results) => Self::Repaired { results: results.iter().map(repaired_row).collect() },
         }
     }
 
@@ -311,8 +316,28 @@ impl AnswerRow {
             Self::Adjusted { levels } => {
                 StoredAnswer::Adjusted(levels.into_iter().map(LevelRow::into_stock_row).collect::<Result<_, _>>()?)
             }
+            Self::Repaired { results } => {
+                StoredAnswer::Repaired(results.into_iter().map(repair_result).collect::<Result<_, _>>()?)
+            }
         })
     }
+}
+
+fn repaired_row(result: &RepairResult) -> RepairedRow {
+    let (id, sku, location) = match &result.subject {
+        RepairSubject::Reservation(id) => (Some(uuid_of(*id)), String::new(), String::new()),
+        RepairSubject::Row((sku, location)) => (None, sku.to_string(), location.to_string()),
+    };
+    (id, sku, location, result.outcome.as_str().to_owned(), result.detail.clone())
+}
+
+fn repair_result((id, code, at, outcome, detail): RepairedRow) -> Result<RepairResult, StoreError> {
+    let subject = match id {
+        Some(id) => RepairSubject::Reservation(id_of(id)),
+        None => RepairSubject::Row((sku(&code)?, location(&at)?)),
+    };
+    let outcome = RepairOutcome::parse(&outcome).ok_or_else(|| damaged("a repair's outcome"))?;
+    Ok(RepairResult { subject, outcome, detail })
 }
 
 fn count_result(row: (String, String, String, i64, i64, i64)) -> Result<CountResult, StoreError> {
