@@ -16,13 +16,15 @@ live AS (
     FROM taken GROUP BY sku, location),
 moves AS (
     SELECT cause_id, sku, location, sum(held) AS held, sum(committed) AS committed,
-           count(*) FILTER (WHERE cause = 'RESERVE') AS reserved, count(*) FILTER (WHERE cause <> 'RESERVE') AS ended
-    FROM ledger WHERE cause IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE')
+           count(*) FILTER (WHERE cause = 'RESERVE') AS reserved, count(*) FILTER (WHERE cause NOT IN ('RESERVE', 'REPAIR')) AS ended,
+           count(*) FILTER (WHERE cause = 'REPAIR') AS repaired
+    FROM ledger WHERE cause IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE', 'REPAIR')
     GROUP BY cause_id, sku, location),
 history AS (
     SELECT sku, location, version, cause, cause_id, at,
            sum(held + committed - on_hand - backorder + safety) OVER past AS beyond,
-           lag(at) OVER past AS before
+           lag(at) OVER past AS before,
+           max(version) FILTER (WHERE cause = 'REPAIR') OVER (PARTITION BY sku, location) AS repaired
     FROM ledger WINDOW past AS (PARTITION BY sku, location ORDER BY version))
 
 SELECT 'I2' AS invariant, s.sku || '@' || s.location AS subject,
@@ -30,7 +32,7 @@ SELECT 'I2' AS invariant, s.sku || '@' || s.location AS subject,
 FROM stock s WHERE s.held + s.committed > s.on_hand + s.backorder + s.shortfall
 UNION ALL
 SELECT 'I2', h.sku || '@' || h.location, format('reservation %s took %s units more than were available, at version %s', h.cause_id, h.beyond, h.version)
-FROM history h WHERE h.cause = 'RESERVE' AND h.beyond > 0
+FROM history h WHERE h.cause = 'RESERVE' AND h.beyond > 0 AND h.version > coalesce(h.repaired, 0)
 UNION ALL
 SELECT 'I3', coalesce(s.sku, l.sku) || '@' || coalesce(s.location, l.location),
        format('stock (on_hand, held, committed, safety, backorder, unsellable) (%s, %s, %s, %s, %s, %s/%s/%s) is not its ledger''s sum (%s, %s, %s, %s, %s, %s/%s/%s)',
@@ -59,10 +61,13 @@ SELECT CASE WHEN m.reserved > 1 THEN 'I4'
               coalesce(l.quantity, 0), coalesce(m.sku, l.sku) || '@' || coalesce(m.location, l.location),
               coalesce(m.held, 0), coalesce(m.committed, 0), coalesce(m.reserved, 0), coalesce(m.ended, 0))
 FROM taken l FULL JOIN moves m ON m.cause_id = l.reservation_id AND m.sku = l.sku AND m.location = l.location
-WHERE l.state IS NULL OR coalesce(m.reserved, 0) <> 1
-   OR coalesce(m.ended, 0) <> CASE WHEN l.state = 'HELD' THEN 0 ELSE 1 END
+-- A repair explains what entries there are and are not; what they add up to must be right all the same.
+WHERE NOT (l.reservation_id IS NULL AND m.reserved + m.ended = 0)
+  AND (l.state IS NULL
+   OR coalesce(m.repaired, 0) = 0 AND (coalesce(m.reserved, 0) <> 1
+       OR coalesce(m.ended, 0) <> CASE WHEN l.state = 'HELD' THEN 0 ELSE 1 END)
    OR m.held <> CASE WHEN l.state = 'HELD' THEN l.quantity ELSE 0 END
-   OR m.committed <> CASE WHEN l.state IN ('CONFIRMED', 'FULFILLED') THEN l.quantity ELSE 0 END
+   OR m.committed <> CASE WHEN l.state IN ('CONFIRMED', 'FULFILLED') THEN l.quantity ELSE 0 END)
 UNION ALL
 SELECT 'I3', s.sku || '@' || s.location,
        format('safety %s (%s for being late), backorder %s, archived %s, but the selling policy says %s, %s, %s', s.safety, s.buffer, s.backorder, s.archived,

@@ -4,6 +4,7 @@ use holdfast_kit::{Common, ServiceConfig};
 use holdfast_stock::{HoldMicros, KeyWindow, Limits};
 use serde::Deserialize;
 
+use crate::auditor::AuditorConfig;
 use crate::committer::CommitterConfig;
 use crate::freshener::FreshenerConfig;
 use crate::gate::GateConfig;
@@ -34,6 +35,8 @@ pub struct Config {
     pub reconciler: ReconcilerConfig,
     /// Ageing of numbers.
     pub freshener: FreshenerConfig,
+    /// What looks whether the record agrees with itself.
+    pub auditor: AuditorConfig,
     /// Holds and keys.
     pub holds: HoldsConfig,
 }
@@ -107,6 +110,7 @@ impl ServiceConfig for Config {
         positive("freshener.rows_max", u64::from(self.freshener.rows_max));
         positive("holds.default_seconds", u64::from(self.holds.default_seconds));
         positive("holds.retry_window_seconds", u64::from(self.holds.retry_window_seconds));
+        problems.extend(self.auditor.problems(self.reconciler.period_ms));
         if self.holds.default_seconds > self.holds.longest_seconds {
             problems.push("holds.default_seconds must not exceed holds.longest_seconds".to_owned());
         }

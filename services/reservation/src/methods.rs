@@ -1,6 +1,6 @@
 //! Who may call what. A method of the protos without a row fails the build.
 
-use holdfast_api::reservation::v1::{reservation_service_server, stock_service_server};
+use holdfast_api::reservation::v1::{audit_service_server, reservation_service_server, stock_service_server};
 use holdfast_kit::{Method, MethodTable, Priority, Role};
 
 const BUYING: &[Role] = &[Role::Checkout, Role::Operator];
@@ -11,12 +11,18 @@ const INSPECTING: &[Role] = &[Role::Merchandiser, Role::Operator, Role::Monitor]
 const COUNTING: &[Role] = &[Role::VendorSync];
 /// Policies come from catalog only.
 const GOVERNING: &[Role] = &[Role::Catalog];
+/// What changes the record to make it agree with itself.
+const REPAIRING: &[Role] = &[Role::Operator];
 /// Guards compare with what is there.
 const GUARDING: &[Role] = &[Role::VendorSync, Role::Merchandiser, Role::Operator, Role::Monitor];
 
 /// The table.
 pub static METHODS: MethodTable = MethodTable::new(
-    &[reservation_service_server::SERVICE_NAME, stock_service_server::SERVICE_NAME],
+    &[
+        audit_service_server::SERVICE_NAME,
+        reservation_service_server::SERVICE_NAME,
+        stock_service_server::SERVICE_NAME,
+    ],
     &[
         Method::new("/holdfast.reservation.v1.ReservationService/Reserve", Priority::Begin, BUYING),
         Method::new("/holdfast.reservation.v1.ReservationService/Confirm", Priority::Finish, BUYING),
@@ -34,5 +40,8 @@ pub static METHODS: MethodTable = MethodTable::new(
         Method::new("/holdfast.reservation.v1.StockService/ListFeeds", Priority::Read, GUARDING),
         Method::new("/holdfast.reservation.v1.StockService/ApplyPolicies", Priority::Begin, GOVERNING),
         Method::new("/holdfast.reservation.v1.StockService/ListLedgerEntries", Priority::Read, INSPECTING),
+        Method::new("/holdfast.reservation.v1.AuditService/ListDiscrepancies", Priority::Read, INSPECTING),
+        Method::new("/holdfast.reservation.v1.AuditService/RunAudit", Priority::Read, INSPECTING),
+        Method::new("/holdfast.reservation.v1.AuditService/Repair", Priority::Begin, REPAIRING),
     ],
 );

@@ -1,8 +1,10 @@
 //! The handlers: decode, call, encode.
 
+mod audit;
 mod reservations;
 mod stock;
 
+pub use audit::Audit;
 pub use reservations::Reservations;
 pub use stock::Stock;
 

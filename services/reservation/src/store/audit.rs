@@ -16,6 +16,7 @@ pub(super) const TURN: &str = include_str!("../../queries/audit_turn.sql");
 pub(super) const ADVANCE: &str = include_str!("../../queries/audit_advance.sql");
 pub(super) const LIST: &str = include_str!("../../queries/list_discrepancies.sql");
 pub(super) const GET: &str = include_str!("../../queries/get_discrepancies.sql");
+pub(super) const OPEN: &str = include_str!("../../queries/open_discrepancies.sql");
 pub(super) const NOTE: &str = include_str!("../../queries/note_discrepancies.sql");
 pub(super) const RESOLVE: &str = include_str!("../../queries/resolve_discrepancies.sql");
 pub(super) const FORGET: &str = include_str!("../../queries/forget_discrepancies.sql");
@@ -67,15 +68,6 @@ impl Discrepancy {
     pub fn key(&self) -> (&str, &str, &str, Uuid) {
         (&self.kind, &self.sku, &self.location, self.reservation_id)
     }
-}
-
-/// A finding that was new.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Noted {
-    /// Its id.
-    pub id: Uuid,
-    /// How long it could have been seen before, in microseconds.
-    pub unseen_micros: i64,
 }
 
 /// Whose turn it is to audit, and how far the pass is.
@@ -185,8 +177,12 @@ impl Store {
         Ok(found.into_iter().map(|(Json(row),)| row).collect())
     }
 
-    /// Keeps confirmed findings while there is room; gives those that were new.
-    pub async fn note_discrepancies(&self, findings: &[Finding], open_max: i64) -> Result<Vec<Noted>, StoreError> {
+    /// Keeps confirmed findings while there is room; gives those that were new, each with how long it could have been seen before, in microseconds.
+    pub async fn note_discrepancies(
+        &self,
+        findings: &[Finding],
+        open_max: i64,
+    ) -> Result<Vec<(Finding, i64)>, StoreError> {
         #[derive(Serialize)]
         struct Given<'a> {
             id: Uuid,
@@ -195,8 +191,21 @@ impl Store {
         }
         let given: Vec<_> = findings.iter().map(|finding| Given { id: Uuid::now_v7(), finding }).collect();
         let noted: Vec<(Uuid, i64)> =
-            sqlx::query_as(NOTE).bind(Json(given)).bind(open_max).fetch_all(&self.pool).await?;
-        Ok(noted.into_iter().map(|(id, unseen_micros)| Noted { id, unseen_micros }).collect())
+            sqlx::query_as(NOTE).bind(Json(&given)).bind(open_max).fetch_all(&self.pool).await?;
+        let of = |id| given.iter().find(|one| one.id == id).map(|one| one.finding.clone());
+        Ok(noted.into_iter().filter_map(|(id, unseen_micros)| Some((of(id)?, unseen_micros))).collect())
+    }
+
+    /// The open discrepancies about what these findings are about.
+    pub async fn open_discrepancies(&self, findings: &[Finding]) -> Result<Vec<Discrepancy>, StoreError> {
+        let found: Vec<(Json<Discrepancy>,)> = sqlx::query_as(OPEN)
+            .bind(findings.iter().map(|finding| finding.kind.as_str()).collect::<Vec<_>>())
+            .bind(findings.iter().map(|finding| finding.sku.as_str()).collect::<Vec<_>>())
+            .bind(findings.iter().map(|finding| finding.location.as_str()).collect::<Vec<_>>())
+            .bind(findings.iter().map(|finding| finding.reservation_id).collect::<Vec<_>>())
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(found.into_iter().map(|(Json(row),)| row).collect())
     }
 
     /// Notes that these are gone.

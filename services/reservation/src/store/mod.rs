@@ -14,7 +14,7 @@ mod rows;
 
 use sqlx::PgPool;
 
-pub use audit::{Discrepancy, Finding, Noted, Turn};
+pub use audit::{Discrepancy, Finding, Turn};
 pub use error::StoreError;
 pub use fast::{FastBatch, FastOutcome, FastReserve, FastTransition, Target};
 pub use feeds::{Feed, Unfresh, WholeRun};
@@ -66,6 +66,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("audit_advance", audit::ADVANCE),
     ("list_discrepancies", audit::LIST),
     ("get_discrepancies", audit::GET),
+    ("open_discrepancies", audit::OPEN),
     ("note_discrepancies", audit::NOTE),
     ("resolve_discrepancies", audit::RESOLVE),
     ("forget_discrepancies", audit::FORGET),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
+mod audit;
 mod availability;
 mod bad_input;
 mod confirm;
