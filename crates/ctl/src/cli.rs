@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    availability, connection, feed, location, offer, quarantine, reservation, runs, sku, stock, vendor,
+    audit, availability, connection, feed, location, offer, quarantine, reservation, runs, sku, stock, vendor,
 };
 use crate::parse;
 
@@ -115,4 +115,9 @@ pub(crate) enum Command {
     /// Reservations as Postgres has them.
     #[command(subcommand)]
     Reservation(reservation::Command),
+    /// Whether stock, ledger, reservations and Redis agree.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Put right what an audit found, by entries that are added to the ledger. Shows what it would write; --yes writes it.
+    Repair(audit::RepairArgs),
 }

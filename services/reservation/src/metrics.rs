@@ -252,6 +252,7 @@ pub struct ReconcilerMetrics {
     above: Counter,
     below: Counter,
     missing: Counter,
+    rebuild_seconds: Histogram,
 }
 
 impl ReconcilerMetrics {
@@ -262,12 +263,24 @@ impl ReconcilerMetrics {
             above: registry.counter("holdfast_counter_above_skus", "SKUs found published above the record"),
             below: registry.counter("holdfast_counter_below_skus", "SKUs found published below the record"),
             missing: registry.counter("holdfast_counter_missing_skus", "SKUs found not published"),
+            rebuild_seconds: registry.histogram(
+                "holdfast_counter_rebuild_seconds",
+                "Time from when most counters were found missing to when all had been published anew",
+                DETECTION_SECONDS,
+            ),
         }
     }
 
-    pub(crate) fn passed(&self, round_ended: bool) {
+    pub(crate) fn passed(&self) {
         self.passes.inc();
+    }
+
+    pub(crate) fn came_round(&self, round_ended: bool) {
         self.rounds.inc_by(u64::from(round_ended));
+    }
+
+    pub(crate) fn rebuilt(&self, took: Duration) {
+        self.rebuild_seconds.observe(took.as_secs_f64());
     }
 
     pub(crate) fn reconciled(&self, report: &ReconcileReport) {
@@ -279,7 +292,7 @@ impl ReconcilerMetrics {
     }
 }
 
-/// Bounds of how long a fault was there before it was found, in seconds: from a round of the auditor to days.
+/// Bounds of how long a fault was there before it was found or mended, in seconds: from a round of the auditor to days.
 const DETECTION_SECONDS: &[f64] = &[1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
 
 /// The auditor's metrics.

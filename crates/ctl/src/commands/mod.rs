@@ -1,5 +1,6 @@
 //! The commands, one file for each kind of thing.
 
+pub(crate) mod audit;
 pub(crate) mod availability;
 pub(crate) mod connection;
 pub(crate) mod deciding;
@@ -43,5 +44,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Release(args) => reservation::release(&context, args).await,
         Command::Extend(args) => reservation::extend(&context, args).await,
         Command::Reservation(command) => reservation::run(&context, command).await,
+        Command::Audit(command) => audit::run(&context, command).await,
+        Command::Repair(args) => audit::repair(&context, args).await,
     }
 }

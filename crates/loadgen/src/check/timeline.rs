@@ -119,6 +119,7 @@ impl Row {
                     | LedgerCause::Adjust
                     | LedgerCause::Policy
                     | LedgerCause::Freshness
+                    | LedgerCause::Repair
                     | LedgerCause::Unspecified => {}
                 }
             }
@@ -131,6 +132,7 @@ impl Row {
                 | LedgerCause::Adjust
                 | LedgerCause::Policy
                 | LedgerCause::Freshness
+                | LedgerCause::Repair
                 | LedgerCause::Unspecified => None,
             };
             let from = micros(entry.create_time.as_ref()).unwrap_or(Instant::MIN);

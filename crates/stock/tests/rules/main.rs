@@ -7,6 +7,7 @@ mod model;
 mod policies;
 mod properties;
 mod reference;
+mod repair;
 mod reservations;
 mod stock;
 mod values;
