@@ -55,6 +55,8 @@ pub struct Movement {
     pub promised_held: i64,
     /// Units that it has committed by state and allocation.
     pub promised_committed: i64,
+    /// Units that left `committed` by a count's entry, not by one of its own.
+    pub reflected: i64,
     /// What its ledger entries did to `held`.
     pub held: i64,
     /// What they did to `committed`.
@@ -67,7 +69,7 @@ pub struct Movement {
     pub ended: i64,
     /// Entries by which it was repaired before.
     pub repaired: i64,
-    /// The state that its last entry brought it to; none if the ledger does not know it, or its last entry is of a kind that alone does not tell.
+    /// The state that its entries brought it to: held, confirmed (whatever became of it afterwards), released or expired; none if the ledger does not know it.
     pub told: Option<State>,
 }
 

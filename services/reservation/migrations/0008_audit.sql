@@ -1,18 +1,18 @@
 -- The continuous auditor: whose turn it is, how far it came, what it found; and repair, which writes compensating entries.
 
 CREATE TABLE audit_turn (
-    only             boolean NOT NULL DEFAULT true,
+    singleton        boolean NOT NULL DEFAULT true,
     holder           uuid,
     held_until       timestamptz NOT NULL DEFAULT '-infinity',
     after_sku        text COLLATE "C" NOT NULL DEFAULT '',
     began_at         timestamptz,
     last_began_at    timestamptz,
     last_ended_at    timestamptz,
-    CONSTRAINT audit_turn_pk PRIMARY KEY (only),
-    CONSTRAINT audit_turn_one_row CHECK (only)
+    CONSTRAINT audit_turn_pk PRIMARY KEY (singleton),
+    CONSTRAINT audit_turn_one_row CHECK (singleton)
 );
 COMMENT ON TABLE audit_turn IS 'One row: which replica audits, until when nobody else does, and how far the pass through everything has come. Whoever takes the turn over goes on from there.';
-COMMENT ON COLUMN audit_turn.only IS 'True: there is one row.';
+COMMENT ON COLUMN audit_turn.singleton IS 'True: there is one row.';
 COMMENT ON COLUMN audit_turn.holder IS 'The replica that audits, by an id that it made when it started; null before the first.';
 COMMENT ON COLUMN audit_turn.held_until IS 'Until when the turn is the holder''s; it is prolonged while the holder lives.';
 COMMENT ON COLUMN audit_turn.after_sku IS 'The last SKU that the pass under way has looked at; empty at its beginning.';
@@ -54,15 +54,16 @@ COMMENT ON COLUMN discrepancy.resolved_at IS 'When it was found to be gone; null
 -- Finds what was touched lately without costing its writers anything: the ledger grows in the order of time.
 CREATE INDEX ledger_lately ON ledger USING brin (at) WITH (pages_per_range = 16, autosummarize = on);
 COMMENT ON INDEX ledger_lately IS 'Serves the auditor, who looks at rows touched lately first.';
-CREATE INDEX allocation_by_row ON allocation (sku, location, reservation_id);
+CREATE INDEX IF NOT EXISTS allocation_by_row ON allocation (sku, location, reservation_id);
 COMMENT ON INDEX allocation_by_row IS 'Serves whoever looks for the reservations on a row of stock.';
 
 CREATE VIEW promise AS
     SELECT a.reservation_id, a.sku, a.location, a.quantity, r.state,
            CASE WHEN r.state = 'HELD' THEN a.quantity ELSE 0 END AS held,
-           CASE WHEN r.state IN ('CONFIRMED', 'FULFILLED') THEN a.quantity ELSE 0 END AS committed
+           CASE WHEN r.state IN ('CONFIRMED', 'FULFILLED') THEN a.quantity ELSE 0 END AS committed,
+           0::bigint AS reflected
     FROM allocation a LEFT JOIN reservation r ON r.id = a.reservation_id;
-COMMENT ON VIEW promise IS 'What each allocation counts for in held and committed of its row of stock, by its reservation''s state (null: there is no such reservation). The auditor and repair read the rule here only.';
+COMMENT ON VIEW promise IS 'What each allocation counts for in held and committed of its row of stock, by its reservation''s state (null: there is no such reservation); reflected: units that left committed by a count''s entry, not by one of the reservation''s. The auditor and repair read the rule here only.';
 
 ALTER TABLE ledger
     DROP CONSTRAINT ledger_cause_known,

@@ -1,2 +1,2 @@
--- SKUs whose ledger has grown since $1 micros, from its $2 newest pages' worth of entries at most, each with Postgres's clock.
-SELECT DISTINCT t.sku, micros(statement_timestamp()) FROM (SELECT l.sku FROM ledger l WHERE l.at > from_micros($1) LIMIT $2) t
+-- SKUs whose ledger has grown since $1 micros, from $2 entries at most.
+SELECT DISTINCT t.sku FROM (SELECT l.sku FROM ledger l WHERE l.at > from_micros($1) LIMIT $2) t

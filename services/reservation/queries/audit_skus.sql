@@ -25,9 +25,9 @@ history AS (
     FROM entries WINDOW past AS (PARTITION BY sku, location ORDER BY version)),
 moves AS (
     SELECT cause_id, sku, location, sum(held) AS held, sum(committed) AS committed,
-           count(*) FILTER (WHERE cause = 'RESERVE') AS reserved, count(*) FILTER (WHERE cause NOT IN ('RESERVE', 'REPAIR')) AS ended,
+           count(*) FILTER (WHERE cause = 'RESERVE') AS reserved, count(*) FILTER (WHERE cause IN ('CONFIRM', 'RELEASE', 'EXPIRE')) AS ended,
            count(*) FILTER (WHERE cause = 'REPAIR') AS repaired
-    FROM entries WHERE cause IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE', 'REPAIR')
+    FROM entries WHERE cause IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE', 'FULFIL', 'CANCEL', 'EVIDENCE', 'REPAIR')
     GROUP BY cause_id, sku, location),
 found AS (
     SELECT 'SHORTFALL' AS kind, s.sku, s.location, NULL::uuid AS reservation_id,
@@ -69,7 +69,7 @@ found AS (
     FROM promises p FULL JOIN moves m ON m.cause_id = p.reservation_id AND m.sku = p.sku AND m.location = p.location
     WHERE NOT (p.reservation_id IS NULL AND m.reserved + m.ended = 0)
       AND (p.state IS NULL
-           OR coalesce(m.held, 0) <> p.held OR coalesce(m.committed, 0) <> p.committed
+           OR coalesce(m.held, 0) <> p.held OR coalesce(m.committed, 0) - p.committed NOT BETWEEN 0 AND p.reflected
            OR coalesce(m.repaired, 0) = 0 AND (coalesce(m.reserved, 0) <> 1 OR coalesce(m.ended, 0) <> CASE WHEN p.state = 'HELD' THEN 0 ELSE 1 END))
     UNION ALL
     SELECT 'POLICY', s.sku, s.location, NULL,

@@ -10,10 +10,10 @@ history AS (
 moves AS (
     SELECT cause_id, sku, location, sum(held)::bigint AS held, sum(committed)::bigint AS committed,
            coalesce(sum(held) FILTER (WHERE cause = 'RESERVE'), 0)::bigint AS taken,
-           count(*) FILTER (WHERE cause = 'RESERVE') AS reserved, count(*) FILTER (WHERE cause NOT IN ('RESERVE', 'REPAIR')) AS ended,
+           count(*) FILTER (WHERE cause = 'RESERVE') AS reserved, count(*) FILTER (WHERE cause IN ('CONFIRM', 'RELEASE', 'EXPIRE')) AS ended,
            count(*) FILTER (WHERE cause = 'REPAIR') AS repaired,
-           (array_agg(cause ORDER BY version DESC) FILTER (WHERE cause <> 'REPAIR'))[1] AS last
-    FROM entries WHERE cause IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE', 'REPAIR')
+           (array_agg(cause ORDER BY version DESC) FILTER (WHERE cause IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE')))[1] AS last
+    FROM entries WHERE cause IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE', 'FULFIL', 'CANCEL', 'EVIDENCE', 'REPAIR')
     GROUP BY cause_id, sku, location)
 SELECT jsonb_build_object(
     'rows', (SELECT coalesce(jsonb_agg(jsonb_build_object(
@@ -39,11 +39,11 @@ SELECT jsonb_build_object(
                  ON v.sku = k.sku AND v.location = k.location),
     'movements', (SELECT coalesce(jsonb_agg(jsonb_build_object(
                       'reservation_id', coalesce(m.cause_id, p.reservation_id), 'sku', coalesce(m.sku, p.sku), 'location', coalesce(m.location, p.location),
-                      'state', p.state, 'allocated', coalesce(p.quantity, 0), 'promised_held', coalesce(p.held, 0), 'promised_committed', coalesce(p.committed, 0),
-                      'held', coalesce(m.held, 0), 'committed', coalesce(m.committed, 0), 'taken', coalesce(m.taken, 0), 'reserved', coalesce(m.reserved, 0),
+                      'state', (SELECT r.state FROM reservation r WHERE r.id = coalesce(m.cause_id, p.reservation_id)), 'allocated', coalesce(p.quantity, 0), 'promised_held', coalesce(p.held, 0), 'promised_committed', coalesce(p.committed, 0),
+                      'reflected', coalesce(p.reflected, 0), 'held', coalesce(m.held, 0), 'committed', coalesce(m.committed, 0), 'taken', coalesce(m.taken, 0), 'reserved', coalesce(m.reserved, 0),
                       'ended', coalesce(m.ended, 0), 'repaired', coalesce(m.repaired, 0), 'last', m.last)), '[]')
                   FROM promises p FULL JOIN moves m ON m.cause_id = p.reservation_id AND m.sku = p.sku AND m.location = p.location
                   WHERE NOT (p.reservation_id IS NULL AND m.reserved + m.ended = 0)
                     AND (coalesce(m.cause_id, p.reservation_id) = ANY ($3::uuid[])
-                         OR p.state IS NULL OR coalesce(m.held, 0) <> p.held OR coalesce(m.committed, 0) <> p.committed
+                         OR p.state IS NULL OR coalesce(m.held, 0) <> p.held OR coalesce(m.committed, 0) - p.committed NOT BETWEEN 0 AND p.reflected
                          OR coalesce(m.repaired, 0) = 0 AND (coalesce(m.reserved, 0) <> 1 OR coalesce(m.ended, 0) <> CASE WHEN p.state = 'HELD' THEN 0 ELSE 1 END))))

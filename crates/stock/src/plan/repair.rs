@@ -135,7 +135,7 @@ impl Draft {
             // Nobody is there any more to confirm what is made anew.
             None if told == State::Held => Some(State::Released),
             None => Some(told),
-            Some(record) if record.state == told || (record.state == State::Fulfilled && told == State::Confirmed) => None,
+            Some(record) if agrees(record.state, told) => None,
             Some(record) if told == State::Held && (record.expires_at.is_none() || record.owner.is_none()) => {
                 return Err(format!("the ledger says HELD, but it is {} and has neither owner nor end: release it by hand", record.state));
             }
@@ -221,9 +221,12 @@ impl Draft {
             let due = due(movement, row, cures.get(id));
             held = held.saturating_add(due.0 - movement.promised_held);
             committed = committed.saturating_add(due.1 - movement.promised_committed);
-            let delta = Delta { held: due.0 - movement.held, committed: due.1 - movement.committed, ..Delta::default() };
+            // What a count reflected left by the count's entry.
+            let share = movement.committed.clamp(due.1, due.1.saturating_add(movement.reflected.max(0)));
+            let delta = Delta { held: due.0 - movement.held, committed: share - movement.committed, ..Delta::default() };
             let unexplained = movement.repaired == 0 && (movement.reserved != 1 || movement.ended != i64::from(!due.2));
-            if !delta.is_zero() || unexplained {
+            // What is done to a reservation stands in the ledger of its rows, be it with nothing but the note.
+            if !delta.is_zero() || unexplained || cures.contains_key(id) {
                 book.write(Cause::RepairReservation(*id), delta);
             }
         }
@@ -252,7 +255,7 @@ impl Draft {
 }
 
 fn gone(subject: RepairSubject) -> RepairResult {
-    RepairResult { subject, outcome: RepairOutcome::Gone, detail: "nothing is wrong with it".to_owned() }
+    RepairResult { subject, outcome: RepairOutcome::Gone, detail: "nothing is wrong with it itself".to_owned() }
 }
 
 /// A reservation of which the ledger knows nothing.
@@ -269,13 +272,18 @@ fn close(record: &Record, movements: &[(&RowKey, &Movement)]) -> Option<(Cure, S
     })
 }
 
+/// Whether a state is one that the ledger tells; of what became of a sale its rows' numbers tell.
+fn agrees(state: State, told: State) -> bool {
+    state == told || (told == State::Confirmed && matches!(state, State::Fulfilled | State::Cancelled))
+}
+
 /// Whether a reservation contradicts the ledger in more than numbers.
 fn needs_cure(movement: &Movement) -> bool {
     if !movement.is_in_ledger() {
         return movement.state.is_none();
     }
     let told_otherwise = match (movement.state, movement.told) {
-        (Some(state), Some(told)) => state != told && !(state == State::Fulfilled && told == State::Confirmed),
+        (Some(state), Some(told)) => !agrees(state, told),
         (None, _) => true,
         (Some(_), None) => false,
     };
@@ -294,11 +302,14 @@ fn due(movement: &Movement, row: &RowKey, cure: Option<&Cure>) -> (i64, i64, boo
     match state {
         Some(State::Held) => (units, 0, true),
         // Where nothing changed, what counts is known better than by the state alone.
-        Some(State::Confirmed | State::Fulfilled) if cure.state.is_none() && back.is_none() => {
-            (movement.promised_held, movement.promised_committed, false)
+        _ if cure.state.is_none() && back.is_none() => {
+            (movement.promised_held, movement.promised_committed, is_hold(movement.state))
         }
-        Some(State::Confirmed | State::Fulfilled) => (0, units, false),
-        Some(State::Released | State::Expired | State::Cancelled | State::Refused) | None => (0, 0, false),
+        // As the state does, so do the units follow the ledger.
+        Some(State::Confirmed | State::Fulfilled | State::Cancelled) => {
+            (0, movement.committed.saturating_sub(movement.reflected).max(0), false)
+        }
+        Some(State::Released | State::Expired | State::Refused) | None => (0, 0, false),
     }
 }
 

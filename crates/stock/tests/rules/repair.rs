@@ -66,6 +66,7 @@ impl Damage {
                 allocated: *allocated,
                 promised_held: held,
                 promised_committed: committed,
+                reflected: 0,
                 held: if *confirmed { 0 } else { *in_ledger },
                 committed: if *confirmed { *in_ledger } else { 0 },
                 taken: *in_ledger,

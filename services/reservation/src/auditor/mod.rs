@@ -34,7 +34,9 @@ pub(crate) const FINDINGS_MAX: i64 = 1_000;
 /// Resolved discrepancies that are forgotten at once.
 const FORGOTTEN_MAX: i64 = 1_000;
 /// How far back rows count as touched lately when the auditor begins, and how much passes overlap: longer than a transaction may take to become visible.
-const OVERLAP_MICROS: i64 = 30_000_000;
+const OVERLAP_MICROS: i64 = 5_000_000;
+/// SKUs touched lately that may wait for a look; further ones come with the pass.
+const PENDING_MAX: usize = 50_000;
 /// How far before an instant the keys of reservations lie that were made just then.
 const KEY_AGE_MILLIS: i64 = 60_000;
 
@@ -120,16 +122,18 @@ pub fn start(config: AuditorConfig, checker: Checker, metrics: AuditorMetrics, t
             store: checker.store.clone(),
             checker,
             metrics,
-            stop: stop.clone(),
+            stop,
             holder: Uuid::now_v7(),
             suspects: Suspects::default(),
+            is_ours: false,
             touched_until: None,
+            pending: BTreeSet::new(),
             after_open: Uuid::max(),
             after_reservation: ReservationId::from_bytes([0; 16]),
             started: Instant::now(),
         };
         let mut pause = Duration::from_millis(config.period_ms);
-        while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+        while auditor.rest(pause).await {
             pause = auditor.round().await;
         }
     });
@@ -143,8 +147,11 @@ struct Auditor {
     stop: CancellationToken,
     holder: Uuid,
     suspects: Suspects,
+    is_ours: bool,
     /// Until when the rows touched lately are known, by Postgres's clock.
     touched_until: Option<i64>,
+    /// SKUs touched lately that have not been looked at since.
+    pending: BTreeSet<Sku>,
     /// The last open discrepancy that was looked at again.
     after_open: Uuid,
     after_reservation: ReservationId,
@@ -162,10 +169,26 @@ impl Auditor {
             Err(error) => tracing::warn!(%error, "a round of the auditor failed; the next one goes on"),
         }
         let share = self.config.share_percent.clamp(1, 100);
-        let rest = began.elapsed().mul_f64(f64::from(100 - share) / f64::from(share));
-        // However long a statement took: the turn is prolonged in time.
-        let longest = Duration::from_millis(self.config.turn_ms / 2).max(period);
-        rest.clamp(period, longest)
+        began.elapsed().mul_f64(f64::from(100 - share) / f64::from(share)).max(period)
+    }
+
+    /// Pauses, prolonging the turn meanwhile; false when the process ends.
+    async fn rest(&mut self, mut pause: Duration) -> bool {
+        let step = Duration::from_millis(self.config.turn_ms / 3);
+        loop {
+            let part = pause.min(step);
+            if self.stop.run_until_cancelled(tokio::time::sleep(part)).await.is_none() {
+                return false;
+            }
+            pause -= part;
+            if pause.is_zero() {
+                return true;
+            }
+            if self.is_ours {
+                // Should it be lost, the next round learns of it.
+                let _prolonged = self.store.audit_turn(self.holder, self.config.turn_micros()).await;
+            }
+        }
     }
 
     /// Whether it was this replica's turn.
@@ -174,16 +197,25 @@ impl Auditor {
         let uptime = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
         let age = turn.last_ended_at.map_or(uptime, |ended| turn.now.saturating_sub(ended));
         self.metrics.turn(turn.ours, age, &turn.open);
+        self.is_ours = turn.ours;
         if !turn.ours {
             self.touched_until = None;
+            self.pending.clear();
             return Ok(false);
         }
         self.open_again().await?;
-        self.lately(turn.now).await?;
+        self.learn(turn.now).await?;
         self.reservations(turn.now).await?;
         let counters = self.suspects.confirmed(&self.checker, self.config.grace()).await?;
         self.keep(counters).await?;
         let budget = Duration::from_millis(self.config.period_ms).mul_f64(f64::from(self.config.share_percent) / 100.0);
+        // Of both something in every round, however busy the shop is.
+        while !self.pending.is_empty() {
+            self.lately().await?;
+            if began.elapsed() >= budget || self.stop.is_cancelled() {
+                break;
+            }
+        }
         let mut after = turn.after_sku;
         loop {
             after = self.slice(&after).await?;
@@ -211,18 +243,25 @@ impl Auditor {
         Ok(after)
     }
 
-    /// SKUs whose ledger has grown since the last round, and a little before: a transaction is dated before it can be seen.
-    async fn lately(&mut self, now: i64) -> Result<(), StoreError> {
+    /// Learns which SKUs' ledgers have grown since the last round, and a little before: a transaction is dated before it can be seen.
+    async fn learn(&mut self, now: i64) -> Result<(), StoreError> {
         let since = self.touched_until.unwrap_or(now).saturating_sub(OVERLAP_MICROS);
-        let (_, skus) = self.store.touched_since(UnixMicros(since), i64::from(self.config.entries_max)).await?;
+        let skus = self.store.touched_since(UnixMicros(since), i64::from(self.config.entries_max)).await?;
         self.touched_until = Some(now);
-        for skus in skus.chunks(usize::from(self.config.skus_max)) {
-            self.look(skus).await?;
-            if self.stop.is_cancelled() {
-                break;
-            }
-        }
+        let room = PENDING_MAX.saturating_sub(self.pending.len());
+        self.pending.extend(skus.into_iter().take(room));
         Ok(())
+    }
+
+    /// Some of the SKUs touched lately.
+    async fn lately(&mut self) -> Result<(), StoreError> {
+        let mut skus = Vec::new();
+        while skus.len() < usize::from(self.config.skus_max)
+            && let Some(sku) = self.pending.pop_first()
+        {
+            skus.push(sku);
+        }
+        self.look(&skus).await
     }
 
     /// Reservations made lately, and the next of all others, that have lost their units.

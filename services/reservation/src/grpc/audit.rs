@@ -112,6 +112,7 @@ impl AuditService for Audit {
             return Err(problem.resource("discrepancy", unknown.to_string()).into());
         }
         let (counters, record): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.kind == COUNTER);
+        let (actor, reason) = (ask.actor.to_string(), ask.reason.to_string());
         let (mut results, mut replayed) = (Vec::new(), false);
         if !record.is_empty() {
             let (rows, reservations) = self.scope(&record).await.map_err(failed)?;
@@ -143,6 +144,13 @@ impl AuditService for Audit {
             Ok(published)
         };
         results.extend(holdfast_kit::tasks::to_the_end(after).await.map_err(failed)?);
+        if !validate_only {
+            for one in &results {
+                let (outcome, detail) = (one.outcome().as_str_name(), &one.detail);
+                let pb::RepairResult { sku, location, reservation_id, .. } = one;
+                tracing::warn!(actor, reason, sku, location, reservation_id, outcome, detail, "a repair was asked for");
+            }
+        }
         Ok(Response::new(pb::RepairResponse { results, replayed }))
     }
 }

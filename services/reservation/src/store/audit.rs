@@ -114,16 +114,11 @@ impl Store {
         found.iter().map(|(code,)| rows::sku(code)).collect()
     }
 
-    /// SKUs whose ledger has grown since an instant, from so many entries at most; and Postgres's clock, if there are any.
-    pub async fn touched_since(
-        &self,
-        since: UnixMicros,
-        entries_max: i64,
-    ) -> Result<(Option<UnixMicros>, Vec<Sku>), StoreError> {
-        let found: Vec<(String, i64)> =
+    /// SKUs whose ledger has grown since an instant, from so many entries at most.
+    pub async fn touched_since(&self, since: UnixMicros, entries_max: i64) -> Result<Vec<Sku>, StoreError> {
+        let found: Vec<(String,)> =
             sqlx::query_as(LATELY).bind(since.0).bind(entries_max).fetch_all(&self.pool).await?;
-        let now = found.first().map(|(_, now)| UnixMicros(*now));
-        Ok((now, found.iter().map(|(code, _)| rows::sku(code)).collect::<Result<_, _>>()?))
+        found.iter().map(|(code,)| rows::sku(code)).collect()
     }
 
     /// Of the next reservations after a key those that lost their units; the last key, unless these were all.

@@ -15,15 +15,14 @@ use crate::world::{Options, World, all_at_once, ask, confirm, key, reason, relea
 /// Longer than any round takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An auditor that looks all the time, and a reconciler that leaves counters as they are.
+/// An auditor that looks all the time.
 fn watchful(replicas: usize) -> Options {
-    let settings = [
-        ("AUDITOR__PERIOD_MS", "100"),
-        ("AUDITOR__SHARE_PERCENT", "100"),
-        ("AUDITOR__COUNTER_GRACE_MS", "300"),
-        ("RECONCILER__PERIOD_MS", "3600000"),
-    ];
-    let settings = settings.map(|(key, value)| (key, value.to_owned())).to_vec();
+    with(replicas, &[("AUDITOR__COUNTER_GRACE_MS", "1000"), ("RECONCILER__PERIOD_MS", "200")])
+}
+
+fn with(replicas: usize, settings: &[(&'static str, &str)]) -> Options {
+    let usual = [("AUDITOR__PERIOD_MS", "100"), ("AUDITOR__SHARE_PERCENT", "100")];
+    let settings = usual.iter().chain(settings).map(|(key, value)| (*key, (*value).to_owned())).collect();
     Options { replicas, settings, ..Options::default() }
 }
 
@@ -116,7 +115,7 @@ const REPAIRABLE: &[(&str, &str, &[Kind])] = &[
     ("units vanish in quality hold", "UPDATE stock SET quality_hold = 4, damaged = 1 WHERE sku = 'CHAIR'", &[Kind::LedgerSum]),
     ("a hold is lost by the row", "UPDATE stock SET held = 0 WHERE sku = 'CHAIR'", &[Kind::LedgerSum, Kind::Promises]),
     ("a row promises too much", "UPDATE stock SET committed = committed + 1 WHERE sku = 'CHAIR'", &[Kind::LedgerSum, Kind::Promises]),
-    ("a ledger entry is edited", "UPDATE ledger SET held = held + 5 WHERE cause_id = '{held}'", &[Kind::LedgerSum, Kind::Reservation, Kind::Oversold]),
+    ("a ledger entry is edited", "UPDATE ledger SET held = held + 50 WHERE cause_id = '{held}'", &[Kind::LedgerSum, Kind::Reservation, Kind::Oversold]),
     ("a count in the ledger is edited", "UPDATE ledger SET on_hand = 25 WHERE sku = 'CHAIR' AND version = 1", &[Kind::LedgerSum]),
     ("an allocation is lost", "DELETE FROM allocation WHERE reservation_id = '{held}'", &[Kind::Promises, Kind::Reservation]),
     ("an allocation is invented", "INSERT INTO allocation VALUES ('{held}', 'TABLE', 'main', 2)", &[Kind::Promises, Kind::Reservation]),
@@ -245,7 +244,9 @@ fn with_the_ledgers_side_a_row_goes_back_to_what_its_entries_add_up_to() {
 
 #[test]
 fn a_counter_that_is_wrong_is_found_and_published_anew() {
-    test_with(watchful(1), async |world| {
+    // A reconciler that leaves counters as they are.
+    let left = [("AUDITOR__COUNTER_GRACE_MS", "300"), ("RECONCILER__PERIOD_MS", "3600000")];
+    test_with(with(1, &left), async |world| {
         shop(world).await;
         let right = world.published("CHAIR").await;
         let url = world.redis.lock().await.admin_url();
@@ -332,10 +333,7 @@ fn repairs_amid_sales_of_the_same_row_lose_nothing() {
 
 #[test]
 fn beside_heavy_load_nothing_is_found() {
-    let mut options = watchful(2);
-    options.settings.retain(|(key, _)| !key.starts_with("RECONCILER"));
-    options.settings.push(("AUDITOR__COUNTER_GRACE_MS", "4000".to_owned()));
-    test_with(options, async |world| {
+    test_with(with(2, &[("AUDITOR__COUNTER_GRACE_MS", "4000")]), async |world| {
         for sku in ["A", "B", "C", "D"] {
             world.count(sku, 3_000).await;
         }
@@ -393,9 +391,8 @@ fn beside_heavy_load_nothing_is_found() {
 
 #[test]
 fn one_replica_audits_and_another_takes_over_when_its_turn_runs_out() {
-    let mut options = watchful(2);
-    options.settings.extend([("AUDITOR__TURN_MS", "1000".to_owned()), ("AUDITOR__STATEMENT_TIMEOUT_MS", "500".to_owned())]);
-    test_with(options, async |world| {
+    let short = [("AUDITOR__TURN_MS", "10000"), ("AUDITOR__STATEMENT_TIMEOUT_MS", "5000")];
+    test_with(with(2, &short), async |world| {
         world.count("CHAIR", 1).await;
         let turns = async || {
             let turn = |metrics: &str| metrics.lines().any(|line| line == "holdfast_audit_turn 1");
