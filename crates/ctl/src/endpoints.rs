@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdfast_client::{
-    AuditClient, CatalogClient, Connection, HouseClient, QuarantineClient, ReservationClient, RetryPolicy, Settings, StockClient,
-    VendorSyncClient,
+    AuditClient, CatalogClient, Connection, HouseClient, QuarantineClient, ReservationClient, RetryPolicy, Settings,
+    StockClient, VendorSyncClient,
 };
 use serde::Deserialize;
 

@@ -45,7 +45,12 @@ impl AuditService for Scripted {
     }
 
     async fn run_audit(&self, _: Request<RunAuditRequest>) -> Result<Response<Self::RunAuditStream>, Status> {
-        let end = AuditEnd { skus: 7, discrepancies: i64::from(self.is_wrong), counters_checked: true, ..AuditEnd::default() };
+        let end = AuditEnd {
+            skus: 7,
+            discrepancies: i64::from(self.is_wrong),
+            counters_checked: true,
+            ..AuditEnd::default()
+        };
         let events = self.found().into_iter().map(Event::Discrepancy).chain([Event::End(end)]);
         let messages: Vec<_> = events.map(|event| Ok(RunAuditResponse { event: Some(event) })).collect();
         Ok(Response::new(tokio_stream::iter(messages)))
@@ -55,7 +60,8 @@ impl AuditService for Scripted {
         let request = request.into_inner();
         let outcome = if request.reason == "stubborn" { RepairOutcome::Left } else { RepairOutcome::Repaired };
         let detail = format!("{} {} {:?} {}", request.validate_only, request.actor, request.side(), request.reason);
-        let result = RepairResult { sku: "CHAIR".to_owned(), outcome: outcome.into(), detail, ..RepairResult::default() };
+        let result =
+            RepairResult { sku: "CHAIR".to_owned(), outcome: outcome.into(), detail, ..RepairResult::default() };
         Ok(Response::new(RepairResponse { results: vec![result], replayed: false }))
     }
 }

@@ -18,11 +18,7 @@ const GUARDING: &[Role] = &[Role::VendorSync, Role::Merchandiser, Role::Operator
 
 /// The table.
 pub static METHODS: MethodTable = MethodTable::new(
-    &[
-        audit_service_server::SERVICE_NAME,
-        reservation_service_server::SERVICE_NAME,
-        stock_service_server::SERVICE_NAME,
-    ],
+    &[audit_service_server::SERVICE_NAME, reservation_service_server::SERVICE_NAME, stock_service_server::SERVICE_NAME],
     &[
         Method::new("/holdfast.reservation.v1.ReservationService/Reserve", Priority::Begin, BUYING),
         Method::new("/holdfast.reservation.v1.ReservationService/Confirm", Priority::Finish, BUYING),

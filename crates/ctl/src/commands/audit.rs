@@ -119,13 +119,19 @@ async fn whole(context: &Context<'_>) -> Result<(), Failure> {
                     output::line(&json!({"end": json::audit_end(&end)}))?;
                 } else {
                     let (skus, reservations) = (end.skus, end.reservations);
-                    output::words(&format!("Looked at {skus} SKUs and {reservations} reservations: {} wrong.", end.discrepancies))?;
+                    output::words(&format!(
+                        "Looked at {skus} SKUs and {reservations} reservations: {} wrong.",
+                        end.discrepancies
+                    ))?;
                 }
                 if !end.counters_checked {
                     output::note("Redis could not be asked: nothing is known of its counters.");
                 }
                 if end.skipped_skus > 0 {
-                    output::note(&format!("{} SKUs took too long to look at: nothing is known of them.", end.skipped_skus));
+                    output::note(&format!(
+                        "{} SKUs took too long to look at: nothing is known of them.",
+                        end.skipped_skus
+                    ));
                 }
                 let wrong = usize::try_from(end.discrepancies).unwrap_or_default();
                 return if wrong == 0 { Ok(()) } else { Err(waits(wrong)) };
@@ -158,7 +164,11 @@ pub(crate) async fn repair(context: &Context<'_>, args: RepairArgs) -> Result<()
         output::note("Nothing was written. Add --yes to write it.");
     }
     let left = answer.results.iter().filter(|one| one.outcome() == RepairOutcome::Left).count();
-    if left == 0 { Ok(()) } else { Err(Failure::Waits(format!("{left} left: a person must do first what is said there"))) }
+    if left == 0 {
+        Ok(())
+    } else {
+        Err(Failure::Waits(format!("{left} left: a person must do first what is said there")))
+    }
 }
 
 fn waits(count: usize) -> Failure {

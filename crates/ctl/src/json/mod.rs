@@ -10,7 +10,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub(crate) use catalog::{import, location, offer, sku, sku_match, sku_state, vendor};
-pub(crate) use reservation::{audit_end, availability, changed, discrepancy, feed, ledger_entry, level, repair_result, reservation};
+pub(crate) use reservation::{
+    audit_end, availability, changed, discrepancy, feed, ledger_entry, level, repair_result, reservation,
+};
 pub(crate) use vendor_sync::{connection, house_level, quarantined, run, run_row, run_state};
 
 /// The name of an enum's value without its prefix; empty for "unspecified".

@@ -137,7 +137,10 @@ impl Draft {
             None => Some(told),
             Some(record) if agrees(record.state, told) => None,
             Some(record) if told == State::Held && (record.expires_at.is_none() || record.owner.is_none()) => {
-                return Err(format!("the ledger says HELD, but it is {} and has neither owner nor end: release it by hand", record.state));
+                return Err(format!(
+                    "the ledger says HELD, but it is {} and has neither owner nor end: release it by hand",
+                    record.state
+                ));
             }
             Some(_) => Some(told),
         };
@@ -212,7 +215,8 @@ impl Draft {
         }
         check_chain(known, evidence)?;
         let before = known.cloned().unwrap_or_else(|| from_ledger(evidence));
-        let mut book = Book { now: self.now, op, row, version: evidence.newest, sums: evidence.sums.clone(), entries: Vec::new() };
+        let mut book =
+            Book { now: self.now, op, row, version: evidence.newest, sums: evidence.sums.clone(), entries: Vec::new() };
         let (mut held, mut committed) = (0_i64, 0_i64);
         for (id, movement) in &evidence.movements {
             if left.contains(id) || (!cures.contains_key(id) && needs_cure(movement)) {
@@ -223,14 +227,16 @@ impl Draft {
             committed = committed.saturating_add(due.1 - movement.promised_committed);
             // What a count reflected left by the count's entry.
             let share = movement.committed.clamp(due.1, due.1.saturating_add(movement.reflected.max(0)));
-            let delta = Delta { held: due.0 - movement.held, committed: share - movement.committed, ..Delta::default() };
+            let delta =
+                Delta { held: due.0 - movement.held, committed: share - movement.committed, ..Delta::default() };
             let unexplained = movement.repaired == 0 && (movement.reserved != 1 || movement.ended != i64::from(!due.2));
             // What is done to a reservation stands in the ledger of its rows, be it with nothing but the note.
             if !delta.is_zero() || unexplained || cures.contains_key(id) {
                 book.write(Cause::RepairReservation(*id), delta);
             }
         }
-        let promised = (evidence.promised_held.saturating_add(held), evidence.promised_committed.saturating_add(committed));
+        let promised =
+            (evidence.promised_held.saturating_add(held), evidence.promised_committed.saturating_add(committed));
         let mut level = target(&before, evidence, policy, &row.1, asked.side, promised);
         if [level.on_hand, level.held, level.committed, level.safety, level.backorder]
             .iter()
@@ -394,7 +400,15 @@ impl Book<'_> {
         self.sums.held = self.sums.held.saturating_add(delta.held);
         self.sums.committed = self.sums.committed.saturating_add(delta.committed);
         let (sku, location) = self.row.clone();
-        self.entries.push(Entry { sku, location, version: self.version, at: self.now, delta, cause, op: Some(self.op) });
+        self.entries.push(Entry {
+            sku,
+            location,
+            version: self.version,
+            at: self.now,
+            delta,
+            cause,
+            op: Some(self.op),
+        });
     }
 
     /// What makes the entries add up to the row, and their last turn the row's.
@@ -438,7 +452,8 @@ fn numbers(level: &Level) -> String {
 }
 
 fn describe(before: Option<&Level>, after: &Level, entries: &[Entry], oversold: bool) -> String {
-    let mut detail = before.map_or_else(|| "the row is made anew".to_owned(), |before| format!("row: {}", numbers(before)));
+    let mut detail =
+        before.map_or_else(|| "the row is made anew".to_owned(), |before| format!("row: {}", numbers(before)));
     detail.push_str(&format!(" → {}", numbers(after)));
     if oversold {
         detail.push_str("; reservations that took more than there was stay as they are, and are known from now on");

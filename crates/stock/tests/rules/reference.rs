@@ -132,7 +132,9 @@ impl Reference {
                     self.requests.insert(*request, (*payload, Seen::Adjustments(rows)));
                 }
             }
-            Op::Policies { .. } | Op::Freshen { .. } | Op::Repair { .. } => unreachable!("not among the operations of these properties"),
+            Op::Policies { .. } | Op::Freshen { .. } | Op::Repair { .. } => {
+                unreachable!("not among the operations of these properties")
+            }
         }
     }
 

@@ -50,7 +50,8 @@ fn units(damaged: i64) -> BTreeMap<Condition, i64> {
 impl Damage {
     fn snapshot(&self) -> Snapshot {
         let [on_hand, held, committed, safety, backorder] = self.row;
-        let mut level = Level { on_hand, held, committed, safety, backorder, version: self.version, ..Level::default() };
+        let mut level =
+            Level { on_hand, held, committed, safety, backorder, version: self.version, ..Level::default() };
         level.unsellable = units(self.damaged.0);
         level.shortfall = level.shortfall_due();
         let [on_hand, held, committed, safety, backorder] = self.ledger;

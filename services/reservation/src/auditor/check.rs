@@ -82,7 +82,11 @@ impl Checker {
     /// # Errors
     /// [`StoreError`]; some may have been kept, and may be again.
     pub async fn keep(&self, found: &[Finding], metrics: &AuditorMetrics) -> Result<(), StoreError> {
-        for (finding, unseen_micros) in self.store.note_discrepancies(found, self.open_max).await? {
+        // Two pages may have found the same.
+        let mut each: Vec<Finding> = found.to_vec();
+        each.sort_by(|a, b| a.key().cmp(&b.key()));
+        each.dedup_by(|a, b| a.key() == b.key());
+        for (finding, unseen_micros) in self.store.note_discrepancies(&each, self.open_max).await? {
             metrics.found(unseen_micros);
             let Finding { kind, sku, location, reservation_id, detail, .. } = &finding;
             tracing::error!(kind, sku, location, %reservation_id, detail, "the record contradicts itself");

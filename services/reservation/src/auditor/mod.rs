@@ -82,7 +82,10 @@ impl AuditorConfig {
             ("run_seconds_max", u64::from(self.run_seconds_max)),
         ];
         problems.extend(
-            positive.iter().filter(|(_, value)| *value == 0).map(|(key, _)| format!("auditor.{key} must be at least 1")),
+            positive
+                .iter()
+                .filter(|(_, value)| *value == 0)
+                .map(|(key, _)| format!("auditor.{key} must be at least 1")),
         );
         if !(1..=100).contains(&self.share_percent) {
             problems.push(format!("auditor.share_percent must be 1 to 100, is {}", self.share_percent));

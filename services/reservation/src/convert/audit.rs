@@ -2,7 +2,9 @@
 
 use holdfast_api::reservation::v1 as pb;
 use holdfast_kit::{Problem, Violations};
-use holdfast_stock::{Name, Note, PayloadHash, RepairOutcome, RepairResult, RepairSubject, RequestId, Side, UnixMicros};
+use holdfast_stock::{
+    Name, Note, PayloadHash, RepairOutcome, RepairResult, RepairSubject, RequestId, Side, UnixMicros,
+};
 use uuid::Uuid;
 
 use super::requests::text;
@@ -90,7 +92,8 @@ pub(crate) fn repair_ask(request: &pb::RepairRequest) -> Result<RepairAsk, Probl
     };
     let mut sorted = discrepancies.clone();
     sorted.sort_unstable();
-    let payload = Payload::of("Repair").text(actor.as_str()).text(reason.as_str()).text(side.as_str()).count(sorted.len());
+    let payload =
+        Payload::of("Repair").text(actor.as_str()).text(reason.as_str()).text(side.as_str()).count(sorted.len());
     let payload = sorted.iter().fold(payload, |payload, id| payload.text(&id.to_string())).hash();
     let request_id = RequestId::from_bytes(key.into_bytes());
     let validate_only = request.validate_only;

@@ -166,15 +166,20 @@ impl Audit {
         let store = self.checker.store.clone();
         let further = async move {
             let rows = store.rows_of(&ids, &skus.iter().cloned().collect::<Vec<_>>()).await?;
-            let skus: Vec<Sku> =
-                skus.into_iter().chain(rows.iter().map(|(sku, _)| sku.clone())).collect::<BTreeSet<_>>().into_iter().collect();
+            let skus: Vec<Sku> = skus
+                .into_iter()
+                .chain(rows.iter().map(|(sku, _)| sku.clone()))
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect();
             let found = store.audit_skus(&skus, crate::auditor::FINDINGS_MAX).await?;
             Ok::<_, StoreError>((rows, found))
         };
         let (further, found) = holdfast_kit::tasks::to_the_end(further).await?;
         rows.extend(further);
         for finding in found.iter().filter(|finding| !finding.reservation_id.is_nil()) {
-            if rows.iter().any(|(sku, location)| (sku.as_str(), location.as_str()) == (&finding.sku, &finding.location)) {
+            if rows.iter().any(|(sku, location)| (sku.as_str(), location.as_str()) == (&finding.sku, &finding.location))
+            {
                 reservations.insert(ReservationId::from_bytes(finding.reservation_id.into_bytes()));
             }
         }

@@ -298,10 +298,8 @@ fn plan_row<'a>(plan: &'a Plan, claimed: &'a Claimed, ops: &'a [(Op, Actor)], no
         let id = rows::uuid_of(record.id);
         record.allocations.iter().map(move |a| (id, a.sku.as_str(), a.location.as_str(), a.quantity))
     };
-    let restored = plan
-        .allocations
-        .iter()
-        .map(|(id, a)| (rows::uuid_of(*id), a.sku.as_str(), a.location.as_str(), a.quantity));
+    let restored =
+        plan.allocations.iter().map(|(id, a)| (rows::uuid_of(*id), a.sku.as_str(), a.location.as_str(), a.quantity));
     PlanRow {
         decided_at: now.0,
         created: &claimed.created,
@@ -325,7 +323,9 @@ fn plan_row<'a>(plan: &'a Plan, claimed: &'a Claimed, ops: &'a [(Op, Actor)], no
 fn ledger_row<'a>(entry: &'a Entry, ops: &'a [(Op, Actor)]) -> LedgerRow<'a> {
     let (actor, note): (&str, std::borrow::Cow<'_, str>) = match entry.op.and_then(|index| ops.get(index)) {
         Some((Op::Count { connection, run, .. }, _)) => (connection.as_str(), run.as_str().into()),
-        Some((Op::Adjust { actor, note, .. } | Op::Repair { actor, note, .. }, _)) => (actor.as_str(), note.as_str().into()),
+        Some((Op::Adjust { actor, note, .. } | Op::Repair { actor, note, .. }, _)) => {
+            (actor.as_str(), note.as_str().into())
+        }
         Some((Op::Freshen { connection, .. }, actor)) => (actor.as_str(), connection.as_str().into()),
         Some((Op::Policies { .. }, actor)) => match entry.cause {
             Cause::Policy(version) => (actor.as_str(), format!("version {version}").into()),

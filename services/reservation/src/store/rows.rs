@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use holdfast_stock::{
     Allocation, Cap, Condition, CountOutcome, CountResult, Freshness, HoldMicros, Level, Line, Location, Moment, Name,
-    Owner, PayloadHash, Policy, Quantity, Rank, Record, RepairOutcome, RepairResult, RepairSubject, ReservationId, RowKey, Shortage, Sku, State, StockRow,
-    StoredAnswer, UnixMicros,
+    Owner, PayloadHash, Policy, Quantity, Rank, Record, RepairOutcome, RepairResult, RepairSubject, ReservationId,
+    RowKey, Shortage, Sku, State, StockRow, StoredAnswer, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -43,7 +43,16 @@ async fn finds(world: &World, kind: Kind) -> pb::Discrepancy {
 }
 
 async fn comes_to_rest(world: &World) {
-    eventually("nothing is wrong any more", PATIENCE, || async { open(world).await.is_empty().then_some(()) }).await;
+    let last = std::sync::Mutex::new(Vec::new());
+    let rest = eventually("nothing is wrong any more", PATIENCE, || async {
+        let found = open(world).await;
+        let is_empty = found.is_empty();
+        *last.lock().unwrap() = found;
+        is_empty.then_some(())
+    });
+    // Said before the wait gives up, which cannot say it.
+    let told = tokio::time::timeout(PATIENCE.mul_f64(0.9), rest).await;
+    assert!(told.is_ok(), "still wrong: {:#?}", last.lock().unwrap());
 }
 
 /// What a whole audit on demand finds.
@@ -93,7 +102,13 @@ async fn repair_all(world: &World, side: Side) {
 async fn shop(world: &World) -> (String, String) {
     world.count("CHAIR", 20).await;
     world.count("TABLE", 5).await;
-    let policy = pb::SkuPolicy { sku: "CHAIR".into(), version: 1, safety_stock: 2, locations: vec!["main".into()], ..Default::default() };
+    let policy = pb::SkuPolicy {
+        sku: "CHAIR".into(),
+        version: 1,
+        safety_stock: 2,
+        locations: vec!["main".into()],
+        ..Default::default()
+    };
     let request = pb::ApplyPoliciesRequest { policies: vec![policy] };
     world.stock().apply_policies(request).await.expect("the policy is taken");
     let held = world.hold("CHAIR", 3).await;
@@ -106,23 +121,66 @@ async fn shop(world: &World) -> (String, String) {
 
 async fn plant(world: &World, statement: String) {
     let pool = world.database.admin_pool().await;
-    sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&pool).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    sqlx::raw_sql(AssertSqlSafe(statement.clone()))
+        .execute(&pool)
+        .await
+        .unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
 
 /// What is done behind the committer's back (`{held}` and `{sold}` are reservations), and the kinds that must be found. All of these can be repaired.
 const REPAIRABLE: &[(&str, &str, &[Kind])] = &[
     ("a unit appears from nowhere", "UPDATE stock SET on_hand = on_hand + 1 WHERE sku = 'CHAIR'", &[Kind::LedgerSum]),
-    ("units vanish in quality hold", "UPDATE stock SET quality_hold = 4, damaged = 1 WHERE sku = 'CHAIR'", &[Kind::LedgerSum]),
+    (
+        "units vanish in quality hold",
+        "UPDATE stock SET quality_hold = 4, damaged = 1 WHERE sku = 'CHAIR'",
+        &[Kind::LedgerSum],
+    ),
     ("a hold is lost by the row", "UPDATE stock SET held = 0 WHERE sku = 'CHAIR'", &[Kind::LedgerSum, Kind::Promises]),
-    ("a row promises too much", "UPDATE stock SET committed = committed + 1 WHERE sku = 'CHAIR'", &[Kind::LedgerSum, Kind::Promises]),
-    ("a ledger entry is edited", "UPDATE ledger SET held = held + 50 WHERE cause_id = '{held}'", &[Kind::LedgerSum, Kind::Reservation, Kind::Oversold]),
-    ("a count in the ledger is edited", "UPDATE ledger SET on_hand = 25 WHERE sku = 'CHAIR' AND version = 1", &[Kind::LedgerSum]),
-    ("an allocation is lost", "DELETE FROM allocation WHERE reservation_id = '{held}'", &[Kind::Promises, Kind::Reservation]),
-    ("an allocation is invented", "INSERT INTO allocation VALUES ('{held}', 'TABLE', 'main', 2)", &[Kind::Promises, Kind::Reservation]),
-    ("an allocation has other units", "UPDATE allocation SET quantity = 4 WHERE reservation_id = '{sold}'", &[Kind::Promises, Kind::Reservation]),
-    ("a sale is turned back into a hold", "UPDATE reservation SET state = 'HELD' WHERE id = '{sold}'", &[Kind::Promises, Kind::Reservation]),
-    ("a sale is called released", "UPDATE reservation SET state = 'RELEASED' WHERE id = '{sold}'", &[Kind::Promises, Kind::Reservation]),
-    ("a hold is called sold", "UPDATE reservation SET state = 'CONFIRMED' WHERE id = '{held}'", &[Kind::Promises, Kind::Reservation]),
+    (
+        "a row promises too much",
+        "UPDATE stock SET committed = committed + 1 WHERE sku = 'CHAIR'",
+        &[Kind::LedgerSum, Kind::Promises],
+    ),
+    (
+        "a ledger entry is edited",
+        "UPDATE ledger SET held = held + 50 WHERE cause_id = '{held}'",
+        &[Kind::LedgerSum, Kind::Reservation, Kind::Oversold],
+    ),
+    (
+        "a count in the ledger is edited",
+        "UPDATE ledger SET on_hand = 25 WHERE sku = 'CHAIR' AND version = 1",
+        &[Kind::LedgerSum],
+    ),
+    (
+        "an allocation is lost",
+        "DELETE FROM allocation WHERE reservation_id = '{held}'",
+        &[Kind::Promises, Kind::Reservation],
+    ),
+    (
+        "an allocation is invented",
+        "INSERT INTO allocation VALUES ('{held}', 'TABLE', 'main', 2)",
+        &[Kind::Promises, Kind::Reservation],
+    ),
+    (
+        "an allocation has other units",
+        "UPDATE allocation SET quantity = 4 WHERE reservation_id = '{sold}'",
+        &[Kind::Promises, Kind::Reservation],
+    ),
+    (
+        "a sale is turned back into a hold",
+        "UPDATE reservation SET state = 'HELD' WHERE id = '{sold}'",
+        &[Kind::Promises, Kind::Reservation],
+    ),
+    (
+        "a sale is called released",
+        "UPDATE reservation SET state = 'RELEASED' WHERE id = '{sold}'",
+        &[Kind::Promises, Kind::Reservation],
+    ),
+    (
+        "a hold is called sold",
+        "UPDATE reservation SET state = 'CONFIRMED' WHERE id = '{held}'",
+        &[Kind::Promises, Kind::Reservation],
+    ),
     ("a hold vanishes", "DELETE FROM reservation WHERE id = '{held}'", &[Kind::Promises, Kind::Reservation]),
     ("a sale vanishes", "DELETE FROM reservation WHERE id = '{sold}'", &[Kind::Promises, Kind::Reservation]),
     (
@@ -135,7 +193,11 @@ const REPAIRABLE: &[(&str, &str, &[Kind])] = &[
     ("the order of locations is edited", "UPDATE stock SET rank = 7 WHERE sku = 'CHAIR'", &[Kind::Policy]),
     ("a row is archived by hand", "UPDATE stock SET archived = true WHERE sku = 'CHAIR'", &[Kind::Policy, Kind::Turn]),
     ("a row is called stale", "UPDATE stock SET freshness = 'STALE' WHERE sku = 'TABLE'", &[Kind::Turn]),
-    ("an offer is capped by hand", "UPDATE stock SET cap_units = 1, cap_as_of = now(), cap_sequence = 0 WHERE sku = 'CHAIR'", &[Kind::Turn]),
+    (
+        "an offer is capped by hand",
+        "UPDATE stock SET cap_units = 1, cap_as_of = now(), cap_sequence = 0 WHERE sku = 'CHAIR'",
+        &[Kind::Turn],
+    ),
     ("a policy is edited", "UPDATE policy SET safety = 3, backorder = 4 WHERE sku = 'CHAIR'", &[Kind::Policy]),
     (
         "the record's own check is switched off",
@@ -143,7 +205,11 @@ const REPAIRABLE: &[(&str, &str, &[Kind])] = &[
         &[Kind::Shortfall],
     ),
     ("a row of stock vanishes", "DELETE FROM stock WHERE sku = 'CHAIR'", &[Kind::LedgerSum, Kind::Promises]),
-    ("a row is set back in its versions", "UPDATE stock SET version = version - 1 WHERE sku = 'CHAIR'", &[Kind::LedgerChain]),
+    (
+        "a row is set back in its versions",
+        "UPDATE stock SET version = version - 1 WHERE sku = 'CHAIR'",
+        &[Kind::LedgerChain],
+    ),
 ];
 
 #[test]
@@ -155,7 +221,8 @@ fn every_fault_that_can_be_repaired_is_found_and_repaired_by_entries_that_are_on
             comes_to_rest(world).await;
             let pool = world.database.admin_pool().await;
             plant(world, statement.replace("{held}", &held).replace("{sold}", &sold)).await;
-            let entries: Vec<String> = sqlx::query_scalar("SELECT ledger::text FROM ledger").fetch_all(&pool).await.unwrap();
+            let entries: Vec<String> =
+                sqlx::query_scalar("SELECT ledger::text FROM ledger").fetch_all(&pool).await.unwrap();
             for kind in *kinds {
                 finds(world, *kind).await;
             }
@@ -163,10 +230,14 @@ fn every_fault_that_can_be_repaired_is_found_and_repaired_by_entries_that_are_on
             assert!(kinds.iter().all(|kind| found.contains(kind)), "{what}: a whole audit finds {found:?}");
             // A dry run says what it would do and does nothing.
             let dry = repair(world, repair_of(&open(world).await, Side::Row, true)).await;
-            assert!(dry.results.iter().all(|one| one.outcome() == Outcome::Repaired || one.outcome() == Outcome::Gone), "{dry:#?}");
+            assert!(
+                dry.results.iter().all(|one| one.outcome() == Outcome::Repaired || one.outcome() == Outcome::Gone),
+                "{dry:#?}"
+            );
             assert!(!open(world).await.is_empty());
             repair_all(world, Side::Row).await;
-            let after: Vec<String> = sqlx::query_scalar("SELECT ledger::text FROM ledger").fetch_all(&pool).await.unwrap();
+            let after: Vec<String> =
+                sqlx::query_scalar("SELECT ledger::text FROM ledger").fetch_all(&pool).await.unwrap();
             assert!(entries.iter().all(|entry| after.contains(entry)), "{what}: an entry was changed");
             sqlx::raw_sql(
                 "TRUNCATE stock, ledger, reservation, allocation, policy, operation;
@@ -208,12 +279,16 @@ fn a_ledger_that_lost_or_gained_entries_is_left_with_the_reason_until_they_are_p
         let pool = world.database.admin_pool().await;
         for (what, statement) in EXPLAINED {
             println!("{what}");
-            sqlx::raw_sql("CREATE TABLE saved_ledger AS TABLE ledger; CREATE TABLE saved_stock AS TABLE stock").execute(&pool).await.unwrap();
+            sqlx::raw_sql("CREATE TABLE saved_ledger AS TABLE ledger; CREATE TABLE saved_stock AS TABLE stock")
+                .execute(&pool)
+                .await
+                .unwrap();
             plant(world, (*statement).to_owned()).await;
             finds(world, Kind::LedgerChain).await;
             assert!(!world.audit().await.is_empty(), "{what}");
             let answer = repair(world, repair_of(&open(world).await, Side::Row, false)).await;
-            let left = answer.results.iter().find(|one| one.outcome() == Outcome::Left && one.sku == "CHAIR").expect(what);
+            let left =
+                answer.results.iter().find(|one| one.outcome() == Outcome::Left && one.sku == "CHAIR").expect(what);
             assert!(left.detail.contains("put them right from a backup"), "{}", left.detail);
             assert!(answer.results.iter().all(|one| one.outcome() != Outcome::Repaired), "{answer:#?}");
             sqlx::raw_sql(
@@ -233,7 +308,8 @@ fn a_ledger_that_lost_or_gained_entries_is_left_with_the_reason_until_they_are_p
 fn with_the_ledgers_side_a_row_goes_back_to_what_its_entries_add_up_to() {
     test_with(watchful(1), async |world| {
         shop(world).await;
-        plant(world, "UPDATE stock SET on_hand = 99, damaged = 7, freshness = 'STALE' WHERE sku = 'CHAIR'".to_owned()).await;
+        plant(world, "UPDATE stock SET on_hand = 99, damaged = 7, freshness = 'STALE' WHERE sku = 'CHAIR'".to_owned())
+            .await;
         finds(world, Kind::LedgerSum).await;
         finds(world, Kind::Turn).await;
         repair_all(world, Side::Ledger).await;
@@ -300,7 +376,10 @@ fn a_repair_sent_twice_or_in_parallel_has_one_effect() {
         assert_eq!(reason(audits(world).repair(other).await), ErrorReason::KeyReused);
         let pool = world.database.pool(1).await;
         let entries: Vec<(i64, String, String)> =
-            sqlx::query_as("SELECT on_hand, actor, note FROM ledger WHERE cause = 'REPAIR'").fetch_all(&pool).await.unwrap();
+            sqlx::query_as("SELECT on_hand, actor, note FROM ledger WHERE cause = 'REPAIR'")
+                .fetch_all(&pool)
+                .await
+                .unwrap();
         assert_eq!(entries, [(3, "ada".to_owned(), "planted".to_owned())]);
         comes_to_rest(world).await;
     });
@@ -342,7 +421,8 @@ fn beside_heavy_load_nothing_is_found() {
             let count = world.counts(vec![("A", "main", 2_900), ("B", "main", 3_100)]);
             async move {
                 for round in 0..15 {
-                    let carts: [&[(&str, i64)]; 3] = [&[("A", 1), ("B", 1)], &[("C", 2)], &[("D", 1), ("A", 1), ("C", 1)]];
+                    let carts: [&[(&str, i64)]; 3] =
+                        [&[("A", 1), ("B", 1)], &[("C", 2)], &[("D", 1), ("A", 1), ("C", 1)]];
                     let mut request = ask(carts[(n + round) % 3]);
                     if round % 5 == 0 {
                         request.hold_duration = seconds(1);
@@ -356,7 +436,11 @@ fn beside_heavy_load_nothing_is_found() {
                     };
                     // A short hold may be over by now on a busy machine.
                     if let Err(status) = done {
-                        assert_eq!(holdfast_kit::reason_of(&status), Some(ErrorReason::ReservationExpired), "{status:?}");
+                        assert_eq!(
+                            holdfast_kit::reason_of(&status),
+                            Some(ErrorReason::ReservationExpired),
+                            "{status:?}"
+                        );
                     }
                 }
                 stock.apply_counts(count).await.expect("taken or stale");
@@ -404,7 +488,11 @@ fn one_replica_audits_and_another_takes_over_when_its_turn_runs_out() {
         })
         .await;
         // The holder is cut off as a dead one is: somebody else's name stands there, and it runs out.
-        plant(world, "UPDATE audit_turn SET holder = gen_random_uuid(), held_until = now() + interval '1 second'".to_owned()).await;
+        plant(
+            world,
+            "UPDATE audit_turn SET holder = gen_random_uuid(), held_until = now() + interval '1 second'".to_owned(),
+        )
+        .await;
         plant(world, "UPDATE stock SET on_hand = 2".to_owned()).await;
         finds(world, Kind::LedgerSum).await;
         repair_all(world, Side::Row).await;

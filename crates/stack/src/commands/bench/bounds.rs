@@ -63,7 +63,10 @@ async fn memory(project: &Project, flags: &Flags) -> Result<bool> {
     let (keys, bytes) = published(&shop, wanted, REBUILD_WAIT).await?;
     let each = bytes / u64::try_from(keys).unwrap_or(1).max(1);
     let sku_kept = keys >= wanted && each <= SKU_BYTES_MAX;
-    say(format!("Redis         {each} bytes a SKU at rest ({keys} SKUs, one location; at most {SKU_BYTES_MAX}): {}", verdict(sku_kept)));
+    say(format!(
+        "Redis         {each} bytes a SKU at rest ({keys} SKUs, one location; at most {SKU_BYTES_MAX}): {}",
+        verdict(sku_kept)
+    ));
 
     know_all(&shop, flags.skus).await?;
     let idle = shop.memory()?;
@@ -89,7 +92,11 @@ async fn memory(project: &Project, flags: &Flags) -> Result<bool> {
     let kept = most < REPLICA_MIB_MAX * MIB && waiting >= all;
     say(format!(
         "a replica     {} MiB with {} SKUs known and {waiting} requests waiting (less than {REPLICA_MIB_MAX}): {}; {} MiB before, {} MiB after, {done} of {callers} were granted",
-        most / MIB, flags.skus, verdict(kept), idle / MIB, after / MIB
+        most / MIB,
+        flags.skus,
+        verdict(kept),
+        idle / MIB,
+        after / MIB
     ));
     shop.close().await?;
     Ok(sku_kept && kept)
@@ -108,13 +115,15 @@ async fn know_all(shop: &Shop, skus: u32) -> Result<()> {
 /// Counters that Redis has, and the bytes that it uses for them, once there are so many or the time is over.
 async fn published(shop: &Shop, wanted: i64, wait: Duration) -> Result<(i64, u64)> {
     let mut redis = shop.redis().await?;
-    let failed = |error: redis::RedisError| StackError::Store { doing: "asking Redis".into(), detail: error.to_string() };
+    let failed =
+        |error: redis::RedisError| StackError::Store { doing: "asking Redis".into(), detail: error.to_string() };
     let give_up = Instant::now() + wait;
     loop {
         let keys: i64 = redis::cmd("DBSIZE").query_async(&mut redis).await.map_err(failed)?;
         if keys >= wanted || Instant::now() >= give_up {
             let used = used_memory(&mut redis).await.map_err(failed)?;
-            let dataset = redis::cmd("MEMORY").arg("STATS").query_async::<redis::Value>(&mut redis).await.map_err(failed)?;
+            let dataset =
+                redis::cmd("MEMORY").arg("STATS").query_async::<redis::Value>(&mut redis).await.map_err(failed)?;
             let startup = startup_bytes(&dataset).unwrap_or_default();
             return Ok((keys, used.saturating_sub(startup)));
         }
@@ -131,7 +140,8 @@ async fn used_memory(redis: &mut redis::aio::MultiplexedConnection) -> redis::Re
 /// What Redis used when it was empty, as it says itself.
 fn startup_bytes(stats: &redis::Value) -> Option<u64> {
     let redis::Value::Array(parts) = stats else { return None };
-    let at = parts.iter().position(|part| matches!(part, redis::Value::BulkString(name) if name == b"startup.allocated"))?;
+    let at =
+        parts.iter().position(|part| matches!(part, redis::Value::BulkString(name) if name == b"startup.allocated"))?;
     match parts.get(at + 1)? {
         redis::Value::Int(bytes) => u64::try_from(*bytes).ok(),
         _ => None,
@@ -176,7 +186,11 @@ async fn rebuild(project: &Project, counters: u32) -> Result<bool> {
     say(format!(
         "a rebuild     {:.1} s for {keys} counters after a wipe (less than {} s): {}; meanwhile {sold} reservations ({rate:.0} a second; {:.0} before), {refused} refused, \
          {oversold} rows oversold; {:.1} s for a Redis that was new",
-        took.as_secs_f64(), REBUILD_MAX.as_secs(), verdict(kept), calm.throughput(), fresh.as_secs_f64()
+        took.as_secs_f64(),
+        REBUILD_MAX.as_secs(),
+        verdict(kept),
+        calm.throughput(),
+        fresh.as_secs_f64()
     ));
     shop.close().await?;
     Ok(kept)

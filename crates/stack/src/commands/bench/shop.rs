@@ -110,7 +110,8 @@ impl Shop {
 
     /// A connection to Redis that may do everything.
     pub(super) async fn redis(&self) -> Result<MultiplexedConnection> {
-        let failed = |error: redis::RedisError| StackError::Store { doing: "asking Redis".into(), detail: error.to_string() };
+        let failed =
+            |error: redis::RedisError| StackError::Store { doing: "asking Redis".into(), detail: error.to_string() };
         let client = redis::Client::open(self.redis.admin_url()).map_err(failed)?;
         client.get_multiplexed_async_connection().await.map_err(failed)
     }
@@ -128,9 +129,13 @@ impl Shop {
     /// Memory of the replica's process now, in bytes.
     pub(super) fn memory(&mut self) -> Result<u64> {
         let pid = self.service.process().map(|process| process.pid()).ok_or(StackError::NotRunning)?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| StackError::io("reading a process's memory", error))?;
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-        kib.map(|kib| kib * 1_024).ok_or_else(|| StackError::Found("the system does not say how much memory a process has".to_owned()))
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
+            .map_err(|error| StackError::io("reading a process's memory", error))?;
+        let kib = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        kib.map(|kib| kib * 1_024)
+            .ok_or_else(|| StackError::Found("the system does not say how much memory a process has".to_owned()))
     }
 
     /// The value of one of the service's metrics.
