@@ -18,6 +18,11 @@ use crate::gate::{Gate, GateError, GateState, Published, ReconcileReport};
 use crate::metrics::ReconcilerMetrics;
 use crate::store::{Look, Store, StoreError};
 
+/// SKUs of those that come in turn that are published before it is noted how far they are.
+const PART_SKUS: usize = 128;
+/// The pause of a rebuild when Redis did not answer: it has others to serve.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
 /// How often and how much.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,7 +93,7 @@ pub fn start(
         let mut pause = period;
         while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
             if reconciler.gate.state() == GateState::Down {
-                pause = period;
+                pause = if reconciler.rebuild.is_some() { BUSY_PAUSE.min(period) } else { period };
                 continue;
             }
             let asked = asked_for.take();
@@ -107,7 +112,10 @@ pub fn start(
                 }
                 match reconciler.others().await {
                     Ok(true) => {}
-                    Ok(false) => break,
+                    Ok(false) => {
+                        pause = BUSY_PAUSE.min(period);
+                        break;
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "Redis could not be rebuilt further; the next pass goes on");
                         break;
@@ -166,13 +174,20 @@ impl Reconciler {
             // The last SKU may have further locations: it comes with the next ones.
             found.pop();
         }
-        let next = match found.last() {
-            Some(last) if !ended => last.sku.to_string(),
-            _ => String::new(),
-        };
-        // What Redis did not take is tried again before anything else.
-        let Some(report) = self.publish(found).await else { return Ok(false) };
-        let before = std::mem::replace(&mut self.cursor, next);
+        let before = self.cursor.clone();
+        let mut report = ReconcileReport::default();
+        while !found.is_empty() {
+            let rest = found.split_off(found.len().min(PART_SKUS));
+            let part = std::mem::replace(&mut found, rest);
+            let last = part.last().map(|last| last.sku.to_string());
+            // What Redis did not take is tried again before anything else; what it took stays done.
+            let Some(more) = self.publish(part).await else { return Ok(false) };
+            (report.checked, report.missing) = (report.checked + more.checked, report.missing + more.missing);
+            self.cursor = last.unwrap_or_default();
+        }
+        if ended {
+            self.cursor = String::new();
+        }
         self.metrics.came_round(ended);
         self.note(before, &report, ended);
         Ok(true)

@@ -11,6 +11,7 @@ mod freshness;
 mod keys;
 mod policies;
 mod races;
+mod rebuild;
 mod reserve;
 mod stock;
 mod store;

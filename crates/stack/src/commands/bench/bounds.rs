@@ -7,7 +7,7 @@ use clap::Args;
 use holdfast_loadgen::history::{Answer, Verb};
 use sqlx::Executor as _;
 
-use super::shop::{HOT, Shop, buy};
+use super::shop::{HOT, Settings, Shop, buy};
 use crate::error::{Result, StackError};
 use crate::postgres::{connect, store};
 use crate::project::Project;
@@ -54,10 +54,12 @@ fn verdict(kept: bool) -> &'static str {
 async fn memory(project: &Project, flags: &Flags) -> Result<bool> {
     // As many requests as are to wait must be let in; they come over four connections.
     let room = flags.waiting + 512;
-    let settings = format!(
+    let sections = format!(
         "[server]\nrequests_in_flight_max = {room}\nconcurrent_streams_max = {room}\n\n[committer]\nqueue_max = {room}\n\n\
          [limiter]\nrequests_max = {room}\nrequests_per_sku_max = {room}\n"
     );
+    // Whoever waits for the row that is held back waits until it is let go.
+    let settings = Settings { postgres: "lock_timeout_ms = 120000\nstatement_timeout_ms = 120000\n", sections };
     let mut shop = Shop::open(project, flags.skus, &settings).await?;
     let wanted = i64::from(flags.skus) + 1;
     let (keys, bytes) = published(&shop, wanted, REBUILD_WAIT).await?;
@@ -150,7 +152,7 @@ fn startup_bytes(stats: &redis::Value) -> Option<u64> {
 
 /// How fast all counters come back after a wipe, while buyers go on.
 async fn rebuild(project: &Project, counters: u32) -> Result<bool> {
-    let mut shop = Shop::open(project, counters, "").await?;
+    let mut shop = Shop::open(project, counters, &Settings::default()).await?;
     let wanted = i64::from(counters) + 1;
     let began = Instant::now();
     published(&shop, wanted, REBUILD_WAIT).await?;

@@ -27,6 +27,22 @@ pub(super) const HOT: &str = "SALE";
 /// Units of it.
 pub(super) const HOT_UNITS: i64 = 1_000_000_000;
 
+/// What differs in the service's configuration, in TOML.
+#[derive(Default)]
+pub(super) struct Settings {
+    /// Lines of the section `postgres`.
+    pub(super) postgres: &'static str,
+    /// Further sections.
+    pub(super) sections: String,
+}
+
+impl Settings {
+    fn apply(&self, configuration: &str) -> String {
+        let postgres = format!("[postgres]\n{}", self.postgres);
+        format!("{}\n{}", configuration.replacen("[postgres]\n", &postgres, 1), self.sections)
+    }
+}
+
 /// The shop. Dropping it kills what it started and removes its data.
 pub(super) struct Shop {
     pub(super) service: ServiceProcess,
@@ -46,8 +62,8 @@ impl Drop for Folder {
 }
 
 impl Shop {
-    /// Starts everything, with `settings` appended to the service's configuration, and waits until the service is ready.
-    pub(super) async fn open(project: &Project, skus: u32, settings: &str) -> Result<Self> {
+    /// Starts everything, and waits until the service is ready.
+    pub(super) async fn open(project: &Project, skus: u32, settings: &Settings) -> Result<Self> {
         let folder = Folder(project.state().join(format!("bench-{}", &random_secret()[..8])));
         project.make(&folder.0)?;
         let found = programs(project, Wanted { postgres: true, redis: true }).await?;
@@ -86,7 +102,7 @@ impl Shop {
             service: Service::Reservation,
             name: "reservation".into(),
             binary: binary(Service::Reservation)?,
-            configuration: format!("{}\n{settings}", configuration(Service::Reservation, &inputs)),
+            configuration: settings.apply(&configuration(Service::Reservation, &inputs)),
             folder: folder.0.clone(),
             log: folder.0.join("reservation.log"),
             port: Port::Free,
