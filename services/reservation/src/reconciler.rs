@@ -177,13 +177,18 @@ impl Reconciler {
         let before = self.cursor.clone();
         let mut report = ReconcileReport::default();
         while !found.is_empty() {
-            let rest = found.split_off(found.len().min(PART_SKUS));
-            let part = std::mem::replace(&mut found, rest);
-            let last = part.last().map(|last| last.sku.to_string());
+            // Two at once: Redis works on one while the other is written or read.
+            let (first, second) = (next_part(&mut found), next_part(&mut found));
+            let ends = [&first, &second].map(|part| part.last().map(|last| last.sku.to_string()));
+            let (first, second) = tokio::join!(self.publish(first), self.publish(second));
             // What Redis did not take is tried again before anything else; what it took stays done.
-            let Some(more) = self.publish(part).await else { return Ok(false) };
-            (report.checked, report.missing) = (report.checked + more.checked, report.missing + more.missing);
-            self.cursor = last.unwrap_or_default();
+            for (taken, end) in [first, second].into_iter().zip(ends) {
+                let Some(more) = taken else { return Ok(false) };
+                (report.checked, report.missing) = (report.checked + more.checked, report.missing + more.missing);
+                if let Some(end) = end {
+                    self.cursor = end;
+                }
+            }
         }
         if ended {
             self.cursor = String::new();
@@ -229,6 +234,12 @@ impl Reconciler {
             }
         }
     }
+}
+
+/// Takes the next SKUs to publish at once.
+fn next_part(found: &mut Vec<Published>) -> Vec<Published> {
+    let rest = found.split_off(found.len().min(PART_SKUS));
+    std::mem::replace(found, rest)
 }
 
 /// What a read found, by SKU: rows come in the order of SKU and location.

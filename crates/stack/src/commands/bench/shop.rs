@@ -128,8 +128,7 @@ impl Shop {
     pub(super) async fn redis(&self) -> Result<MultiplexedConnection> {
         let failed =
             |error: redis::RedisError| StackError::Store { doing: "asking Redis".into(), detail: error.to_string() };
-        let client = redis::Client::open(self.redis.admin_url()).map_err(failed)?;
-        client.get_multiplexed_async_connection().await.map_err(failed)
+        crate::redis::patient_connection(&self.redis.admin_url()).await.map_err(failed)
     }
 
     pub(super) async fn wipe(&self) -> Result<()> {
