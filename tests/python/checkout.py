@@ -152,6 +152,15 @@ def main(target):
     check_missing(server)
     check_availability(server)
     check_ledger(server)
+    check_replacing(server)
+    check_buying_a_part(server)
+    check_buying_after_the_end(server)
+    check_shipping(server)
+    check_cancelling(server)
+    check_best_effort(server)
+    check_dry_run(server)
+    check_batch(server)
+    check_pausing(server)
     print("all is well")
 
 
@@ -393,6 +402,242 @@ def check_ledger(server):
     (level,) = server.call("StockService", "GetStock", sku="TABLE").levels
     assert (level.held, level.committed, level.on_hand) == (held, sold, 4), level
     print("read the ledger")
+
+
+def states(server, name):
+    return server.number("ReservationState", f"RESERVATION_STATE_{name}")
+
+
+def portion(server, sku, quantity):
+    return server.message(f"{PACKAGE}.Portion")(sku=sku, quantity=quantity)
+
+
+def level(server, sku):
+    (one,) = server.call("StockService", "GetStock", sku=sku).levels
+    return one
+
+
+def sold(server, sku, quantity):
+    """A confirmed reservation."""
+    reserve(server, key := uuid7(), (sku, quantity))
+    act(server, "Confirm", key)
+    return key
+
+
+def check_replacing(server):
+    count(server, DESK=3, SOFA=2)
+    reserve(server, old := uuid7(), ("DESK", 3))
+    line = server.message(f"{PACKAGE}.ReserveLine")
+
+    def replacement(key, *lines, **more):
+        lines = [line(sku=sku, quantity=quantity) for sku, quantity in lines]
+        return {"reservation_id": key, "owner": "a stranger's cart", "lines": lines, **more}
+
+    replace = ("ReservationService", "Replace")
+    # Nobody is blocked by his own hold …
+    made = server.call(*replace, replaced_reservation_id=old, reservation=replacement(new := uuid7(), ("DESK", 2)))
+    assert made.reservation.predecessor_id == old and made.current_state == states(server, "HELD"), made
+    gone = server.call("ReservationService", "GetReservation", reservation_id=old).reservation
+    assert (gone.state, gone.successor_id) == (states(server, "RELEASED"), new), gone
+    assert available(server, "DESK") == 1
+    # … and what cannot be had leaves it as it is.
+    too_many = replacement(uuid7(), ("DESK", 4))
+    few = grpc.StatusCode.FAILED_PRECONDITION
+    refused("INSUFFICIENT_STOCK", few, server.call, *replace, replaced_reservation_id=new, reservation=too_many)
+    others = replacement(uuid7(), ("DESK", 1), owner="somebody else")
+    refused("OWNER_MISMATCH", few, server.call, *replace, replaced_reservation_id=new, reservation=others)
+    bad = replacement(uuid7(), ("DESK", 0))
+    wrong = refused(
+        "INVALID_FIELD",
+        grpc.StatusCode.INVALID_ARGUMENT,
+        server.call,
+        *replace,
+        replaced_reservation_id=new,
+        reservation=bad,
+    )
+    assert wrong.fields() == ["reservation.lines[0].quantity"], wrong.fields()
+    assert available(server, "DESK") == 1
+    act(server, "Release", new)
+    print("replaced a hold")
+
+
+def check_buying_a_part(server):
+    reserve(server, key := uuid7(), ("DESK", 3), ("SOFA", 2))
+    bought = act(server, "Confirm", key, portions=[portion(server, "DESK", 1)], order_reference="A-17")
+    parts = {line.sku: line.allocations[0] for line in bought.reservation.lines}
+    assert (parts["DESK"].quantity, parts["DESK"].released_quantity) == (3, 2), parts
+    assert parts["SOFA"].released_quantity == 2, parts
+    assert (available(server, "DESK"), available(server, "SOFA")) == (2, 2)
+    listed = server.call("ReservationService", "ListReservations", order_reference="A-17").reservations
+    assert [one.reservation_id for one in listed] == [key], listed
+    reserve(server, more := uuid7(), ("DESK", 1))
+    exceeded = refused(
+        "QUANTITY_EXCEEDED",
+        grpc.StatusCode.FAILED_PRECONDITION,
+        act,
+        server,
+        "Confirm",
+        more,
+        portions=[portion(server, "DESK", 2)],
+    )
+    assert exceeded.precondition.violations[0].subject == "sku/DESK", exceeded.precondition
+    act(server, "Release", more)
+    print("bought a part")
+
+
+def check_buying_after_the_end(server):
+    reserve(server, old := uuid7(), ("SOFA", 2), hold_duration={"seconds": 1})
+    wait_until(lambda: available(server, "SOFA") == 2)
+    bought = act(server, "Confirm", old, reacquire_reservation_id=(new := uuid7()))
+    assert bought.reservation.reservation_id == new, bought
+    assert bought.reservation.state == states(server, "CONFIRMED"), bought
+    gone = server.call("ReservationService", "GetReservation", reservation_id=old).reservation
+    assert (gone.state, gone.successor_id) == (states(server, "EXPIRED"), new), gone
+    reserve(server, late := uuid7(), ("DESK", 2), hold_duration={"seconds": 1})
+    wait_until(lambda: available(server, "DESK") == 2)
+    reserve(server, quick := uuid7(), ("DESK", 2))
+    few = grpc.StatusCode.FAILED_PRECONDITION
+    refused("INSUFFICIENT_STOCK", few, act, server, "Confirm", late, reacquire_reservation_id=uuid7())
+    refused("RESERVATION_EXPIRED", few, act, server, "Confirm", late)
+    act(server, "Release", quick)
+    print("bought after the end")
+
+
+def check_shipping(server):
+    count(server, BED=6, RUG=9)
+    key = sold(server, "BED", 3)
+    few = grpc.StatusCode.FAILED_PRECONDITION
+    one = act(server, "Fulfil", key, portions=[portion(server, "BED", 1)])
+    assert one.current_state == states(server, "CONFIRMED"), one
+    refused("QUANTITY_EXCEEDED", few, act, server, "Fulfil", key, portions=[portion(server, "BED", 3)])
+    rest = act(server, "Fulfil", key)
+    assert rest.current_state == states(server, "FULFILLED"), rest
+    refused("RESERVATION_FULFILLED", few, act, server, "Fulfil", key)
+    back = server.message(f"{PACKAGE}.ReturnedPortion")
+    broken = server.number("Condition", "CONDITION_DAMAGED")
+    returned = act(server, "Return", key, returns=[back(portion=portion(server, "BED", 2), condition=broken)])
+    assert returned.reservation.lines[0].allocations[0].returned_quantity == 2, returned
+    (damaged,) = level(server, "BED").unsellable
+    assert (damaged.condition, damaged.quantity) == (broken, 2), damaged
+    refused(
+        "QUANTITY_EXCEEDED",
+        few,
+        act,
+        server,
+        "Return",
+        key,
+        returns=[back(portion=portion(server, "BED", 2), condition=broken)],
+    )
+    print("shipped, and took back")
+
+
+def check_cancelling(server):
+    key = sold(server, "RUG", 4)
+    few = grpc.StatusCode.FAILED_PRECONDITION
+    act(server, "Cancel", key, portions=[portion(server, "RUG", 1)])
+    assert (level(server, "RUG").committed, available(server, "RUG")) == (3, 6)
+    # What the vendor was told of stays deducted until it has taken the cancellation.
+    kind = lambda name: server.number("EvidenceKind", f"EVIDENCE_KIND_{name}")
+    act(server, "RecordEvidence", key, kind=kind("SENT"))
+    cancelled = act(server, "Cancel", key)
+    assert cancelled.current_state == states(server, "CANCELLED"), cancelled
+    assert level(server, "RUG").committed == 3
+    act(server, "RecordEvidence", key, kind=kind("CANCELLATION_TAKEN"))
+    assert (level(server, "RUG").committed, available(server, "RUG")) == (0, 9)
+    refused("RESERVATION_CANCELLED", few, act, server, "Fulfil", key)
+    reserve(server, held := uuid7(), ("RUG", 1))
+    refused("RESERVATION_NOT_CONFIRMED", few, act, server, "Cancel", held)
+    act(server, "Release", held)
+    print("cancelled")
+
+
+def check_best_effort(server):
+    best = server.number("ReserveMode", "RESERVE_MODE_BEST_EFFORT")
+    held = reserve(server, key := uuid7(), ("RUG", 12), ("LAMP", 1), mode=best).reservation
+    assert [(line.sku, line.quantity) for line in held.lines] == [("RUG", 9)], held
+    missing = {(one.sku, one.requested_quantity, one.available_quantity) for one in held.shortages}
+    assert missing == {("RUG", 12, 9), ("LAMP", 1, 0)}, missing
+    few = grpc.StatusCode.FAILED_PRECONDITION
+    refused("INSUFFICIENT_STOCK", few, reserve, server, uuid7(), ("LAMP", 1), mode=best)
+    act(server, "Release", key)
+    print("took what there was")
+
+
+def check_dry_run(server):
+    said = reserve(server, key := uuid7(), ("RUG", 2), validate_only=True)
+    assert said.reservation.lines[0].quantity == 2, said
+    refused(
+        "NOT_FOUND",
+        grpc.StatusCode.NOT_FOUND,
+        server.call,
+        "ReservationService",
+        "GetReservation",
+        reservation_id=key,
+    )
+    assert available(server, "RUG") == 9
+    # The key is free: the real one lands.
+    assert not reserve(server, key, ("RUG", 2)).replayed
+    act(server, "Confirm", key, validate_only=True)
+    read = server.call("ReservationService", "GetReservation", reservation_id=key)
+    assert read.reservation.state == states(server, "HELD"), read
+    act(server, "Release", key)
+    print("tried without doing")
+
+
+def check_batch(server):
+    request = server.message(f"{PACKAGE}.ReserveRequest")
+    line = server.message(f"{PACKAGE}.ReserveLine")
+    cart = lambda sku, quantity: request(
+        reservation_id=uuid7(), owner="a stranger's cart", lines=[line(sku=sku, quantity=quantity)]
+    )
+    carts = [cart("RUG", 2), cart("RUG", 99), cart("UNHEARD-OF", 1), cart("RUG", 3)]
+    results = server.call("ReservationService", "BatchReserve", requests=carts).results
+    assert [result.reservation_id for result in results] == [one.reservation_id for one in carts]
+    assert [result.WhichOneof("outcome") for result in results] == ["reserved", "failure", "failure", "reserved"]
+    short, unknown = results[1].failure, results[2].failure
+    assert short.code == grpc.StatusCode.FAILED_PRECONDITION.value[0], short
+    assert (short.shortages[0].sku, short.shortages[0].requested_quantity) == ("RUG", 99), short
+    assert list(unknown.fields) == ["lines[0].sku"], unknown
+    assert available(server, "RUG") == 4
+    twice = refused(
+        "INVALID_FIELD",
+        grpc.StatusCode.INVALID_ARGUMENT,
+        server.call,
+        "ReservationService",
+        "BatchReserve",
+        requests=[carts[0], carts[0]],
+    )
+    assert twice.fields() == ["requests[1].reservation_id"], twice.fields()
+    for one in (carts[0], carts[3]):
+        act(server, "Release", one.reservation_id)
+    print("reserved several carts")
+
+
+def check_pausing(server):
+    by = {"actor": "a stranger", "note": "the price is wrong"}
+    sell = lambda verb: server.call("StockService", verb, request_id=str(uuid.uuid4()), skus=["RUG"], **by)
+    assert list(sell("PauseSelling").changed_skus) == ["RUG"]
+    few = grpc.StatusCode.FAILED_PRECONDITION
+    refused("SELLING_PAUSED", few, reserve, server, uuid7(), ("RUG", 1))
+    (paused,) = server.call("StockService", "ListPausedSkus").paused_skus
+    assert (paused.sku, paused.actor, paused.note) == ("RUG", by["actor"], by["note"]), paused
+    assert list(sell("ResumeSelling").changed_skus) == ["RUG"]
+    reserve(server, key := uuid7(), ("RUG", 1))
+    act(server, "Release", key)
+    # Moving units makes none.
+    sellable, damaged = (server.number("Condition", f"CONDITION_{name}") for name in ["SELLABLE", "DAMAGED"])
+    move = server.message(f"{PACKAGE}.Move")
+    one = move(
+        sku="RUG",
+        from_location="main",
+        from_condition=sellable,
+        to_location="main",
+        to_condition=damaged,
+        quantity=2,
+    )
+    moved = server.call("StockService", "MoveStock", request_id=str(uuid.uuid4()), moves=[one], **by).levels
+    assert [(row.on_hand, row.unsellable[0].quantity) for row in moved] == [(7, 2)], moved
+    print("paused, resumed and moved")
 
 
 if __name__ == "__main__":

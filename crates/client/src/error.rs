@@ -136,7 +136,7 @@ pub enum Error {
         /// What the server said.
         message: String,
     },
-    /// More units of a SKU than its selling policy allows per reservation or per owner: ask for fewer. Certain.
+    /// More units of a SKU than its selling policy allows per reservation, per owner or per channel: ask for fewer. Certain.
     #[error("more than the selling policy allows: {message}")]
     LimitExceeded {
         /// The lines that ask for too much.
@@ -149,6 +149,40 @@ pub enum Error {
     Archived {
         /// Which, at most 20.
         lines: Vec<ShortLine>,
+        /// What the server said.
+        message: String,
+    },
+    /// A SKU's selling is paused: come back when somebody has resumed it. Certain.
+    #[error("selling is paused: {message}")]
+    SellingPaused {
+        /// Which, at most 20.
+        lines: Vec<ShortLine>,
+        /// What the server said.
+        message: String,
+    },
+    /// The reservation is only held: confirm it first, or release it instead. Certain.
+    #[error("{message}")]
+    NotConfirmed {
+        /// What the server said.
+        message: String,
+    },
+    /// Everything of the reservation was shipped already: return units instead. Certain.
+    #[error("{message}")]
+    Fulfilled {
+        /// What the server said.
+        message: String,
+    },
+    /// More units than the reservation has left for this: name fewer. Certain.
+    #[error("more than the reservation has left: {message}")]
+    QuantityExceeded {
+        /// The portions that name too many.
+        lines: Vec<ShortLine>,
+        /// What the server said.
+        message: String,
+    },
+    /// The hold to replace is another owner's. Certain.
+    #[error("{message}")]
+    OwnerMismatch {
         /// What the server said.
         message: String,
     },
@@ -169,6 +203,18 @@ pub enum Error {
     /// The resume token is malformed or belongs to another watch: watch again without one. Certain.
     #[error("the resume token cannot be used: {message}")]
     InvalidResumeToken {
+        /// What the server said.
+        message: String,
+    },
+    /// A watch read too slowly and was ended: watch again with its last token, and read faster. Certain.
+    #[error("the watch was read too slowly: {message}")]
+    TooSlow {
+        /// What the server said.
+        message: String,
+    },
+    /// The instant lies before the first entry that the ledger has of the SKU there. Certain.
+    #[error("nothing is recorded of that time: {message}")]
+    BeforeRecord {
         /// What the server said.
         message: String,
     },
@@ -249,9 +295,16 @@ impl Error {
             Self::EtagMismatch { .. } => ErrorReason::EtagMismatch,
             Self::LimitExceeded { .. } => ErrorReason::LimitExceeded,
             Self::Archived { .. } => ErrorReason::SkuArchived,
+            Self::SellingPaused { .. } => ErrorReason::SellingPaused,
+            Self::NotConfirmed { .. } => ErrorReason::ReservationNotConfirmed,
+            Self::Fulfilled { .. } => ErrorReason::ReservationFulfilled,
+            Self::QuantityExceeded { .. } => ErrorReason::QuantityExceeded,
+            Self::OwnerMismatch { .. } => ErrorReason::OwnerMismatch,
             Self::AlreadyDecided { .. } => ErrorReason::AlreadyDecided,
             Self::ResumeTokenExpired { .. } => ErrorReason::ResumeTokenExpired,
             Self::InvalidResumeToken { .. } => ErrorReason::InvalidResumeToken,
+            Self::TooSlow { .. } => ErrorReason::WatcherTooSlow,
+            Self::BeforeRecord { .. } => ErrorReason::BeforeRecord,
             Self::Overloaded { .. } => ErrorReason::Overloaded,
             Self::TooLarge { .. } => ErrorReason::MessageTooLarge,
             Self::Unauthenticated { .. } => ErrorReason::Unauthenticated,
@@ -269,6 +322,7 @@ impl Error {
             Self::Insufficient { .. }
             | Self::LimitExceeded { .. }
             | Self::Archived { .. }
+            | Self::SellingPaused { .. }
             | Self::Expired { .. }
             | Self::Released { .. }
             | Self::Confirmed { .. }
@@ -281,6 +335,11 @@ impl Error {
             | Self::InvalidPageToken { .. }
             | Self::StockWouldBeNegative { .. }
             | Self::HoldTooLong { .. }
+            // An earlier attempt may have been what used the units up, or what changed the state.
+            | Self::NotConfirmed { .. }
+            | Self::Fulfilled { .. }
+            | Self::QuantityExceeded { .. }
+            | Self::OwnerMismatch { .. }
             | Self::NotFound { .. }
             | Self::AlreadyExists { .. }
             | Self::UnknownReference { .. }
@@ -289,6 +348,8 @@ impl Error {
             | Self::AlreadyDecided { .. }
             | Self::ResumeTokenExpired { .. }
             | Self::InvalidResumeToken { .. }
+            | Self::TooSlow { .. }
+            | Self::BeforeRecord { .. }
             | Self::Overloaded { .. }
             | Self::TooLarge { .. }
             | Self::Unauthenticated { .. }
@@ -413,12 +474,19 @@ fn from_reason(reason: ErrorReason, status: &Status, details: &ErrorDetails, ret
         ErrorReason::EtagMismatch => Error::EtagMismatch { message },
         ErrorReason::LimitExceeded => Error::LimitExceeded { lines: short_lines(details), message },
         ErrorReason::SkuArchived => Error::Archived { lines: short_lines(details), message },
+        ErrorReason::SellingPaused => Error::SellingPaused { lines: short_lines(details), message },
+        ErrorReason::ReservationNotConfirmed => Error::NotConfirmed { message },
+        ErrorReason::ReservationFulfilled => Error::Fulfilled { message },
+        ErrorReason::QuantityExceeded => Error::QuantityExceeded { lines: short_lines(details), message },
+        ErrorReason::OwnerMismatch => Error::OwnerMismatch { message },
         ErrorReason::AlreadyDecided => {
             let state = details.error_info().and_then(|info| info.metadata.get("state")).cloned().unwrap_or_default();
             Error::AlreadyDecided { state, message }
         }
         ErrorReason::ResumeTokenExpired => Error::ResumeTokenExpired { message },
         ErrorReason::InvalidResumeToken => Error::InvalidResumeToken { message },
+        ErrorReason::WatcherTooSlow => Error::TooSlow { message },
+        ErrorReason::BeforeRecord => Error::BeforeRecord { message },
         ErrorReason::Overloaded => Error::Overloaded { retry_after, message },
         ErrorReason::MessageTooLarge => Error::TooLarge { message },
         ErrorReason::Unauthenticated => Error::Unauthenticated { message },

@@ -2,7 +2,7 @@
 //!
 //! One [`Connection`] reaches one service, over one endpoint or several. From it come the handles: [`ReservationClient`], [`StockClient`] and [`AuditClient`] for
 //! reservation, [`CatalogClient`] for catalog, [`VendorSyncClient`], [`QuarantineClient`] and [`HouseClient`] for vendor-sync. A handle is cheap to clone and
-//! is meant to be shared. [`SkuWatch`] follows the catalog and resumes by itself.
+//! is meant to be shared. [`SkuWatch`], [`AvailabilityWatch`] and [`ReservationWatch`] follow what changes and resume by themselves.
 //!
 //! What happens when a call fails is in the type: [`Error::outcome`] says whether the effect may have happened. [`Outcome::Certain`]: it did not.
 //! [`Outcome::Unknown`]: it may have; call again with the **same key**, or release.
@@ -53,7 +53,7 @@ pub use retry::RetryPolicy;
 pub use stock::StockClient;
 pub use upload::Progress;
 pub use vendor_sync::{Decision, VendorSyncClient};
-pub use watch::{SkuEvent, SkuWatch};
+pub use watch::{AvailabilityEvent, AvailabilityWatch, ReservationEvent, ReservationWatch, SkuEvent, SkuWatch};
 
 /// The messages themselves, as generated from the protos.
 pub use holdfast_api as api;

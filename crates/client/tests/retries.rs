@@ -6,6 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use holdfast_client::api::reservation::v1 as pb;
 use holdfast_client::{
     Connection, Error, Line, Outcome, RequestKey, ReservationClient, ReservationKey, Reserve, RetryPolicy, Settings,
 };
@@ -39,6 +40,32 @@ async fn a_retry_after_an_unknown_outcome_has_the_same_key_and_a_higher_attempt(
     assert!(seen.iter().all(|call| call.id == reserve.key().to_string()));
     let previous: Vec<_> = seen.iter().map(|call| call.header("grpc-previous-rpc-attempts")).collect();
     assert_eq!(previous, [None, Some("1"), Some("2")]);
+}
+
+#[tokio::test]
+async fn carts_of_a_batch_and_replacements_are_marked_as_retries_too() {
+    let server = Server::start([store_unavailable(), Step::Answer, store_unavailable()]).await;
+    let reserve = one_chair();
+    client(&server).batch_reserve(std::slice::from_ref(&reserve)).await.unwrap();
+    client(&server).replace(ReservationKey::new(), &reserve).await.unwrap();
+    assert_eq!(server.seen().iter().map(|call| call.attempt).collect::<Vec<_>>(), [1, 2, 1, 2]);
+    assert!(server.seen().iter().all(|call| call.id == reserve.key().to_string()));
+}
+
+#[tokio::test]
+async fn what_follows_a_sale_is_sent_again_with_the_key_that_was_given() {
+    let server =
+        Server::start((0..10).map(|call| if call % 2 == 0 { store_unavailable() } else { Step::Answer })).await;
+    let (client, key) = (client(&server), RequestKey::new());
+    let request_id = "what stands here is replaced".to_owned();
+    client.confirm_as(key, pb::ConfirmRequest { request_id: request_id.clone(), ..Default::default() }).await.unwrap();
+    client.fulfil(key, pb::FulfilRequest { request_id: request_id.clone(), ..Default::default() }).await.unwrap();
+    client.cancel(key, pb::CancelRequest { request_id: request_id.clone(), ..Default::default() }).await.unwrap();
+    client.take_back(key, pb::ReturnRequest { request_id: request_id.clone(), ..Default::default() }).await.unwrap();
+    client.record_evidence(key, pb::RecordEvidenceRequest { request_id, ..Default::default() }).await.unwrap();
+    let seen = server.seen();
+    assert_eq!(seen.len(), 10);
+    assert!(seen.iter().all(|call| call.id == key.to_string()));
 }
 
 #[tokio::test]

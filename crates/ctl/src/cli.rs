@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    audit, availability, connection, feed, location, offer, quarantine, reservation, runs, sku, stock, vendor,
+    audit, availability, connection, feed, location, offer, quarantine, reservation, runs, sales, sku, stock, vendor,
 };
 use crate::parse;
 
@@ -99,20 +99,20 @@ pub(crate) enum Command {
     /// Numbers that a guard stopped, and deciding them.
     #[command(subcommand)]
     Quarantine(quarantine::Command),
-    /// Stock as Postgres has it; counts and adjustments by hand.
+    /// Stock as Postgres has it; counts, adjustments and moves by hand; pauses in selling.
     #[command(subcommand)]
     Stock(stock::Command),
     /// What could be reserved now.
     Availability(availability::Availability),
-    /// Hold all lines of a cart, or none. Prints the reservation's id before it sends anything.
+    /// Hold all lines of a cart, or none (or as much as there is). Prints the reservation's id before it sends anything.
     Reserve(reservation::ReserveArgs),
-    /// Turn a hold into a sale.
-    Confirm(reservation::ChangeArgs),
+    /// Turn a hold, or a part of it, into a sale.
+    Confirm(sales::ConfirmArgs),
     /// Give a hold's units back, or close a key that no reservation has used.
     Release(reservation::ChangeArgs),
     /// Give a hold more time, counted from now.
     Extend(reservation::ExtendArgs),
-    /// Reservations as Postgres has them.
+    /// Reservations as Postgres has them, and what follows a sale: shipping, cancelling, returns.
     #[command(subcommand)]
     Reservation(reservation::Command),
     /// Whether stock, ledger, reservations and Redis agree.

@@ -101,6 +101,8 @@ fn details(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         | Error::StockWouldBeNegative { lines, .. }
         | Error::LimitExceeded { lines, .. }
         | Error::Archived { lines, .. }
+        | Error::SellingPaused { lines, .. }
+        | Error::QuantityExceeded { lines, .. }
         | Error::UnknownReference { lines, .. } => {
             lines.iter().try_for_each(|line| write!(f, "\n  {}: {}", line.subject, line.description))
         }
@@ -112,6 +114,9 @@ fn details(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         | Error::Released { .. }
         | Error::Confirmed { .. }
         | Error::Cancelled { .. }
+        | Error::NotConfirmed { .. }
+        | Error::Fulfilled { .. }
+        | Error::OwnerMismatch { .. }
         | Error::HoldTooLong { .. }
         | Error::NotFound { .. }
         | Error::AlreadyExists { .. }
@@ -120,6 +125,8 @@ fn details(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         | Error::EtagMismatch { .. }
         | Error::ResumeTokenExpired { .. }
         | Error::InvalidResumeToken { .. }
+        | Error::TooSlow { .. }
+        | Error::BeforeRecord { .. }
         | Error::Overloaded { .. }
         | Error::TooLarge { .. }
         | Error::Unauthenticated { .. }
@@ -150,10 +157,19 @@ fn next_step(error: &Error) -> Option<&'static str> {
         }
         Error::LimitExceeded { .. } => "ask for fewer units; `holdctl sku policy SKU` shows what is allowed.",
         Error::Archived { .. } => "`holdctl sku restore SKU` takes its selling up again.",
+        Error::SellingPaused { .. } => {
+            "`holdctl stock paused` says why and since when; `holdctl stock resume SKU` lets it be sold again."
+        }
+        Error::NotConfirmed { .. } => "confirm it first, or release it.",
+        Error::Fulfilled { .. } => "`holdctl reservation return` takes shipped units back.",
+        Error::QuantityExceeded { .. } => "`holdctl reservation get` shows what is left; nothing was changed.",
+        Error::OwnerMismatch { .. } => "replace a hold of the same owner; nothing was changed.",
         Error::AlreadyDecided { .. } => "`get` shows what was decided, by whom and why.",
         Error::ResumeTokenExpired { .. } | Error::InvalidResumeToken { .. } => {
             "leave --resume away: the watch begins with everything."
         }
+        Error::TooSlow { .. } => "go on with --resume and the last token; a pipe that is read slowly ends the watch.",
+        Error::BeforeRecord { .. } => "`holdctl stock ledger SKU` shows from when on there are entries.",
         Error::Overloaded { .. } => "wait a moment and repeat; nothing was done.",
         Error::TooLarge { .. } => "send less at once.",
         Error::Unauthenticated { .. } => "give --token-file, or HOLDFAST_TOKEN.",

@@ -113,15 +113,34 @@ fn cell(value: &Value) -> String {
 fn phrase(fields: &Map<String, Value>) -> String {
     let field = |name| fields.get(name).map(cell);
     let units = field("quantity").or_else(|| field("available"));
+    if let (Some(sku), Some(asked), Some(there)) =
+        (field("sku"), field("requested_quantity"), field("available_quantity"))
+    {
+        return format!("{there} of {asked} × {sku}");
+    }
     match (units, field("sku"), field("location"), field("condition")) {
         (Some(units), Some(sku), _, _) => match field("allocations") {
             Some(parts) if !parts.is_empty() => format!("{units} × {sku} ({parts})"),
             _ => format!("{units} × {sku}"),
         },
-        (Some(units), None, Some(location), _) => format!("{units} at {location}"),
+        (Some(units), None, Some(location), _) => format!("{units} at {location}{}", became(fields)),
         (Some(units), None, None, Some(condition)) => format!("{units} {condition}"),
         _ => fields.iter().map(|(name, value)| format!("{name}={}", cell(value))).collect::<Vec<_>>().join(" "),
     }
+}
+
+/// What became of units: `; 1 shipped, 1 cancelled`.
+fn became(fields: &Map<String, Value>) -> String {
+    let what = [
+        ("backordered_quantity", "on backorder"),
+        ("released_quantity", "given back"),
+        ("cancelled_quantity", "cancelled"),
+        ("fulfilled_quantity", "shipped"),
+        ("returned_quantity", "returned"),
+    ];
+    let units = |name: &str| fields.get(name).and_then(Value::as_i64).filter(|units| *units > 0);
+    let parts: Vec<_> = what.iter().filter_map(|(name, done)| Some(format!("{} {done}", units(name)?))).collect();
+    if parts.is_empty() { String::new() } else { format!("; {}", parts.join(", ")) }
 }
 
 #[cfg(test)]
@@ -129,6 +148,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_became_of_units_is_said_beside_them() {
+        let part = json!({"location": "HALL", "quantity": 3, "released_quantity": 0, "fulfilled_quantity": 2, "cancelled_quantity": 1});
+        assert_eq!(cell(&part), "3 at HALL; 1 cancelled, 2 shipped");
+        let missing = json!([{"sku": "CHAIR", "location": "", "requested_quantity": 5, "available_quantity": 2}]);
+        assert_eq!(cell(&missing), "2 of 5 × CHAIR");
+    }
 
     #[test]
     fn a_table_has_its_titles_and_values_in_order() {

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use holdfast_client::Line;
+use holdfast_client::api::reservation::v1::Portion;
 use prost_types::Timestamp;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -42,6 +43,23 @@ pub(crate) fn duration_or_none(text: &str) -> Result<OrNone<Duration>, String> {
     if text == "none" { Ok(Given(None)) } else { duration(text).map(|duration| Given(Some(duration))) }
 }
 
+/// Reads an instant, or `none`.
+pub(crate) fn instant_or_none(text: &str) -> Result<OrNone<Timestamp>, String> {
+    if text == "none" { Ok(Given(None)) } else { instant(text).map(|instant| Given(Some(instant))) }
+}
+
+/// Reads a channel's cap, `CHANNEL=UNITS`, or `none`.
+pub(crate) fn cap_or_none(text: &str) -> Result<OrNone<(String, i64)>, String> {
+    if text == "none" {
+        return Ok(Given(None));
+    }
+    let wrong = || format!("{text:?} is not a cap; write CHANNEL=UNITS, for example web=100, or none");
+    // From the right: a channel may have an equals sign in it, a quantity has not.
+    let (channel, units) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let units = units.parse().map_err(|_| wrong())?;
+    if channel.is_empty() { Err(wrong()) } else { Ok(Given(Some((channel.to_owned(), units)))) }
+}
+
 /// Reads codes with commas between them, or `none`.
 pub(crate) fn codes_or_none(text: &str) -> Result<OrNone<Vec<String>>, String> {
     if text == "none" {
@@ -69,6 +87,14 @@ pub(crate) fn count(text: &str) -> Result<(String, i64), String> {
     if sku.is_empty() { Err(wrong()) } else { Ok((sku.to_owned(), quantity)) }
 }
 
+/// Reads what was on hand before counting: `N`, or `SKU=N` where several are counted.
+pub(crate) fn expected(text: &str) -> Result<(Option<String>, i64), String> {
+    match text.parse() {
+        Ok(units) => Ok((None, units)),
+        Err(_) => count(text).map(|(sku, units)| (Some(sku), units)),
+    }
+}
+
 /// Reads an instant as RFC 3339 has it (`2026-03-01T12:00:00Z`), or `now`.
 pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     if text == "now" {
@@ -94,7 +120,13 @@ pub(crate) fn line(text: &str) -> Result<Line, String> {
     if sku.is_empty() || location.as_deref() == Some("") {
         return Err(wrong());
     }
-    Ok(Line { sku: sku.to_owned(), quantity, location })
+    Ok(Line { location, ..Line::anywhere(sku, quantity) })
+}
+
+/// Reads a part of a reservation, written as a line of a cart.
+pub(crate) fn portion(text: &str) -> Result<Portion, String> {
+    let Line { sku, quantity, location, .. } = line(text)?;
+    Ok(Portion { sku, quantity, location: location.unwrap_or_default() })
 }
 
 /// Reads `NAME=VALUE`.
@@ -146,14 +178,21 @@ mod tests {
         assert_eq!(duration_or_none("1h"), Ok(Given(Some(Duration::from_secs(3_600)))));
         assert_eq!(codes_or_none("A, B"), Ok(Given(Some(vec!["A".to_owned(), "B".to_owned()]))));
         assert!(codes_or_none("A,,B").is_err() && codes_or_none("").is_err());
+        assert_eq!(cap_or_none("none"), Ok(Given(None)));
+        assert_eq!(cap_or_none("a=b=0"), Ok(Given(Some(("a=b".to_owned(), 0)))));
+        assert!(["", "web", "=1", "web=", "web=1.5", "web=none"].iter().all(|text| cap_or_none(text).is_err()));
+        assert_eq!(instant_or_none("none"), Ok(Given(None)));
+        assert!(instant_or_none("2026-03-01T12:00:00Z").is_ok() && instant_or_none("never").is_err());
     }
 
     #[test]
     fn a_count_is_a_whole_number_of_a_sku() {
         assert_eq!(count("CHAIR=150"), Ok(("CHAIR".to_owned(), 150)));
         assert_eq!(count("A=B=0"), Ok(("A=B".to_owned(), 0)));
+        assert_eq!(expected("150"), Ok((None, 150)));
+        assert_eq!(expected("A=B=0"), Ok((Some("A=B".to_owned()), 0)));
         for wrong in ["CHAIR", "=1", "CHAIR=", "CHAIR=1.5", "CHAIR=1,000", "CHAIR=2@HALL"] {
-            assert!(count(wrong).is_err(), "{wrong}");
+            assert!(count(wrong).is_err() && expected(wrong).is_err(), "{wrong}");
         }
     }
 

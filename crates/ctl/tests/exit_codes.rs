@@ -63,6 +63,33 @@ impl ReservationService for Scripted {
         fail(Code::Internal, "INTERNAL")
     }
 
+    async fn batch_reserve(&self, _: Request<BatchReserveRequest>) -> Result<Response<BatchReserveResponse>, Status> {
+        fail(Code::InvalidArgument, "INVALID_FIELD")
+    }
+
+    async fn replace(&self, _: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
+        fail(Code::FailedPrecondition, "OWNER_MISMATCH")
+    }
+
+    async fn fulfil(&self, _: Request<FulfilRequest>) -> Result<Response<FulfilResponse>, Status> {
+        fail(Code::FailedPrecondition, "QUANTITY_EXCEEDED")
+    }
+
+    async fn cancel(&self, _: Request<CancelRequest>) -> Result<Response<CancelResponse>, Status> {
+        fail(Code::FailedPrecondition, "RESERVATION_FULFILLED")
+    }
+
+    async fn r#return(&self, _: Request<ReturnRequest>) -> Result<Response<ReturnResponse>, Status> {
+        fail(Code::FailedPrecondition, "RESERVATION_NOT_CONFIRMED")
+    }
+
+    async fn record_evidence(
+        &self,
+        _: Request<RecordEvidenceRequest>,
+    ) -> Result<Response<RecordEvidenceResponse>, Status> {
+        fail(Code::Internal, "INTERNAL")
+    }
+
     async fn release(&self, _: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
         fail(Code::FailedPrecondition, "RESERVATION_CONFIRMED")
     }
@@ -83,6 +110,19 @@ impl ReservationService for Scripted {
         _: Request<ListReservationsRequest>,
     ) -> Result<Response<ListReservationsResponse>, Status> {
         Ok(Response::new(ListReservationsResponse::default()))
+    }
+
+    type WatchReservationsStream = tonic::codegen::BoxStream<WatchReservationsResponse>;
+
+    async fn watch_reservations(
+        &self,
+        _: Request<WatchReservationsRequest>,
+    ) -> Result<Response<Self::WatchReservationsStream>, Status> {
+        Err(Status::unimplemented("not played here"))
+    }
+
+    async fn list_at_risk(&self, _: Request<ListAtRiskRequest>) -> Result<Response<ListAtRiskResponse>, Status> {
+        Err(Status::unimplemented("not played here"))
     }
 }
 
@@ -131,6 +171,31 @@ async fn an_unknown_outcome_is_code_3_and_shows_the_key_to_repeat_with() {
 }
 
 #[tokio::test]
+async fn what_follows_a_sale_says_why_not_and_what_to_do_next() {
+    let endpoint = service().await;
+    let id = ReservationKey::new().to_string();
+    for (arguments, reason, next) in [
+        (&["replace", &id, "--owner", "x", "CHAIR=1"][..], "OWNER_MISMATCH", "same owner"),
+        (&["fulfil", &id, "--line", "CHAIR=9@HALL"], "QUANTITY_EXCEEDED", "holdctl reservation get"),
+        (&["cancel", &id, "--lost"], "RESERVATION_FULFILLED", "holdctl reservation return"),
+        (
+            &["return", &id, "--line", "CHAIR=1", "--condition", "damaged"],
+            "RESERVATION_NOT_CONFIRMED",
+            "confirm it first",
+        ),
+    ] {
+        let output = holdctl(&endpoint, &[&["reservation"], arguments].concat()).await;
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(reason) && said.contains(next), "{reason}: {said}");
+    }
+    let output = holdctl(&endpoint, &["reservation", "evidence", &id, "booked"]).await;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains(&format!("holdctl reservation evidence {id} booked --key ")), "{said}");
+}
+
+#[tokio::test]
 async fn a_read_that_fails_is_code_1() {
     let output = holdctl(&service().await, &["reservation", "get", &ReservationKey::new().to_string()]).await;
     assert_eq!(output.status.code(), Some(1));
@@ -157,11 +222,26 @@ async fn wrong_usage_is_code_2_and_nothing_is_sent() {
         &["sku", "import", "no-such-file.csv"],
         &["feed", "upload", "x.csv", "--connection", "c", "--as-of", "yesterday"],
         &["stock", "adjust", "CHAIR", "HALL", "5"],
-        &["stock", "count", "HALL", "CHAIR=1.5"],
+        &["stock", "count", "HALL", "CHAIR=1.5", "--overwrite"],
+        &["stock", "count", "HALL", "CHAIR=1"],
+        &["stock", "count", "HALL", "CHAIR=1", "--overwrite", "--expected", "2"],
         &["quarantine", "approve", "0190a0a0-0000-7000-8000-000000000000"],
         &["run", "reject", "0190a0a0-0000-7000-8000-000000000000", "--reason", " "],
         &["feed", "upload", "x.csv", "--connection", "house", "--as-of", "now"],
         &["extend", "0190a0a0-0000-7000-8000-000000000000", "--hold", "0s"],
+        &["reservation", "replace", "0190a0a0-0000-7000-8000-000000000000", "CHAIR=1"],
+        &["reservation", "return", "0190a0a0-0000-7000-8000-000000000000", "--line", "CHAIR=1"],
+        &["reservation", "evidence", "0190a0a0-0000-7000-8000-000000000000", "shipped"],
+        &["confirm", "0190a0a0-0000-7000-8000-000000000000", "--line", "CHAIR"],
+        &[
+            "confirm",
+            "0190a0a0-0000-7000-8000-000000000000",
+            "--reacquire",
+            "--key",
+            "2f1c9f0e-5f1b-4a57-9d0e-0b8a4e6f2c11",
+        ],
+        &["stock", "pause", "CHAIR"],
+        &["stock", "move", "CHAIR", "2", "--from", "HALL"],
         &["nonsense"],
     ] {
         let output = holdctl("http://127.0.0.1:1", arguments).await;

@@ -60,6 +60,7 @@ impl HouseService for Guarded {
             sku: count.sku.clone(),
             raw_quantity: count.quantity.to_string(),
             quarantine_id: if count.quantity == 999 { STOPPED.to_owned() } else { String::new() },
+            outcome: if count.expected_quantity == Some(7) { RowOutcome::Conflict } else { RowOutcome::Applied }.into(),
             ..RunRow::default()
         };
         let run = Run { run_id: RUN.to_owned(), state: RunState::Applied.into(), ..Run::default() };
@@ -248,12 +249,23 @@ async fn only_files_of_the_house_say_where_and_who() {
 
 #[tokio::test]
 async fn a_typed_number_that_a_guard_stops_is_code_4_and_its_neighbours_are_shown() {
-    let output = holdctl(&["stock", "count", "HALL", "CHAIR=999", "TABLE=12"]).await;
+    let output = holdctl(&["stock", "count", "HALL", "CHAIR=999", "TABLE=12", "--overwrite"]).await;
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains(&format!("holdctl quarantine approve {STOPPED}")), "{said}");
     assert!(text(&output.stdout).contains("TABLE"));
-    assert_eq!(holdctl(&["stock", "count", "HALL", "CHAIR=12"]).await.status.code(), Some(0));
+    let count = ["stock", "count", "HALL", "CHAIR=12", "--expected", "11"];
+    assert_eq!(holdctl(&count).await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_count_beside_which_something_else_was_on_hand_is_code_1_and_shown() {
+    let output = holdctl(&["stock", "count", "HALL", "CHAIR=12", "--expected", "7", "-o", "json"]).await;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("1 of 1 counts not taken"), "{said}");
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(rows[0]["outcome"], "CONFLICT");
 }
 
 #[tokio::test]

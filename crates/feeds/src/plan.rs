@@ -62,6 +62,9 @@ pub struct Beside<'a> {
     /// What the guards compare with instead of what a code said before: units on hand of SKUs for which one code speaks
     /// [`alone`], where that code said nothing yet, or where somebody else counted since.
     pub on_hand: &'a HashMap<String, u64>,
+    /// Units of SKUs for which one code speaks [`alone`] that were sold and that this file's count reflects, if the count
+    /// is what it seems: so many fewer than before are expected (PROTOCOL.md rule 18). A SKU without an entry has none.
+    pub reflectable: &'a HashMap<String, u64>,
     /// The row guards' numbers.
     pub limits: &'a RowLimits,
     /// Whether this is the connection's first file: nothing of it can be known, so R3 looks away.
@@ -140,6 +143,8 @@ pub struct Stopped {
     pub pack_size: u64,
     /// Units of the SKU before; `None` if nothing is known.
     pub old: Option<u64>,
+    /// Units of the SKU that were expected: those before without the sold ones that the count reflects. `None` like `old`.
+    pub expected: Option<u64>,
     /// Units of the SKU that the number says; `None` if it cannot be read as one number.
     pub new: Option<u64>,
     /// The rules that stopped it, the most telling first.
@@ -153,10 +158,11 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// Units that could be sold without being there, if the number is wrong and is believed.
+    /// Units that could be sold without being there, if the number is wrong and is believed: believing it takes the sold ones
+    /// that it reflects off what is committed, so what counts is how many more there are than expected.
     #[must_use]
     pub fn exposure(&self) -> u64 {
-        self.new.map_or(0, |new| new.saturating_sub(self.old.unwrap_or(0)))
+        self.new.map_or(0, |new| new.saturating_sub(self.expected.unwrap_or(0)))
     }
 }
 

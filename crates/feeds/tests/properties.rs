@@ -74,7 +74,8 @@ fn known() -> impl Strategy<Value = Vec<KnownKey>> {
 /// Plans a file that is not the first one.
 fn plan(mode: Mode, file: &ParsedFile, offers: &HashMap<String, Offer>, known: &[KnownKey]) -> Plan {
     let (on_hand, limits) = (HashMap::new(), RowLimits::default());
-    let beside = Beside { mode, offers, known, on_hand: &on_hand, limits: &limits, is_first: false };
+    let beside =
+        Beside { mode, offers, known, on_hand: &on_hand, reflectable: &on_hand, limits: &limits, is_first: false };
     holdfast_feeds::plan::plan(file, &beside)
 }
 

@@ -132,7 +132,8 @@ fn gate(file: &ParsedFile, known: &[KnownKey]) -> file::Findings {
 /// Plans a first file.
 fn plan(mode: Mode, file: &ParsedFile, offers: &HashMap<String, Offer>, known: &[KnownKey]) -> Plan {
     let (on_hand, limits) = (HashMap::new(), RowLimits::default());
-    let beside = Beside { mode, offers, known, on_hand: &on_hand, limits: &limits, is_first: true };
+    let beside =
+        Beside { mode, offers, known, on_hand: &on_hand, reflectable: &on_hand, limits: &limits, is_first: true };
     holdfast_feeds::plan::plan(file, &beside)
 }
 
@@ -187,6 +188,7 @@ fn a_wholesalers_files_of_a_month_are_quiet() {
             offers: &map,
             known: &known,
             on_hand: &on_hand,
+            reflectable: &on_hand,
             limits: &limits,
             is_first: known.is_empty(),
         };

@@ -49,6 +49,15 @@ impl Violations {
         self.total
     }
 
+    /// Adds what was found in a part of the request: the message in this field, whose own fields were named as if it stood alone.
+    pub fn add_within(&mut self, field: &str, part: Self) {
+        let unlisted = part.total - part.listed.len();
+        for (path, description) in part.listed {
+            self.add(format_args!("{field}.{path}"), description);
+        }
+        self.total += unlisted;
+    }
+
     /// The problem INVALID_FIELD with what was found.
     #[must_use]
     pub fn into_problem(self) -> Problem {

@@ -5,12 +5,15 @@ use crate::level::{Condition, Level};
 use crate::policy::Breach;
 use crate::record::{Moment, Record, Shortage, State};
 use crate::repair::RepairResult;
+use crate::sale::Progress;
+use crate::terms::Portion;
+use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// A yes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// To Reserve, Confirm, Release and Extend.
+    /// To every operation on a reservation but Expire.
     Reservation(Box<ReservationAnswer>),
     /// To Expire: whether the hold's units were freed by it.
     Expiry {
@@ -28,6 +31,13 @@ pub enum Answer {
     Adjusted {
         /// The rows touched as they were right after, in the order of SKU and location.
         levels: Vec<StockRow>,
+        /// Whether this key had landed before.
+        replayed: bool,
+    },
+    /// To Sell.
+    Sold {
+        /// Those of the SKUs that were not so before, in the order asked.
+        changed: Vec<Sku>,
         /// Whether this key had landed before.
         replayed: bool,
     },
@@ -89,6 +99,12 @@ pub struct CountResult {
     pub on_hand: i64,
     /// `shortfall` after.
     pub shortfall: i64,
+    /// Committed units that this count newly reflects; negative where units are committed again, because it has them in its number and the one before had not.
+    pub reflected: i64,
+    /// What could be reserved before.
+    pub previous_available: i64,
+    /// What can be reserved after.
+    pub available: i64,
 }
 
 /// What became of a count.
@@ -100,11 +116,13 @@ pub enum CountOutcome {
     Unchanged,
     /// The row has a count that is as new or newer; nothing was changed.
     Stale,
+    /// Something else is on hand than was expected; nothing was changed.
+    Conflict,
 }
 
 impl CountOutcome {
     /// Every outcome.
-    pub const ALL: [Self; 3] = [Self::Applied, Self::Unchanged, Self::Stale];
+    pub const ALL: [Self; 4] = [Self::Applied, Self::Unchanged, Self::Stale, Self::Conflict];
 
     /// Its name in the database.
     #[must_use]
@@ -113,6 +131,7 @@ impl CountOutcome {
             Self::Applied => "APPLIED",
             Self::Unchanged => "UNCHANGED",
             Self::Stale => "STALE",
+            Self::Conflict => "CONFLICT",
         }
     }
 
@@ -144,6 +163,21 @@ pub enum Refusal {
     /// Take these out: they are not sold any more.
     #[error("not sold any more")]
     Archived(Vec<Sku>),
+    /// Wait until somebody resumes them: their selling is paused.
+    #[error("selling is paused")]
+    Paused(Vec<Sku>),
+    /// Replace a hold of the same owner.
+    #[error("the hold to replace is another owner's")]
+    OwnerMismatch,
+    /// Confirm it first, or release it: it is only held.
+    #[error("the reservation is not confirmed")]
+    NotConfirmed,
+    /// Return units instead: everything was shipped.
+    #[error("the reservation is fulfilled")]
+    Fulfilled,
+    /// Name fewer units: the reservation has not so many left for this.
+    #[error("more units than the reservation has left")]
+    Exceeded(Vec<Excess>),
     /// Check the id: no such reservation.
     #[error("no such reservation")]
     NotFound,
@@ -176,6 +210,17 @@ pub enum Refusal {
     Inconsistent(&'static str),
 }
 
+/// A portion with more units than there are for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excess {
+    /// The portion's index in the request.
+    pub index: usize,
+    /// The portion.
+    pub portion: Portion,
+    /// Units that it could have had, after the portions that come first.
+    pub left: i64,
+}
+
 /// An adjustment that would remove more than there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NegativeAdjustment {
@@ -205,13 +250,17 @@ pub struct StoredOperation {
 /// The first answer, as far as the record does not have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredAnswer {
-    /// To Confirm, Release and Extend: where the reservation stood.
+    /// To every operation on a reservation that has a key of its own: where the reservation stood.
     Reservation {
-        /// Which reservation; its record must be in the snapshot too.
+        /// Which reservation (for a reacquired one the new one); its record must be in the snapshot too.
         id: ReservationId,
         /// Where it stood.
         moment: Moment,
+        /// What had become of its units by then, where anything had.
+        progress: BTreeMap<RowKey, Progress>,
     },
+    /// To Sell: the SKUs that changed.
+    Sold(Vec<Sku>),
     /// To Count.
     Counted(Vec<CountResult>),
     /// To Adjust.

@@ -1,6 +1,7 @@
 //! What one Reserve asks for.
 
 use crate::ids::{Location, Quantity, Sku};
+use crate::record::Shortage;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -13,6 +14,16 @@ pub struct Line {
     pub location: Option<Location>,
     /// Units.
     pub quantity: Quantity,
+    /// Whether it may come from several locations; lines that are summed may only if all of them may.
+    pub split: bool,
+}
+
+impl Line {
+    /// A line with something that is not sold, in the form that a closed key keeps.
+    pub(crate) fn not_sold(&self) -> Shortage {
+        let (sku, location) = (self.sku.clone(), self.location.clone());
+        Shortage { sku, location, requested: self.quantity.get(), available: 0 }
+    }
 }
 
 /// The lines of one reservation: 1 to 100, in the order of SKU and location (free choice first), no two alike.
@@ -58,19 +69,20 @@ impl Cart {
         if lines.len() > Self::LINES_MAX {
             return Err(CartProblem::TooManyLines { lines: lines.len() });
         }
-        let mut sums: BTreeMap<(Sku, Option<Location>), Quantity> = BTreeMap::new();
-        for (index, Line { sku, location, quantity }) in lines.into_iter().enumerate() {
+        let mut sums: BTreeMap<(Sku, Option<Location>), (Quantity, bool)> = BTreeMap::new();
+        for (index, Line { sku, location, quantity, split }) in lines.into_iter().enumerate() {
             let key = (sku, location);
-            let sum = match sums.get(&key) {
-                None => Some(quantity),
-                Some(before) => before.checked_add(quantity),
+            let (sum, split) = match sums.get(&key) {
+                None => (Some(quantity), split),
+                Some((before, too)) => (before.checked_add(quantity), split && *too),
             };
             match sum {
-                Some(sum) => sums.insert(key, sum),
+                Some(sum) => sums.insert(key, (sum, split)),
                 None => return Err(CartProblem::TooManyUnits { line: index, sku: key.0, location: key.1 }),
             };
         }
-        Ok(Self(sums.into_iter().map(|((sku, location), quantity)| Line { sku, location, quantity }).collect()))
+        let line = |((sku, location), (quantity, split))| Line { sku, location, quantity, split };
+        Ok(Self(sums.into_iter().map(line).collect()))
     }
 
     /// The lines, in the order of SKU and location.

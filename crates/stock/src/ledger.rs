@@ -14,7 +14,8 @@ pub struct Entry {
     pub version: i64,
     /// When, by the clock that the snapshot was read with.
     pub at: UnixMicros,
-    /// What changed. All zero only in the entry that creates a row with nothing in it, and where a repair just says that it was.
+    /// What changed. All zero only in the entry that creates a row with nothing in it, where a shipment or a cancellation leaves the row as it is, and where a repair
+    /// just says that it was.
     pub delta: Delta,
     /// What caused it.
     pub cause: Cause,
@@ -41,6 +42,18 @@ pub enum Cause {
     Policy(i64),
     /// A feed became late or stale, or fresh again.
     Freshness,
+    /// Units were shipped.
+    Fulfil(ReservationId),
+    /// Units of a sale were called off.
+    Cancel(ReservationId),
+    /// Shipped units came back.
+    Return(ReservationId),
+    /// What a vendor did with an order became known, and the count reflects it.
+    Evidence(ReservationId),
+    /// Selling was paused by a request, or by the Reserve that would have gone beyond the policy's units a minute.
+    Pause(RequestId),
+    /// Selling was resumed.
+    Resume(RequestId),
     /// The record contradicted itself and was repaired.
     Repair(RequestId),
     /// The same, of a reservation's share in the row.
@@ -60,6 +73,12 @@ impl Cause {
             Self::Adjust(..) => "ADJUST",
             Self::Policy(_) => "POLICY",
             Self::Freshness => "FRESHNESS",
+            Self::Fulfil(_) => "FULFIL",
+            Self::Cancel(_) => "CANCEL",
+            Self::Return(_) => "RETURN",
+            Self::Evidence(_) => "EVIDENCE",
+            Self::Pause(_) => "PAUSE",
+            Self::Resume(_) => "RESUME",
             Self::Repair(_) | Self::RepairReservation(_) => "REPAIR",
         }
     }
@@ -72,18 +91,60 @@ impl Cause {
             | Self::Confirm(id)
             | Self::Release(id)
             | Self::Expire(id)
+            | Self::Fulfil(id)
+            | Self::Cancel(id)
+            | Self::Return(id)
+            | Self::Evidence(id)
             | Self::RepairReservation(id) => id.to_bytes(),
-            Self::Count(id) | Self::Adjust(id, _) | Self::Repair(id) => id.to_bytes(),
+            Self::Count(id) | Self::Adjust(id, _) | Self::Pause(id) | Self::Resume(id) | Self::Repair(id) => {
+                id.to_bytes()
+            }
             Self::Policy(_) | Self::Freshness => [0; 16],
         }
+    }
+
+    /// Whether the ledger has an entry for it even where it leaves the row as it is: those who watch reservations hear of it from there.
+    #[must_use]
+    pub const fn is_told(self) -> bool {
+        matches!(self, Self::Fulfil(_) | Self::Cancel(_))
     }
 
     /// Whether it may leave more promised than there is (I2): never one that a reservation causes.
     #[must_use]
     pub const fn may_raise_shortfall(self) -> bool {
         match self {
-            Self::Reserve(_) | Self::Confirm(_) | Self::Release(_) | Self::Expire(_) | Self::Freshness => false,
-            Self::Count(_) | Self::Adjust(..) | Self::Policy(_) | Self::Repair(_) | Self::RepairReservation(_) => true,
+            Self::Reserve(_)
+            | Self::Confirm(_)
+            | Self::Release(_)
+            | Self::Expire(_)
+            | Self::Freshness
+            | Self::Return(_)
+            | Self::Evidence(_)
+            | Self::Pause(_)
+            | Self::Resume(_) => false,
+            // Shipping from a location without a feed, and a loss, take units off the shelf beside the promise that they were for.
+            Self::Fulfil(_) | Self::Cancel(_) | Self::Count(_) | Self::Adjust(..) | Self::Policy(_) => true,
+            Self::Repair(_) | Self::RepairReservation(_) => true,
+        }
+    }
+
+    /// Whether it may make a row that was not there.
+    #[must_use]
+    pub const fn may_make_row(self) -> bool {
+        match self {
+            Self::Count(_) | Self::Adjust(..) | Self::Policy(_) | Self::Return(_) => true,
+            // What is missing may be made anew.
+            Self::Repair(_) | Self::RepairReservation(_) => true,
+            Self::Reserve(_)
+            | Self::Confirm(_)
+            | Self::Release(_)
+            | Self::Expire(_)
+            | Self::Freshness
+            | Self::Fulfil(_)
+            | Self::Cancel(_)
+            | Self::Evidence(_)
+            | Self::Pause(_)
+            | Self::Resume(_) => false,
         }
     }
 }

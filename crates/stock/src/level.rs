@@ -1,6 +1,7 @@
 //! One stock row: what a SKU has at a location, and how a change moves it.
 
 use crate::ids::{Name, UnixMicros};
+use crate::op::CountMeaning;
 use crate::policy::{Policy, Rank};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -125,6 +126,10 @@ pub struct Level {
     pub cap: Option<Cap>,
     /// Whether the SKU is not sold any more.
     pub archived: bool,
+    /// Whether the SKU's selling is paused.
+    pub paused: bool,
+    /// What the count last taken means; none before the first, and for counts taken before this was kept.
+    pub meaning: Option<CountMeaning>,
     /// Where it stands among its SKU's locations.
     pub rank: Rank,
 }
@@ -147,6 +152,8 @@ impl Default for Level {
             freshness: Freshness::Fresh,
             cap: None,
             archived: false,
+            paused: false,
+            meaning: None,
             rank: Policy::UNRANKED,
         }
     }
@@ -161,6 +168,8 @@ pub struct Turn {
     pub cap: Option<Option<Cap>>,
     /// What `archived` becomes.
     pub archived: Option<bool>,
+    /// What `paused` becomes.
+    pub paused: Option<bool>,
 }
 
 /// A change of one stock row; all zero is no change.
@@ -194,7 +203,7 @@ pub enum LevelProblem {
 }
 
 impl Level {
-    /// What can be reserved: `min(on_hand, cap) − held − committed − safety + backorder`, never below 0, and 0 of an archived SKU and of a stale number.
+    /// What can be reserved: `min(on_hand, cap) − held − committed − safety + backorder`, never below 0, and 0 of an archived or paused SKU and of a stale number.
     #[must_use]
     pub fn available(&self) -> i64 {
         self.available_with(0)
@@ -203,7 +212,7 @@ impl Level {
     /// [`available`](Self::available) if so many of the held units were freed.
     #[must_use]
     pub fn available_with(&self, freed: i64) -> i64 {
-        if self.archived || self.freshness == Freshness::Stale {
+        if self.archived || self.paused || self.freshness == Freshness::Stale {
             return 0;
         }
         let offered = self.cap.map_or(self.on_hand, |cap| cap.units.min(self.on_hand));
@@ -213,6 +222,13 @@ impl Level {
                 + i128::from(freed),
         )
         .max(0)
+    }
+
+    /// What of that is there, if so many of the held units were freed: without what only the backorder limit makes possible. Never below 0.
+    #[must_use]
+    pub fn present_with(&self, freed: i64) -> i64 {
+        let backorder = 0;
+        Self { backorder, ..self.clone() }.available_with(freed)
     }
 
     /// What `shortfall` must be: promised units for which neither the count nor the backorder limit has room.
@@ -247,12 +263,24 @@ impl Level {
         self.freshness = delta.turn.freshness.unwrap_or(self.freshness);
         self.cap = delta.turn.cap.unwrap_or(self.cap);
         self.archived = delta.turn.archived.unwrap_or(self.archived);
+        self.paused = delta.turn.paused.unwrap_or(self.paused);
         self.shortfall = self.shortfall_due();
         Ok(())
     }
 }
 
 impl Delta {
+    /// Units in one condition come (positive) or go (negative).
+    #[must_use]
+    pub fn of_condition(condition: Condition, units: i64) -> Self {
+        match condition {
+            Condition::Sellable => Self { on_hand: units, ..Self::default() },
+            Condition::Damaged | Condition::QualityHold | Condition::Refurbished => {
+                Self { unsellable: Some((condition, units)), ..Self::default() }
+            }
+        }
+    }
+
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_zero(&self) -> bool {

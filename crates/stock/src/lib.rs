@@ -12,26 +12,33 @@ mod level;
 mod op;
 mod plan;
 mod policy;
+mod portions;
 mod reads;
 mod record;
 mod repair;
+mod sale;
+mod selling;
+mod terms;
 mod text;
 mod window;
 
 pub use answer::{
-    Answer, CountOutcome, CountResult, NegativeAdjustment, Refusal, ReservationAnswer, StockRow, StoredAnswer,
+    Answer, CountOutcome, CountResult, Excess, NegativeAdjustment, Refusal, ReservationAnswer, StockRow, StoredAnswer,
     StoredOperation,
 };
 pub use cart::{Cart, CartProblem, Line};
-pub use choose::{Availability, NoChoice, choose, choose_cart};
+pub use choose::{Availability, Choice, NoChoice, choose, choose_best, choose_cart};
 pub use ids::{Location, Name, Note, Owner, PayloadHash, Quantity, RequestId, ReservationId, RowKey, Sku, UnixMicros};
 pub use ledger::{AdjustmentReason, Cause, Entry};
 pub use level::{Cap, Condition, Delta, Freshness, LEVEL_MAX, Level, LevelProblem, Turn};
-pub use op::{Adjustment, Count, CountEffect, CountMeaning, HoldMicros, Op};
-pub use plan::{Limits, Plan, Snapshot, plan};
-pub use policy::{Breach, Limit, Policy, Rank};
-pub use reads::{Reading, read};
+pub use op::{Adjustment, Count, CountEffect, CountMeaning, HoldMicros, Op, Returned};
+pub use plan::{Limits, Pending, Plan, Snapshot, plan};
+pub use policy::{Breach, Limit, Policy, Promise, Rank};
+pub use reads::{Reading, Wanted, read};
 pub use record::{AllocatedLine, Allocation, Moment, Record, Shortage, State};
-pub use repair::{Evidence, Movement, RepairOutcome, RepairResult, RepairSubject, Side, Sums};
+pub use repair::{Movement, RepairEvidence, RepairOutcome, RepairResult, RepairSubject, Side, Sums};
+pub use sale::{Evidence, EvidenceKind, FeedTerms, Progress, Watermark};
+pub use selling::{ChannelUse, Pause, Selling};
+pub use terms::{Details, Portion, Strategy, Terms};
 pub use text::TextProblem;
 pub use window::{KeyProblem, KeyWindow};

@@ -7,6 +7,8 @@ use crate::level::{Condition, Freshness};
 use crate::policy::Policy;
 use crate::record::Shortage;
 use crate::repair::Side;
+use crate::sale::EvidenceKind;
+use crate::terms::{Portion, Terms};
 use std::collections::BTreeSet;
 
 /// How long to hold: microseconds, at least 1.
@@ -44,6 +46,8 @@ pub enum Op {
         hold: Option<HoldMicros>,
         /// Whether the caller marked it as a retry: a no then closes the key (PROTOCOL 8).
         retry: bool,
+        /// How it is to be carried out.
+        terms: Box<Terms>,
     },
     /// Close the key of a marked retry that the read queue found to be short, without touching stock.
     Refuse {
@@ -58,7 +62,7 @@ pub enum Op {
         /// What the read found missing; not empty.
         shortages: Vec<Shortage>,
     },
-    /// Turn a hold into a sale.
+    /// Turn a hold, or a part of it, into a sale.
     Confirm {
         /// The request's key.
         request: RequestId,
@@ -66,6 +70,88 @@ pub enum Op {
         payload: PayloadHash,
         /// Which reservation.
         id: ReservationId,
+        /// What is bought, the rest being given back; empty: everything.
+        portions: Vec<Portion>,
+        /// Under which key to reserve the same anew and confirm it, if the hold is over.
+        reacquire: Option<ReservationId>,
+        /// The caller's own name for the order, if the reservation has none yet.
+        order: Option<Name>,
+    },
+    /// Say that units of a sale were shipped.
+    Fulfil {
+        /// The request's key.
+        request: RequestId,
+        /// What the request said.
+        payload: PayloadHash,
+        /// Which reservation.
+        id: ReservationId,
+        /// What was shipped; empty: everything that is open.
+        portions: Vec<Portion>,
+        /// When it left the shelf, by the vendor; none: now, and the feed's clock margin.
+        at: Option<UnixMicros>,
+    },
+    /// Call off units of a sale that were not shipped.
+    Cancel {
+        /// The request's key.
+        request: RequestId,
+        /// What the request said.
+        payload: PayloadHash,
+        /// Which reservation.
+        id: ReservationId,
+        /// What is called off; empty: everything that is open.
+        portions: Vec<Portion>,
+        /// Whether the units are lost, so that they leave `on_hand` too.
+        lost: bool,
+        /// Who does it.
+        actor: Name,
+        /// What the actor wrote.
+        note: Note,
+    },
+    /// Take shipped units back.
+    Return {
+        /// The request's key.
+        request: RequestId,
+        /// What the request said.
+        payload: PayloadHash,
+        /// Which reservation.
+        id: ReservationId,
+        /// What came back.
+        returns: Vec<Returned>,
+        /// Who does it.
+        actor: Name,
+        /// What the actor wrote.
+        note: Note,
+    },
+    /// Tell what became of an order at the vendor. Whoever sends orders says `Sent` before the vendor hears of them, and sends what was taken; `Shipped` is here what left
+    /// the shelf in spite of being called off.
+    Evidence {
+        /// The request's key.
+        request: RequestId,
+        /// What the request said.
+        payload: PayloadHash,
+        /// Which reservation.
+        id: ReservationId,
+        /// To which units it happened; empty: to all to which it has not happened yet.
+        portions: Vec<Portion>,
+        /// What happened; none: the vendor took the cancellation.
+        kind: Option<EvidenceKind>,
+        /// When, by the vendor; none: now, and the feed's clock margin.
+        at: Option<UnixMicros>,
+    },
+    /// Pause or resume the selling of SKUs.
+    Sell {
+        /// The request's key.
+        request: RequestId,
+        /// What the request said.
+        payload: PayloadHash,
+        /// Which SKUs, each once.
+        skus: Vec<Sku>,
+        /// Whether nothing of them is to be offered.
+        pause: bool,
+        /// Who does it.
+        actor: Name,
+        /// What the actor wrote.
+        note: Note,
     },
     /// Give a hold's units back, or close an unused key.
     Release {
@@ -173,6 +259,8 @@ pub struct Count {
     pub units: i64,
     /// What the number does.
     pub effect: CountEffect,
+    /// What must be on hand for it to be taken, 0 where there is no row; none: anything.
+    pub expected: Option<i64>,
 }
 
 impl Count {
@@ -221,6 +309,17 @@ pub struct Adjustment {
     pub reason: AdjustmentReason,
 }
 
+/// Units that came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Returned {
+    /// Which of the reservation's units, by where they were shipped from.
+    pub portion: Portion,
+    /// In what condition they are.
+    pub condition: Condition,
+    /// Where they lie now; none: where they were shipped from.
+    pub to: Option<Location>,
+}
+
 /// What a vendor's number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CountMeaning {
@@ -260,13 +359,28 @@ impl Op {
             | Self::Confirm { id, .. }
             | Self::Release { id, .. }
             | Self::Extend { id, .. }
+            | Self::Fulfil { id, .. }
+            | Self::Cancel { id, .. }
+            | Self::Return { id, .. }
+            | Self::Evidence { id, .. }
             | Self::Expire { id } => Some(*id),
             Self::Count { .. }
             | Self::Adjust { .. }
+            | Self::Sell { .. }
             | Self::Policies { .. }
             | Self::Freshen { .. }
             | Self::Repair { .. } => None,
         }
+    }
+
+    /// Every reservation that it names: the one that it is about, the one that it replaces, and the key under which it may reacquire.
+    pub fn reservations(&self) -> impl Iterator<Item = ReservationId> {
+        let other = match self {
+            Self::Reserve { terms, .. } => terms.replaces,
+            Self::Confirm { reacquire, .. } => *reacquire,
+            _ => None,
+        };
+        self.reservation().into_iter().chain(other)
     }
 
     /// The request's own key and payload, where it has one beside the reservation's.
@@ -276,6 +390,11 @@ impl Op {
             Self::Confirm { request, payload, .. }
             | Self::Release { request, payload, .. }
             | Self::Extend { request, payload, .. }
+            | Self::Fulfil { request, payload, .. }
+            | Self::Cancel { request, payload, .. }
+            | Self::Return { request, payload, .. }
+            | Self::Evidence { request, payload, .. }
+            | Self::Sell { request, payload, .. }
             | Self::Count { request, payload, .. }
             | Self::Adjust { request, payload, .. }
             | Self::Repair { request, payload, .. } => Some((*request, *payload)),

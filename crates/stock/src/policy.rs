@@ -1,8 +1,9 @@
 //! How a SKU may be sold: what catalog pushes, and what it means for a row of stock.
 
-use crate::ids::{Location, Sku};
+use crate::ids::{Location, Name, Sku, UnixMicros};
 use crate::op::HoldMicros;
 use crate::record::Shortage;
+use std::collections::BTreeMap;
 
 /// A SKU's selling policy; the default is a SKU without one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,6 +24,21 @@ pub struct Policy {
     pub locations: Vec<Location>,
     /// Whether the SKU is not sold any more.
     pub archived: bool,
+    /// Most units reserved within any 60 seconds, all owners together; none: no limit.
+    pub max_per_minute: Option<i64>,
+    /// Most units that a channel may hold and have confirmed together, by channel; a channel that is not in it has no cap.
+    pub channel_caps: BTreeMap<Name, i64>,
+    /// When units promised beyond what is there will be there; none: no promise.
+    pub promise: Option<Promise>,
+}
+
+/// When units promised beyond what is there will be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    /// At that instant: a preorder.
+    At(UnixMicros),
+    /// So many microseconds after they are reserved: a backorder.
+    After(i64),
 }
 
 /// Where a row stands among its SKU's locations: the lower, the more it is preferred.
@@ -73,4 +89,6 @@ pub enum Limit {
     Reservation,
     /// The units that one owner holds and has confirmed.
     Owner,
+    /// The units that a channel holds and has confirmed.
+    Channel,
 }

@@ -1,10 +1,12 @@
 //! What the read queue says to a Reserve that the gate did not let through.
 
 use crate::answer::{Answer, Refusal, ReservationAnswer};
-use crate::cart::Cart;
-use crate::choose::{Availability, NoChoice, choose_cart};
+use crate::cart::{Cart, Line};
+use crate::choose::{Availability, NoChoice, choose_best, choose_cart};
 use crate::ids::{Location, PayloadHash, Sku, UnixMicros};
 use crate::record::{Record, Shortage, State};
+use crate::terms::Terms;
+use std::collections::BTreeSet;
 
 /// What a read of the key and of the cart's rows means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,10 +15,28 @@ pub enum Reading {
     Settled(Result<Answer, Refusal>),
     /// The record has too few: the answer, unless the request is marked as a retry; then the key is closed first (`Op::Refuse`).
     Insufficient(Vec<Shortage>),
+    /// The selling of these SKUs is paused: the answer, unless the request is marked as a retry; then the key is closed first, with these shortages.
+    Paused {
+        /// The SKUs, ascending.
+        skus: Vec<Sku>,
+        /// What a closed key keeps of it.
+        shortages: Vec<Shortage>,
+    },
     /// There is no such SKU, or not at the location named: the answer.
     UnknownSku(Vec<(Sku, Option<Location>)>),
     /// The record has enough, so the counter was wrong: publish what was read and ask the gate again.
     Enough,
+}
+
+/// What a Reserve wants, and what keeps its SKUs from being sold.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// What was asked for.
+    pub cart: &'a Cart,
+    /// How. For one that replaces a hold, `availability` must have that hold's units too ([`Availability::give_back`]).
+    pub terms: &'a Terms,
+    /// Which SKUs are paused, by the same read as the rows; others than the cart's may be in it.
+    pub paused: &'a BTreeSet<Sku>,
 }
 
 /// Decides. `record` is what stands under the key, read in the same statement as the rows or before them; `availability` has every row of every SKU of the cart, holds
@@ -26,15 +46,25 @@ pub fn read(
     now: UnixMicros,
     record: Option<&Record>,
     payload: PayloadHash,
-    cart: &Cart,
+    wanted: Wanted<'_>,
     availability: &Availability,
 ) -> Reading {
+    let Wanted { cart, terms, paused } = wanted;
     if let Some(record) = record {
         return Reading::Settled(settled(now, record, payload));
     }
-    match choose_cart(cart, availability) {
-        Ok(_) => Reading::Enough,
+    let choice = if terms.best_effort {
+        choose_best(cart, &terms.strategy, availability).map(|_| ())
+    } else {
+        choose_cart(cart, &terms.strategy, availability).map(|_| ())
+    };
+    let is_paused: Vec<Sku> = cart.skus().filter(|sku| paused.contains(*sku)).cloned().collect();
+    match choice {
         Err(NoChoice::Unknown(lines)) => Reading::UnknownSku(lines),
+        _ if !is_paused.is_empty() => {
+            Reading::Paused { skus: is_paused, shortages: cart.lines().iter().map(Line::not_sold).collect() }
+        }
+        Ok(()) => Reading::Enough,
         Err(NoChoice::Short(shortages)) => Reading::Insufficient(shortages),
     }
 }

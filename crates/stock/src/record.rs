@@ -2,6 +2,9 @@
 
 use crate::cart::Line;
 use crate::ids::{Location, Owner, PayloadHash, Quantity, ReservationId, RowKey, Sku, UnixMicros};
+use crate::sale::Progress;
+use crate::terms::Details;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Where a reservation stands.
@@ -65,7 +68,7 @@ impl fmt::Display for State {
 }
 
 /// What a reservation took from one stock row; a reservation has at most one for each row.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocation {
     /// The SKU.
     pub sku: Sku,
@@ -73,9 +76,21 @@ pub struct Allocation {
     pub location: Location,
     /// Units. At most [`Quantity::MAX`] for each line that took there.
     pub quantity: i64,
+    /// Units of them that were not there when they were reserved: promised on the backorder limit.
+    pub backordered: i64,
+    /// When those are promised to be there; none where there are none, or no date was promised.
+    pub promised_at: Option<UnixMicros>,
+    /// What became of the units since.
+    pub progress: Progress,
 }
 
 impl Allocation {
+    /// Units that are there, and to which nothing has happened yet.
+    #[must_use]
+    pub fn new(sku: Sku, location: Location, quantity: i64) -> Self {
+        Self { sku, location, quantity, backordered: 0, promised_at: None, progress: Progress::default() }
+    }
+
     /// The stock row.
     #[must_use]
     pub fn row(&self) -> RowKey {
@@ -134,8 +149,14 @@ pub struct Record {
     pub state_at: UnixMicros,
     /// Grows by one with every change, from 1.
     pub version: i64,
-    /// What was missing, for a [`State::Refused`] one.
+    /// What was missing, for a [`State::Refused`] one and for one that took what there was.
     pub shortages: Vec<Shortage>,
+    /// What is kept with it.
+    pub details: Details,
+    /// The reservation whose place it took.
+    pub predecessor: Option<ReservationId>,
+    /// The reservation that took its place.
+    pub successor: Option<ReservationId>,
 }
 
 /// A line of a reservation with its part of the allocations.
@@ -147,6 +168,8 @@ pub struct AllocatedLine {
     pub location: Option<Location>,
     /// Units asked for.
     pub quantity: Quantity,
+    /// Whether it might come from several locations.
+    pub split: bool,
     /// Where they lie: location and units, in the order of locations; adds up to the quantity, or is empty for a key that never held units.
     pub allocations: Vec<(Location, i64)>,
 }
@@ -170,17 +193,33 @@ impl Record {
         Moment { state: self.state, expires_at: self.expires_at, state_at: self.state_at, version: self.version }
     }
 
-    /// The record as it stood at another moment.
+    /// What became of its units, by stock row, where anything did.
     #[must_use]
-    pub fn at(&self, moment: Moment) -> Self {
-        let Moment { state, expires_at, state_at, version } = moment;
-        Self { state, expires_at, state_at, version, ..self.clone() }
+    pub fn progress(&self) -> BTreeMap<RowKey, Progress> {
+        let changed = self.allocations.iter().filter(|allocation| !allocation.progress.is_none());
+        changed.map(|allocation| (allocation.row(), allocation.progress.clone())).collect()
     }
 
-    /// The record as its Reserve made it: the first answer, the same for every replay.
+    /// The record as it stood at another moment, when that had become of its units. Its order and its successor are those of now: they are noted once and never changed.
+    #[must_use]
+    pub fn at(&self, moment: Moment, progress: &BTreeMap<RowKey, Progress>) -> Self {
+        let Moment { state, expires_at, state_at, version } = moment;
+        let mut record = Self { state, expires_at, state_at, version, ..self.clone() };
+        for allocation in &mut record.allocations {
+            allocation.progress = progress.get(&allocation.row()).cloned().unwrap_or_default();
+        }
+        record
+    }
+
+    /// The record as the operation that made it left it: the first answer, the same for every replay, but for an order that a Confirm named since. One that was made in
+    /// the place of a hold that was over is confirmed from the start: its hold ends when it is made.
     #[must_use]
     pub fn as_first_made(&self) -> Self {
-        self.at(Moment { state: State::Held, expires_at: self.first_expires_at, state_at: self.created_at, version: 1 })
+        let was_confirmed = self.first_expires_at == Some(self.created_at);
+        let state = if was_confirmed { State::Confirmed } else { State::Held };
+        let moment = Moment { state, expires_at: self.first_expires_at, state_at: self.created_at, version: 1 };
+        let progress = BTreeMap::new();
+        Self { successor: None, ..self.at(moment, &progress) }
     }
 
     /// The lines, each with what was taken for it where. A line with a named location has all of it there; what is left of the SKU belongs to its free line.
@@ -203,7 +242,8 @@ impl Record {
                 .filter(|(_, units)| *units > 0)
                 .collect(),
         };
-        AllocatedLine { sku: line.sku.clone(), location: line.location.clone(), quantity: line.quantity, allocations }
+        let Line { sku, location, quantity, split } = line.clone();
+        AllocatedLine { sku, location, quantity, split, allocations }
     }
 
     /// Units of an allocation that were asked for by naming its location.

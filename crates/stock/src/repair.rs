@@ -3,12 +3,13 @@
 use crate::ids::{ReservationId, RowKey};
 use crate::level::{Condition, Freshness};
 use crate::record::State;
+use crate::sale::Progress;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// What the ledger and the reservations say of one stock row, read under the row's lock.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Evidence {
+pub struct RepairEvidence {
     /// How many entries its ledger has.
     pub entries: i64,
     /// The highest version among them; 0 if there are none.
@@ -21,6 +22,8 @@ pub struct Evidence {
     pub cap_units: Option<i64>,
     /// What `archived` was last turned to.
     pub archived: bool,
+    /// What `paused` was last turned to.
+    pub paused: bool,
     /// Units that the reservations' allocations, as they stand, hold there.
     pub promised_held: i64,
     /// Units that they have committed there.
@@ -55,8 +58,12 @@ pub struct Movement {
     pub promised_held: i64,
     /// Units that it has committed by state and allocation.
     pub promised_committed: i64,
-    /// Units that left `committed` by a count's entry, not by one of its own.
-    pub reflected: i64,
+    /// What became of its units; none if nothing is noted.
+    pub progress: Option<Progress>,
+    /// Of how many units that was noted; none if nothing is.
+    pub progressed: Option<i64>,
+    /// By so many units its own entries may differ from what it has committed, because counts' entries moved them.
+    pub loose: i64,
     /// What its ledger entries did to `held`.
     pub held: i64,
     /// What they did to `committed`.
@@ -67,6 +74,8 @@ pub struct Movement {
     pub reserved: i64,
     /// Entries that ended or moved it.
     pub ended: i64,
+    /// Entries of shipments, cancellations and evidence.
+    pub after: i64,
     /// Entries by which it was repaired before.
     pub repaired: i64,
     /// The state that its entries brought it to: held, confirmed (whatever became of it afterwards), released or expired; none if the ledger does not know it.

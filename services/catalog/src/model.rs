@@ -51,6 +51,27 @@ pub struct Policy {
     /// Codes of locations, the preferred first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub locations: Vec<String>,
+    /// Most units that are reserved within any 60 seconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub max_per_minute: i64,
+    /// What channels may have, in the order of their names, each once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub channel_caps: Vec<ChannelCap>,
+    /// When what is promised beyond what is there will be there, in nanoseconds since 1970. Not together with `promise_lead_seconds`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub promise_time_ns: i64,
+    /// How long after it is reserved it will be there, in seconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub promise_lead_seconds: i64,
+}
+
+/// What of a SKU a channel may have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ChannelCap {
+    /// The channel, as callers of Reserve name it.
+    pub channel: String,
+    /// Most units that it holds and has confirmed together; 0: none.
+    pub quantity: i64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -73,24 +94,52 @@ pub struct PolicyChange {
     pub default_hold_ns: Option<i64>,
     /// See [`Policy::locations`].
     pub locations: Option<Vec<String>>,
+    /// See [`Policy::max_per_minute`]. What came later is not written where it is not named, so that a request's fingerprint stays what it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_per_minute: Option<i64>,
+    /// See [`Policy::channel_caps`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel_caps: Option<Vec<ChannelCap>>,
+    /// See [`Policy::promise_time_ns`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promise_time_ns: Option<i64>,
+    /// See [`Policy::promise_lead_seconds`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promise_lead_seconds: Option<i64>,
 }
 
 impl PolicyChange {
     /// Makes the change.
     pub fn apply(&self, policy: &mut Policy) {
-        let Self { safety_stock, backorder_limit, max_per_reservation, max_per_owner, default_hold_ns, locations } =
-            self;
+        let Self {
+            safety_stock,
+            backorder_limit,
+            max_per_reservation,
+            max_per_owner,
+            default_hold_ns,
+            locations,
+            max_per_minute,
+            channel_caps,
+            promise_time_ns,
+            promise_lead_seconds,
+        } = self;
         for (new, field) in [
             (safety_stock, &mut policy.safety_stock),
             (backorder_limit, &mut policy.backorder_limit),
             (max_per_reservation, &mut policy.max_per_reservation),
             (max_per_owner, &mut policy.max_per_owner),
             (default_hold_ns, &mut policy.default_hold_ns),
+            (max_per_minute, &mut policy.max_per_minute),
+            (promise_time_ns, &mut policy.promise_time_ns),
+            (promise_lead_seconds, &mut policy.promise_lead_seconds),
         ] {
             *field = new.unwrap_or(*field);
         }
         if let Some(locations) = locations {
             policy.locations.clone_from(locations);
+        }
+        if let Some(channel_caps) = channel_caps {
+            policy.channel_caps.clone_from(channel_caps);
         }
     }
 }

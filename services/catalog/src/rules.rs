@@ -2,7 +2,7 @@
 
 use holdfast_kit::Violations;
 
-use crate::model::{ATTRIBUTES_MAX, Attributes, Policy, PolicyChange};
+use crate::model::{ATTRIBUTES_MAX, Attributes, ChannelCap, Policy, PolicyChange};
 
 /// The longest name, in bytes.
 pub const NAME_BYTES_MAX: usize = 500;
@@ -59,16 +59,35 @@ pub const RESERVATION_UNITS_MAX: i64 = 1_000_000;
 pub const HOLD_SECONDS_MAX: i64 = 30 * 24 * 3600;
 /// The most locations that a policy names.
 pub const LOCATIONS_MAX: usize = 20;
+/// The most channels that a policy caps.
+pub const CHANNEL_CAPS_MAX: usize = 20;
+/// The longest name of a channel, in bytes.
+pub const CHANNEL_BYTES_MAX: usize = 128;
+/// The longest time from an order to its promised date, in seconds: 366 days.
+pub const PROMISE_LEAD_SECONDS_MAX: i64 = 366 * 24 * 3600;
+/// The dates that can be promised, in seconds since 1970: of the years 2000 to 2199.
+const PROMISE_TIME_SECONDS: std::ops::Range<i64> = 946_684_800..7_258_118_400;
 
 /// The new values in a change of a policy, each by itself; `field` is the policy's.
 pub fn check_policy_change(violations: &mut Violations, field: &str, change: &PolicyChange) {
-    let PolicyChange { safety_stock, backorder_limit, max_per_reservation, max_per_owner, default_hold_ns, locations } =
-        change;
+    let PolicyChange {
+        safety_stock,
+        backorder_limit,
+        max_per_reservation,
+        max_per_owner,
+        default_hold_ns,
+        locations,
+        max_per_minute,
+        channel_caps,
+        promise_time_ns,
+        promise_lead_seconds,
+    } = change;
     for (name, value, max) in [
         ("safety_stock", safety_stock, UNITS_MAX),
         ("backorder_limit", backorder_limit, UNITS_MAX),
         ("max_per_reservation", max_per_reservation, RESERVATION_UNITS_MAX),
         ("max_per_owner", max_per_owner, UNITS_MAX),
+        ("max_per_minute", max_per_minute, UNITS_MAX),
     ] {
         violations.check_range(format_args!("{field}.{name}"), value.unwrap_or(0), 0..=max);
     }
@@ -78,6 +97,37 @@ pub fn check_policy_change(violations: &mut Violations, field: &str, change: &Po
     }
     if let Some(locations) = locations {
         check_locations(violations, &format!("{field}.locations"), locations);
+    }
+    if let Some(caps) = channel_caps {
+        check_channel_caps(violations, &format!("{field}.channel_caps"), caps);
+    }
+    if promise_time_ns.is_some_and(|nanos| nanos != 0 && !promisable(nanos)) {
+        violations.add(format_args!("{field}.promise_time"), "must be an instant of the years 2000 to 2199, or unset");
+    }
+    if promise_lead_seconds.is_some_and(|seconds| seconds != 0 && !(1..=PROMISE_LEAD_SECONDS_MAX).contains(&seconds)) {
+        let text = "must be whole seconds, 1 s to 366 days, or unset";
+        violations.add(format_args!("{field}.promise_lead_duration"), text);
+    }
+}
+
+fn promisable(nanos: i64) -> bool {
+    PROMISE_TIME_SECONDS.contains(&nanos.div_euclid(NANOS_PER_SECOND))
+}
+
+/// Caps of channels, in the order of the channels: at most 20, each channel once. A field is named by its channel, for the order is not the request's.
+fn check_channel_caps(violations: &mut Violations, field: &str, caps: &[ChannelCap]) {
+    if caps.len() > CHANNEL_CAPS_MAX {
+        violations.add(field, format_args!("must have at most {CHANNEL_CAPS_MAX} entries, has {}", caps.len()));
+        return;
+    }
+    for (index, ChannelCap { channel, quantity }) in caps.iter().enumerate() {
+        let echo: String = channel.chars().take(KEY_ECHO_CHARS_MAX).collect();
+        let entry = format!("{field}[{echo:?}]");
+        violations.check_text(format_args!("{entry}.channel"), channel, 1..=CHANNEL_BYTES_MAX);
+        violations.check_range(format_args!("{entry}.quantity"), *quantity, 0..=UNITS_MAX);
+        if index > 0 && caps[index - 1].channel == *channel {
+            violations.add(entry, "stands in the list twice");
+        }
     }
 }
 
@@ -95,10 +145,14 @@ pub fn check_locations(violations: &mut Violations, field: &str, locations: &[St
     }
 }
 
-/// A policy as a whole: who promises more than is there says where it will come from.
+/// A policy as a whole: who promises more than is there says where it will come from, and when in one way. A promise without a backorder limit is allowed and says
+/// nothing, so that the date of a preorder can be there before its units and stay when they are sold.
 pub fn check_policy(violations: &mut Violations, field: &str, policy: &Policy) {
     if policy.backorder_limit > 0 && policy.locations.is_empty() {
         violations.add(format_args!("{field}.locations"), BACKORDER_NEEDS_LOCATION);
+    }
+    if policy.promise_time_ns != 0 && policy.promise_lead_seconds != 0 {
+        violations.add(format_args!("{field}.promise_lead_duration"), "must be unset when promise_time is set");
     }
 }
 

@@ -54,22 +54,42 @@ COMMENT ON COLUMN discrepancy.resolved_at IS 'When it was found to be gone; null
 -- Finds what was touched lately without costing its writers anything: the ledger grows in the order of time.
 CREATE INDEX ledger_lately ON ledger USING brin (at) WITH (pages_per_range = 16, autosummarize = on);
 COMMENT ON INDEX ledger_lately IS 'Serves the auditor, who looks at rows touched lately first.';
-CREATE INDEX IF NOT EXISTS allocation_by_row ON allocation (sku, location, reservation_id);
-COMMENT ON INDEX allocation_by_row IS 'Serves whoever looks for the reservations on a row of stock.';
 
 CREATE VIEW promise AS
-    SELECT a.reservation_id, a.sku, a.location, a.quantity, r.state,
+    SELECT a.reservation_id, a.sku, a.location, a.quantity, r.state, r.channel,
            CASE WHEN r.state = 'HELD' THEN a.quantity ELSE 0 END AS held,
-           CASE WHEN r.state IN ('CONFIRMED', 'FULFILLED') THEN a.quantity ELSE 0 END AS committed,
-           0::bigint AS reflected
-    FROM allocation a LEFT JOIN reservation r ON r.id = a.reservation_id;
-COMMENT ON VIEW promise IS 'What each allocation counts for in held and committed of its row of stock, by its reservation''s state (null: there is no such reservation); reflected: units that left committed by a count''s entry, not by one of the reservation''s. The auditor and repair read the rule here only.';
+           CASE WHEN r.state IN ('CONFIRMED', 'FULFILLED', 'CANCELLED')
+                THEN a.quantity - coalesce(p.released + p.withdrawn + p.reflected, 0) ELSE 0 END AS committed,
+           CASE WHEN r.state IN ('HELD', 'CONFIRMED', 'FULFILLED', 'CANCELLED')
+                THEN a.quantity - coalesce(p.released + p.cancelled + p.fulfilled, 0) ELSE 0 END AS open,
+           coalesce(p.fulfilled, 0) AS fulfilled,
+           coalesce(p.released + p.cancelled + p.cancelling + p.withdrawn + p.fulfilled + p.reflected, 0) AS touched,
+           CASE WHEN p.known_at IS NOT NULL THEN a.quantity ELSE 0 END AS loose,
+           p.quantity AS progressed
+    FROM allocation a
+    LEFT JOIN reservation r ON r.id = a.reservation_id
+    LEFT JOIN progress p ON p.reservation_id = a.reservation_id AND p.sku = a.sku AND p.location = a.location;
+COMMENT ON VIEW promise IS 'What each allocation counts for in held and committed of its row of stock, by its reservation''s state (null: there is no such reservation) and by what became of its units (rule 15). open: units neither given back, called off nor shipped; touched: more than 0 if anything happened to it after it was held; loose: by so many units its own entries in the ledger may differ from it, because counts'' entries moved them; progressed: the units of its row of progress, null where it has none. The auditor and repair read the rule here only.';
+
+CREATE FUNCTION contradiction(of_id uuid, of_state text) RETURNS text
+    LANGUAGE sql STABLE
+AS $$
+    SELECT CASE
+        WHEN count(*) = 0 THEN CASE WHEN of_state IN ('HELD', 'CONFIRMED', 'FULFILLED', 'EXPIRED', 'CANCELLED') THEN of_state || ' without allocations' END
+        WHEN CASE of_state WHEN 'CONFIRMED' THEN sum(p.open) <= 0
+                           WHEN 'FULFILLED' THEN sum(p.open) <> 0 OR sum(p.fulfilled) = 0
+                           WHEN 'CANCELLED' THEN sum(p.open) <> 0 OR sum(p.fulfilled) <> 0
+                           ELSE sum(p.touched) <> 0 END
+        THEN format('%s, but %s units of it are open, %s were shipped, and %s were otherwise moved', of_state, sum(p.open), sum(p.fulfilled), sum(p.touched)) END
+    FROM promise p WHERE p.reservation_id = of_id
+$$;
+COMMENT ON FUNCTION contradiction IS 'What is wrong with a reservation by itself, whatever the ledger says: it should have taken units and has none, or its state does not fit what became of them; null if nothing is.';
 
 ALTER TABLE ledger
     DROP CONSTRAINT ledger_cause_known,
     ADD CONSTRAINT ledger_cause_known CHECK
-        (cause IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE', 'COUNT', 'ADJUST', 'POLICY', 'FRESHNESS', 'REPAIR')) NOT VALID;
-COMMENT ON COLUMN ledger.cause_id IS 'The reservation, or the request of a count, an adjustment or a repair (of a reservation''s share in it: the reservation); zeros where neither is the cause.';
+        (cause IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE', 'COUNT', 'ADJUST', 'POLICY', 'FRESHNESS', 'FULFIL', 'CANCEL', 'RETURN', 'EVIDENCE', 'PAUSE', 'RESUME', 'REPAIR')) NOT VALID;
+COMMENT ON COLUMN ledger.cause_id IS 'The reservation, or the request of a count, an adjustment, a pause, its end or a repair (of a reservation''s share in it: the reservation); zeros where neither is the cause.';
 
 GRANT SELECT, UPDATE ON audit_turn TO holdfast_reservation;
 GRANT SELECT, INSERT, UPDATE, DELETE ON discrepancy TO holdfast_reservation;

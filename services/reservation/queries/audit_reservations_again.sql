@@ -1,5 +1,4 @@
--- Those of the reservations in $1 that should have taken units and have none.
-SELECT jsonb_build_array(r.id, r.state || ' without allocations', micros(r.state_at))
+-- Those of the reservations in $1 that should have taken units and have none, or whose state does not fit what became of their units.
+SELECT jsonb_build_array(r.id, contradiction(r.id, r.state), micros(r.state_at))
 FROM reservation r
-WHERE r.id = ANY ($1) AND r.state IN ('HELD', 'CONFIRMED', 'FULFILLED', 'EXPIRED')
-  AND NOT EXISTS (SELECT FROM allocation a WHERE a.reservation_id = r.id)
+WHERE r.id = ANY ($1) AND contradiction(r.id, r.state) IS NOT NULL

@@ -3,7 +3,7 @@
 -- Columns: the kind, SKU, location, reservation (zeros: none), what is wrong, when the row last changed in microseconds.
 WITH rows AS MATERIALIZED (SELECT * FROM stock WHERE sku = ANY ($1)),
 entries AS MATERIALIZED (
-    SELECT sku, location, version, at, cause, cause_id, on_hand, held, committed, safety, backorder, unsellable, condition, freshness, cap, archived
+    SELECT sku, location, version, at, cause, cause_id, on_hand, held, committed, safety, backorder, unsellable, condition, freshness, cap, archived, paused
     FROM ledger WHERE sku = ANY ($1)),
 promises AS MATERIALIZED (SELECT * FROM promise WHERE sku = ANY ($1)),
 sums AS MATERIALIZED (
@@ -15,7 +15,8 @@ sums AS MATERIALIZED (
            max(version) FILTER (WHERE cause = 'REPAIR') AS repaired,
            (array_agg(freshness ORDER BY version DESC) FILTER (WHERE freshness IS NOT NULL))[1] AS freshness,
            (array_agg(cap ORDER BY version DESC) FILTER (WHERE cap IS NOT NULL))[1] AS cap,
-           (array_agg(archived ORDER BY version DESC) FILTER (WHERE archived IS NOT NULL))[1] AS archived
+           (array_agg(archived ORDER BY version DESC) FILTER (WHERE archived IS NOT NULL))[1] AS archived,
+           (array_agg(paused ORDER BY version DESC) FILTER (WHERE paused IS NOT NULL))[1] AS paused
     FROM entries GROUP BY sku, location),
 live AS (SELECT sku, location, sum(held) AS held, sum(committed) AS committed FROM promises GROUP BY sku, location),
 history AS (
@@ -26,6 +27,7 @@ history AS (
 moves AS (
     SELECT cause_id, sku, location, sum(held) AS held, sum(committed) AS committed,
            count(*) FILTER (WHERE cause = 'RESERVE') AS reserved, count(*) FILTER (WHERE cause IN ('CONFIRM', 'RELEASE', 'EXPIRE')) AS ended,
+           count(*) FILTER (WHERE cause = 'CONFIRM') AS confirmed, count(*) FILTER (WHERE cause IN ('FULFIL', 'CANCEL', 'EVIDENCE')) AS after,
            count(*) FILTER (WHERE cause = 'REPAIR') AS repaired
     FROM entries WHERE cause IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE', 'FULFIL', 'CANCEL', 'EVIDENCE', 'REPAIR')
     GROUP BY cause_id, sku, location),
@@ -64,13 +66,15 @@ found AS (
     WHERE (coalesce(s.held, 0), coalesce(s.committed, 0)) <> (coalesce(v.held, 0), coalesce(v.committed, 0))
     UNION ALL
     SELECT 'RESERVATION', coalesce(m.sku, p.sku), coalesce(m.location, p.location), coalesce(m.cause_id, p.reservation_id),
-           format('%s %s units, ledger moved held by %s and committed by %s in %s reserve and %s further entries', coalesce(p.state, 'without a row,'),
-                  coalesce(p.quantity, 0), coalesce(m.held, 0), coalesce(m.committed, 0), coalesce(m.reserved, 0), coalesce(m.ended, 0))
+           format('%s %s units, ledger moved held by %s and committed by %s in %s reserve, %s ending and %s further entries; %s units have a progress', coalesce(p.state, 'without a row,'),
+                  coalesce(p.quantity, 0), coalesce(m.held, 0), coalesce(m.committed, 0), coalesce(m.reserved, 0), coalesce(m.ended, 0), coalesce(m.after, 0), coalesce(p.progressed, 0))
     FROM promises p FULL JOIN moves m ON m.cause_id = p.reservation_id AND m.sku = p.sku AND m.location = p.location
-    WHERE NOT (p.reservation_id IS NULL AND m.reserved + m.ended = 0)
+    WHERE NOT (p.reservation_id IS NULL AND m.reserved + m.ended + m.after = 0)
       AND (p.state IS NULL
-           OR coalesce(m.held, 0) <> p.held OR coalesce(m.committed, 0) - p.committed NOT BETWEEN 0 AND p.reflected
-           OR coalesce(m.repaired, 0) = 0 AND (coalesce(m.reserved, 0) <> 1 OR coalesce(m.ended, 0) <> CASE WHEN p.state = 'HELD' THEN 0 ELSE 1 END))
+           OR coalesce(m.held, 0) <> p.held OR abs(coalesce(m.committed, 0) - p.committed) > p.loose
+           OR p.progressed <> p.quantity OR (m.after > 0 AND p.progressed IS NULL)
+           OR coalesce(m.repaired, 0) = 0 AND (coalesce(m.reserved, 0) <> 1 OR coalesce(m.ended, 0) <> CASE WHEN p.state = 'HELD' THEN 0 ELSE 1 END
+                                               OR m.confirmed <> CASE WHEN p.state IN ('CONFIRMED', 'FULFILLED', 'CANCELLED') THEN 1 ELSE 0 END))
     UNION ALL
     SELECT 'POLICY', s.sku, s.location, NULL,
            format('safety %s (%s for being late), backorder %s, archived %s, rank %s, but the selling policy says %s, %s, %s, %s', s.safety, s.buffer, s.backorder, s.archived, s.rank,
@@ -81,10 +85,14 @@ found AS (
     WHERE (s.safety - s.buffer, s.backorder, s.archived, s.rank::integer) IS DISTINCT FROM (p.safety, w.backorder, p.archived, w.rank)
     UNION ALL
     SELECT 'TURN', s.sku, s.location, NULL,
-           format('freshness %s, offer limit %s, archived %s, but the ledger last said %s, %s, %s', s.freshness, coalesce(s.cap_units::text, 'none'), s.archived,
-                  coalesce(l.freshness, 'FRESH'), coalesce(nullif(l.cap, -1)::text, 'none'), coalesce(l.archived, false))
+           format('freshness %s, offer limit %s, archived %s, paused %s, but the ledger last said %s, %s, %s, %s; the SKU''s selling is paused: %s', s.freshness,
+                  coalesce(s.cap_units::text, 'none'), s.archived, s.paused, coalesce(l.freshness, 'FRESH'), coalesce(nullif(l.cap, -1)::text, 'none'),
+                  coalesce(l.archived, false), coalesce(l.paused, false), g.paused_at IS NOT NULL)
     FROM rows s JOIN sums l ON l.sku = s.sku AND l.location = s.location
-    WHERE (s.freshness, coalesce(s.cap_units, -1), s.archived) <> (coalesce(l.freshness, 'FRESH'), coalesce(l.cap, -1), coalesce(l.archived, false)))
+    LEFT JOIN selling g ON g.sku = s.sku
+    -- A row that a replica of the version before made of a paused SKU is paused without a word in the ledger.
+    WHERE (s.freshness, coalesce(s.cap_units, -1), s.archived) <> (coalesce(l.freshness, 'FRESH'), coalesce(l.cap, -1), coalesce(l.archived, false))
+       OR s.paused <> coalesce(l.paused, s.paused) OR s.paused <> (g.paused_at IS NOT NULL))
 
 SELECT f.kind, f.sku, f.location, coalesce(f.reservation_id, '00000000-0000-0000-0000-000000000000') AS reservation_id, f.detail, coalesce(l.changed_at, 0) AS changed_at
 FROM found f LEFT JOIN sums l ON l.sku = f.sku AND l.location = f.location

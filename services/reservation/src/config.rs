@@ -1,6 +1,6 @@
 //! The service's configuration. `config.default.toml` says what each number means, and what too high and too low do.
 
-use holdfast_kit::{Common, ServiceConfig};
+use holdfast_kit::{Common, Priority, ServiceConfig};
 use holdfast_stock::{HoldMicros, KeyWindow, Limits};
 use serde::Deserialize;
 
@@ -12,6 +12,7 @@ use crate::limiter::LimiterConfig;
 use crate::looker::LookerConfig;
 use crate::reconciler::ReconcilerConfig;
 use crate::sweeper::SweeperConfig;
+use crate::watch::WatchConfig;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub reconciler: ReconcilerConfig,
     /// Ageing of numbers.
     pub freshener: FreshenerConfig,
+    /// Watches.
+    pub watch: WatchConfig,
     /// What looks whether the record agrees with itself.
     pub auditor: AuditorConfig,
     /// Holds and keys.
@@ -108,15 +111,21 @@ impl ServiceConfig for Config {
         positive("reconciler.others_max", u64::from(self.reconciler.others_max));
         positive("freshener.period_ms", self.freshener.period_ms);
         positive("freshener.rows_max", u64::from(self.freshener.rows_max));
+        positive("watch.watchers_max", self.watch.watchers_max as u64);
+        positive("watch.period_ms", self.watch.period_ms);
+        positive("watch.entries_max", u64::from(self.watch.entries_max));
+        positive("watch.snapshot_rows_max", u64::from(self.watch.snapshot_rows_max));
+        positive("watch.waiting_max", self.watch.waiting_max as u64);
+        positive("watch.checkpoint_ms", self.watch.checkpoint_ms);
         positive("holds.default_seconds", u64::from(self.holds.default_seconds));
         positive("holds.retry_window_seconds", u64::from(self.holds.retry_window_seconds));
         problems.extend(self.auditor.problems(self.reconciler.period_ms));
         if self.holds.default_seconds > self.holds.longest_seconds {
             problems.push("holds.default_seconds must not exceed holds.longest_seconds".to_owned());
         }
-        if self.limiter.requests_max > self.committer.queue_max {
-            problems
-                .push("limiter.requests_max must not exceed committer.queue_max: they would be shed there".to_owned());
+        if self.limiter.requests_max > Priority::Begin.places(self.committer.queue_max) {
+            let text = "limiter.requests_max must not exceed what new work may fill of committer.queue_max, 90 %: they would be shed there";
+            problems.push(text.to_owned());
         }
         problems
     }

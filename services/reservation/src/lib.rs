@@ -1,11 +1,13 @@
 //! The only writer of stock: reservations, counts, adjustments, availability and the ledger.
 //!
 //! In reading order: [`grpc`] decodes and calls; [`reserve`] is the use case that the service is for; [`gate`] says which queue, [`looker`] and [`committer`] are the
-//! queues, [`store`] is Postgres. Beside the path: [`publisher`], [`sweeper`], [`freshener`], [`reconciler`], [`auditor`].
+//! queues, [`store`] is Postgres. Beside the path: [`publisher`], [`sweeper`], [`freshener`], [`reconciler`], [`auditor`]; [`selling`] tells alarms how selling
+//! stands; [`watch`] follows the ledger for watchers.
 //!
 //! Architecture invariant: Redis routes, Postgres speaks every yes and every no. Decisions are `holdfast_stock`'s.
 
 pub mod auditor;
+pub mod changes;
 mod clock;
 pub mod committer;
 pub mod config;
@@ -21,9 +23,11 @@ mod payload;
 pub mod publisher;
 pub mod reconciler;
 pub mod reserve;
+pub mod selling;
 pub mod store;
 pub mod sweeper;
 mod trace;
+pub mod watch;
 
 use std::sync::Arc;
 
@@ -90,7 +94,7 @@ impl Service for Reservation {
         let registry = Metrics::new();
         // The parts behind the handlers stop after the handlers: what was handed over is answered.
         let tasks = Tasks::new(CancellationToken::new());
-        let (reservations, stock, mut audits) = start(&config, stores, &registry, &tasks).await?;
+        let (reservations, stock, mut audits) = start(&config, stores, &registry, &tasks, &shutdown).await?;
         // A background task that panicked takes the process with it: it must not look healthy.
         let (died, end) = (tasks.token().clone(), shutdown.clone());
         tasks.spawn("watchdog", async move {
@@ -141,6 +145,7 @@ async fn start(
     stores: Stores,
     registry: &Metrics,
     tasks: &Tasks,
+    shutdown: &CancellationToken,
 ) -> anyhow::Result<(grpc::Reservations, grpc::Stock, grpc::Audit)> {
     let Stores { reads: store, checkout, bulk, audit } = stores;
     let metrics = ReservationMetrics::register(registry);
@@ -153,7 +158,10 @@ async fn start(
     let asked_for = AskedFor::new(config.reconciler.asked_max);
     sweeper::start(config.sweeper, store.clone(), committer.clone(), clock.clone(), metrics.sweeper, tasks);
     freshener::start(config.freshener, store.clone(), committer.clone(), metrics.freshener, tasks);
+    selling::start(store.clone(), metrics.selling, tasks);
     reconciler::start(config.reconciler, store.clone(), gate.clone(), asked_for.clone(), metrics.reconciler, tasks);
+    let tails = watch::start(config.watch, &store, &metrics.watch, tasks);
+    let watching = grpc::Watching::new(config.watch, store.clone(), tails, metrics.watch, shutdown.clone());
     let checker = Checker::new(audit, gate.clone(), i64::from(config.auditor.open_max));
     auditor::start(config.auditor, checker.clone(), metrics.auditor.clone(), tasks);
     let audits = grpc::Audit {
@@ -173,9 +181,16 @@ async fn start(
         asked_for: asked_for.clone(),
         metrics: metrics.reserve,
     };
-    let reservations = grpc::Reservations::new(reserver, committer.clone(), store.clone(), clock.clone(), config.holds);
+    let reservations = grpc::Reservations::new(
+        reserver,
+        committer.clone(),
+        store.clone(),
+        clock.clone(),
+        config.holds,
+        watching.clone(),
+    );
     let publish_micros_max = config.reconciler.publish_micros_max();
-    let stock = grpc::Stock { committer, store, looker, gate, asked_for, clock, publish_micros_max };
+    let stock = grpc::Stock { committer, store, looker, gate, asked_for, clock, publish_micros_max, watching };
     Ok((reservations, stock, audits))
 }
 

@@ -60,6 +60,12 @@ impl Sight {
         skus.filter(|sku| self.look.archived.contains(*sku)).cloned().collect()
     }
 
+    /// The SKUs asked for, by whomever, whose selling is paused.
+    #[must_use]
+    pub const fn paused(&self) -> &BTreeSet<Sku> {
+        &self.look.paused
+    }
+
     /// What the SKUs have, holds that are over not counted.
     #[must_use]
     pub const fn availability(&self) -> &Availability {
@@ -68,7 +74,7 @@ impl Sight {
 }
 
 struct Asked {
-    id: Option<ReservationId>,
+    ids: Vec<ReservationId>,
     skus: Vec<Sku>,
     reply: oneshot::Sender<Result<Arc<Sight>, StoreError>>,
 }
@@ -94,13 +100,18 @@ impl Looker {
         Self { queue }
     }
 
-    /// Looks at a key and SKUs. What is found is also published to the gate.
+    /// Looks at keys, at most two, and SKUs. What is found is also published to the gate.
     ///
     /// # Errors
     /// [`Failure::Overloaded`] when the queue is full, [`Failure::Store`] when Postgres gave no result. A look has no effect.
-    pub async fn look(&self, id: Option<ReservationId>, skus: Vec<Sku>) -> Result<Arc<Sight>, Failure> {
+    pub async fn look(
+        &self,
+        ids: impl IntoIterator<Item = ReservationId>,
+        skus: Vec<Sku>,
+    ) -> Result<Arc<Sight>, Failure> {
         let (reply, sight) = oneshot::channel();
-        if self.queue.try_send(Asked { id, skus, reply }).is_err() {
+        let ids = ids.into_iter().collect();
+        if self.queue.try_send(Asked { ids, skus, reply }).is_err() {
             return Err(Failure::Overloaded { retry_after: Duration::from_millis(100) });
         }
         match sight.await {
@@ -132,7 +143,7 @@ async fn run(
             skus.extend(next.skus.iter().cloned());
             asked.push(next);
         }
-        let ids: Vec<ReservationId> = asked.iter().filter_map(|ask| ask.id).collect();
+        let ids: Vec<ReservationId> = asked.iter().flat_map(|ask| ask.ids.iter().copied()).collect();
         let skus: Vec<Sku> = skus.into_iter().collect();
         metrics.read(asked.len());
         let sight = store.look(&ids, &skus).await.map(|look| {

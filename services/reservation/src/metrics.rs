@@ -1,5 +1,6 @@
 //! The service's metrics: names, units and meanings, declared here (the gate's beside the gate) and nowhere else.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use holdfast_kit::Metrics;
@@ -31,8 +32,12 @@ pub struct ReservationMetrics {
     pub sweeper: SweeperMetrics,
     /// The freshener's.
     pub freshener: FreshenerMetrics,
+    /// How selling stands.
+    pub selling: SellingMetrics,
     /// The reconciler's.
     pub reconciler: ReconcilerMetrics,
+    /// The watches'.
+    pub watch: WatchMetrics,
     /// The auditor's.
     pub auditor: AuditorMetrics,
 }
@@ -59,7 +64,9 @@ impl ReservationMetrics {
                 expired: registry.counter("holdfast_holds_expired", "Holds whose units this replica freed"),
             },
             freshener: FreshenerMetrics::register(registry),
+            selling: SellingMetrics::register(registry),
             reconciler: ReconcilerMetrics::register(registry),
+            watch: WatchMetrics::register(registry),
             auditor: AuditorMetrics::register(registry),
         }
     }
@@ -82,6 +89,7 @@ pub enum Route {
 #[derive(Debug, Clone)]
 pub struct ReserveMetrics {
     routes: Family<RouteLabels, Counter>,
+    paused: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,7 +100,15 @@ struct RouteLabels {
 impl ReserveMetrics {
     fn register(registry: &Metrics) -> Self {
         let help = "Reserves by the way on which they were decided";
-        Self { routes: registry.register("holdfast_reserve_routes", help, Family::default()) }
+        Self {
+            routes: registry.register("holdfast_reserve_routes", help, Family::default()),
+            paused: registry
+                .counter("holdfast_reserve_paused", "Reserves refused because the selling of a SKU is paused"),
+        }
+    }
+
+    pub(crate) fn paused(&self) {
+        self.paused.inc();
     }
 
     pub(crate) fn route(&self, route: Route) {
@@ -244,6 +260,31 @@ impl FreshenerMetrics {
     }
 }
 
+/// How selling stands.
+#[derive(Debug, Clone)]
+pub struct SellingMetrics {
+    paused: Gauge,
+    oldest_seconds: Gauge,
+}
+
+impl SellingMetrics {
+    fn register(registry: &Metrics) -> Self {
+        let oldest = "How long the oldest sold units of which something is known at their vendor have waited for a count that reflects them, in seconds; 0 if none wait";
+        Self {
+            paused: registry.gauge(
+                "holdfast_paused_skus",
+                "SKUs whose selling is paused, by somebody or because they sold too fast",
+            ),
+            oldest_seconds: registry.gauge("holdfast_unreflected_oldest_seconds", oldest),
+        }
+    }
+
+    pub(crate) fn stands(&self, paused: i64, oldest_micros: i64) {
+        self.paused.set(paused);
+        self.oldest_seconds.set(oldest_micros / 1_000_000);
+    }
+}
+
 /// The reconciler's metrics.
 #[derive(Debug, Clone)]
 pub struct ReconcilerMetrics {
@@ -289,6 +330,59 @@ impl ReconcilerMetrics {
         self.above.inc_by(above as u64);
         self.below.inc_by(below as u64);
         self.missing.inc_by(report.missing as u64);
+    }
+}
+
+/// The watches' metrics.
+#[derive(Debug, Clone)]
+pub struct WatchMetrics {
+    watchers: Family<TopicLabels, Gauge>,
+    changes: Family<TopicLabels, Counter>,
+    too_slow: Family<TopicLabels, Counter>,
+    oldest_transaction_seconds: Gauge<f64, AtomicU64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TopicLabels {
+    topic: &'static str,
+}
+
+impl WatchMetrics {
+    fn register(registry: &Metrics) -> Self {
+        Self {
+            watchers: registry.register("holdfast_watchers", "Open watches, by topic", Family::default()),
+            changes: registry.register(
+                "holdfast_watch_changes",
+                "Changes that this replica found for its watchers together, by topic",
+                Family::default(),
+            ),
+            too_slow: registry.register(
+                "holdfast_watchers_too_slow",
+                "Watches ended because too many changes waited for their reader, by topic",
+                Family::default(),
+            ),
+            oldest_transaction_seconds: registry.register(
+                "holdfast_oldest_transaction_seconds",
+                "For how long at least the oldest transaction that has written anything on this Postgres has been open",
+                Gauge::default(),
+            ),
+        }
+    }
+
+    pub(crate) fn watchers(&self, topic: &'static str, change: i64) {
+        self.watchers.get_or_create(&TopicLabels { topic }).inc_by(change);
+    }
+
+    pub(crate) fn found(&self, topic: &'static str, changes: usize) {
+        self.changes.get_or_create(&TopicLabels { topic }).inc_by(changes as u64);
+    }
+
+    pub(crate) fn too_slow(&self, topic: &'static str) {
+        self.too_slow.get_or_create(&TopicLabels { topic }).inc();
+    }
+
+    pub(crate) fn oldest_transaction(&self, age: Duration) {
+        self.oldest_transaction_seconds.set(age.as_secs_f64());
     }
 }
 

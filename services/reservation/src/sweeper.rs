@@ -65,7 +65,7 @@ async fn sweep(
     let mut expiring = JoinSet::new();
     for id in due {
         let committer = committer.clone();
-        let work = Work { op: Op::Expire { id }, chosen: None, actor: "holdfast".to_owned(), deadline };
+        let work = Work { op: Op::Expire { id }, chosen: None, actor: "holdfast".to_owned(), deadline, dry: false };
         expiring.spawn(async move { committer.commit(work).await });
     }
     let mut failed = false;

@@ -36,3 +36,11 @@ pub(crate) fn note_batch(request: &Span, batch: &Span, waited: Duration) {
         request.set_attribute("holdfast.queue.wait_seconds", waited.as_secs_f64());
     }
 }
+
+/// The trace that a request belongs to, for the ledger; none if it is not traced.
+pub(crate) fn id_of(request: &Span) -> Option<String> {
+    let context = request.context();
+    let span = context.span();
+    let span = span.span_context();
+    span.is_valid().then(|| span.trace_id().to_string())
+}

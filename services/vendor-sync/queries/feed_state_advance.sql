@@ -8,7 +8,7 @@ SELECT DISTINCT ON (run_row.vendor_sku)
 FROM run_row
 LEFT JOIN run_count ON run_count.run_id = run_row.run_id AND run_count.sku = run_row.sku
 WHERE run_row.run_id = $1 AND run_row.line > 0 AND run_row.fate IN ('COUNTED', 'UNMAPPED')
-  AND (run_count.outcome IS NULL OR run_count.outcome <> 'REJECTED')
+  AND (run_count.outcome IS NULL OR run_count.outcome NOT IN ('REJECTED', 'CONFLICT'))
   AND NOT ($5 AND EXISTS (
       SELECT FROM feed_state AS known
       WHERE known.connection = $2 AND known.vendor_sku = run_row.vendor_sku AND known.sku = run_count.sku

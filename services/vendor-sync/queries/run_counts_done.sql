@@ -14,7 +14,7 @@ WITH said AS (
     SELECT coalesce(sum(rows) FILTER (WHERE outcome = 'APPLIED'), 0) AS applied,
            coalesce(sum(rows) FILTER (WHERE outcome = 'UNCHANGED'), 0) AS unchanged,
            coalesce(sum(rows) FILTER (WHERE outcome = 'STALE'), 0) AS stale,
-           coalesce(sum(rows) FILTER (WHERE outcome = 'REJECTED'), 0) AS rejected
+           coalesce(sum(rows) FILTER (WHERE outcome IN ('REJECTED', 'CONFLICT')), 0) AS rejected
     FROM stored
 )
 UPDATE run

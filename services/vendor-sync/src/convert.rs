@@ -10,8 +10,8 @@ pub use connections::{
     nothing_to_look_at, switch, update_connection,
 };
 pub use house::{
-    Adjust, Typed, TypedCounts, adjust_key, adjustment, guard_view, house_level, kept_adjustments, submit_adjustments,
-    submit_counts, typed_key, unknown_sku_fields,
+    Adjust, TYPED_COLUMNS, Typed, TypedCounts, adjust_key, adjustment, guard_view, house_level, kept_adjustments,
+    submit_adjustments, submit_counts, typed_key, unknown_sku_fields,
 };
 pub use offers::told_offers;
 pub use quarantine::{
@@ -133,6 +133,7 @@ pub fn outcome(violations: &mut Violations, outcome: i32) -> Option<RowOutcome> 
         Ok(wire::RowOutcome::Unmapped) => Some(RowOutcome::Unmapped),
         Ok(wire::RowOutcome::Rejected) => Some(RowOutcome::Rejected),
         Ok(wire::RowOutcome::Quarantined) => Some(RowOutcome::Quarantined),
+        Ok(wire::RowOutcome::Conflict) => Some(RowOutcome::Conflict),
         Err(_) => {
             violations.add("outcome", format_args!("is none of the outcomes: {outcome}"));
             None
@@ -272,6 +273,7 @@ fn row_outcome(outcome: RowOutcome) -> wire::RowOutcome {
         RowOutcome::Unmapped => wire::RowOutcome::Unmapped,
         RowOutcome::Rejected => wire::RowOutcome::Rejected,
         RowOutcome::Quarantined => wire::RowOutcome::Quarantined,
+        RowOutcome::Conflict => wire::RowOutcome::Conflict,
     }
 }
 

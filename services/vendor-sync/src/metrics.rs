@@ -133,7 +133,8 @@ fn label(outcome: RowOutcome) -> &'static str {
         RowOutcome::Unchanged => "unchanged",
         RowOutcome::Stale => "stale",
         RowOutcome::Unmapped => "unmapped",
-        RowOutcome::Rejected => "rejected",
+        // What was not accepted for either reason is one total.
+        RowOutcome::Rejected | RowOutcome::Conflict => "rejected",
         RowOutcome::Quarantined => "quarantined",
     }
 }

@@ -28,12 +28,23 @@ pub struct NewConnection {
     pub class: Class,
     /// How its files look.
     pub layout: Layout,
-    /// How often the vendor promises a number, 1 minute to 366 days, to the microsecond; none: nothing is promised.
-    pub cadence: Option<Duration>,
+    /// What reservation is told of it with each run.
+    pub promise: Promise,
     /// Where its files are taken from by themselves; none: they are uploaded only.
     pub source: Option<FileSource>,
     /// Whether its first file is applied like any other; otherwise it is held until a person has looked at it.
     pub apply_first_file: bool,
+}
+
+/// What reservation is told of a connection with each run. All to the microsecond.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Promise {
+    /// How often the vendor promises a number, 1 minute to 366 days; none: nothing is promised.
+    pub cadence: Option<Duration>,
+    /// How far the vendor's clock may be from ours, up to 7 days; none: not at all.
+    pub clock_margin: Option<Duration>,
+    /// How long after an order was sent the vendor's numbers reflect it at the latest, 1 minute to 60 days; none: nothing is known of that.
+    pub reflection_lag: Option<Duration>,
 }
 
 /// How a connection's files look, as it was registered.
@@ -379,7 +390,7 @@ pub struct Totals {
     pub stale: i64,
     /// Whose code no offer maps.
     pub unmapped: i64,
-    /// That could not be read or were not accepted.
+    /// That could not be read or were not accepted, those with another stock than expected among them.
     pub rejected: i64,
     /// That a guard stopped.
     pub quarantined: i64,
@@ -429,12 +440,22 @@ pub enum RowOutcome {
     Rejected,
     /// A guard stopped it.
     Quarantined,
+    /// Something else was on hand than was expected.
+    Conflict,
 }
 
 impl RowOutcome {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Pending, Self::Applied, Self::Unchanged, Self::Stale, Self::Unmapped, Self::Rejected, Self::Quarantined];
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Applied,
+        Self::Unchanged,
+        Self::Stale,
+        Self::Unmapped,
+        Self::Rejected,
+        Self::Quarantined,
+        Self::Conflict,
+    ];
 
     /// Its name in tables and metrics.
     #[must_use]
@@ -447,6 +468,7 @@ impl RowOutcome {
             Self::Unmapped => "UNMAPPED",
             Self::Rejected => "REJECTED",
             Self::Quarantined => "QUARANTINED",
+            Self::Conflict => "CONFLICT",
         }
     }
 
@@ -477,6 +499,8 @@ pub struct CountLine {
     pub units: i64,
     /// What the number does.
     pub effect: CountEffect,
+    /// What must be on hand for the number to be taken; none: whatever is.
+    pub expected: Option<i64>,
 }
 
 /// What a number does.
@@ -543,12 +567,12 @@ pub struct Decision {
 pub struct Verdict {
     /// The SKU.
     pub sku: String,
-    /// Applied, unchanged, stale or rejected.
+    /// Applied, unchanged, stale, rejected or a conflict.
     pub outcome: RowOutcome,
     /// on_hand before; none if it was rejected.
     pub previous_on_hand: Option<i64>,
     /// Units promised that are not there; none if it was rejected.
     pub shortfall: Option<i64>,
-    /// Why it was rejected; else empty.
+    /// Why it was not taken; may be empty.
     pub note: String,
 }

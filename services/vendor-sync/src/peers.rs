@@ -7,19 +7,21 @@ use holdfast_api::catalog::v1::BatchGetOffersRequest;
 use holdfast_api::error::v1::ErrorReason;
 use holdfast_api::reservation::v1 as pb;
 use holdfast_api::reservation::v1::{
-    Adjustment, ApplyCountsRequest, CompleteRunRequest, Count, CountMeaning, CountOutcome, CountResult, StockLevel,
+    Adjustment, ApplyCountsRequest, BatchGetStockRequest, CompleteRunRequest, Count, CountMeaning, CountOutcome,
+    CountResult, StockLevel,
 };
 use holdfast_client::{CatalogClient, Connection, Error, RequestKey, Settings, StockClient, Violation};
 use holdfast_feeds::observation::Class;
 use holdfast_feeds::plan::Offer;
 use secrecy::ExposeSecret as _;
+use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::config::{Config, PeerConfig};
 use crate::convert::timestamp;
-use crate::model::{CountEffect, CountLine, CountsOf, NewConnection, RowOutcome, Verdict};
+use crate::model::{CountEffect, CountLine, CountsOf, NewConnection, Promise, RowOutcome, Verdict};
 
 /// Codes in one request to catalog: the most that it takes.
 const CODES_PER_REQUEST: usize = 1000;
@@ -37,6 +39,8 @@ pub struct Peers {
 pub struct OnHand {
     /// Units on hand.
     pub units: u64,
+    /// Sold units that are not taken off it yet and that a count to come reflects; 0 if none was named.
+    pub reflectable: u64,
     /// The connection whose count it was; empty if it was never counted.
     pub counted_by: String,
 }
@@ -136,10 +140,6 @@ impl Peers {
         of: &CountsOf,
         counts: &[CountLine],
     ) -> Result<Vec<Verdict>, PeerError> {
-        let meaning = match of.class {
-            Class::OnHand => CountMeaning::OnHand,
-            Class::Available => CountMeaning::Available,
-        };
         let count = |line: &CountLine| Count {
             sku: line.sku.clone(),
             location: of.location.clone(),
@@ -150,6 +150,7 @@ impl Peers {
                 CountEffect::Unlimit => pb::CountEffect::Unlimit,
             }
             .into(),
+            expected_on_hand: line.expected,
         };
         let request = ApplyCountsRequest {
             request_id: String::new(),
@@ -157,9 +158,10 @@ impl Peers {
             run: of.run_id.to_string(),
             as_of_time: Some(timestamp(of.moment.as_of)),
             sequence: sequence(of),
-            meaning: meaning.into(),
+            meaning: meaning(of.class).into(),
             counts: counts.iter().map(count).collect(),
             covers_all: of.covers_all,
+            validate_only: false,
         };
         match self.stock.apply_counts(key(request_id), request).await {
             Ok(answer) => verdicts(counts, answer.results),
@@ -169,18 +171,21 @@ impl Peers {
         }
     }
 
-    /// Tells reservation that a run was applied whole, with the interval that its connection promises. Harmless when repeated.
+    /// Tells reservation that a run was applied whole, with what its connection promises. Harmless when repeated.
     ///
     /// # Errors
     /// [`PeerError::Request`]: it does not take it as it is. [`PeerError::Later`]: tell it again.
-    pub async fn complete(&self, of: &CountsOf, cadence: Option<Duration>) -> Result<(), PeerError> {
+    pub async fn complete(&self, of: &CountsOf, promise: Promise) -> Result<(), PeerError> {
+        let wire = |duration: Option<Duration>| duration.and_then(|duration| duration.try_into().ok());
         let request = CompleteRunRequest {
             connection: of.connection.clone(),
             location: of.location.clone(),
             as_of_time: Some(timestamp(of.moment.as_of)),
             sequence: sequence(of),
-            promised_interval: cadence.and_then(|cadence| cadence.try_into().ok()),
+            promised_interval: wire(promise.cadence),
             covers_all: of.covers_all,
+            clock_margin: wire(promise.clock_margin),
+            reflection_lag: wire(promise.reflection_lag),
         };
         match self.stock.complete_run(request).await {
             Ok(_) => Ok(()),
@@ -189,17 +194,29 @@ impl Peers {
         }
     }
 
-    /// What is on hand of SKUs at a location, by SKU. SKUs without stock there are left out.
+    /// What is on hand of SKUs at a location, by SKU; with a count to come, also how many sold units it will reflect. SKUs without stock there are left out.
     ///
     /// # Errors
     /// [`PeerError::Later`].
-    pub async fn on_hand(&self, location: &str, skus: &[String]) -> Result<HashMap<String, OnHand>, PeerError> {
+    pub async fn on_hand(
+        &self,
+        location: &str,
+        skus: &[String],
+        to_come: Option<(OffsetDateTime, Class)>,
+    ) -> Result<HashMap<String, OnHand>, PeerError> {
         let mut on_hand = HashMap::with_capacity(skus.len());
         for skus in skus.chunks(CODES_PER_REQUEST) {
-            let answer = self.stock.batch_get_stock(location, skus.to_vec()).await;
+            let request = BatchGetStockRequest {
+                location: location.to_owned(),
+                skus: skus.to_vec(),
+                reflect_as_of_time: to_come.map(|(as_of, _)| timestamp(as_of)),
+                reflect_meaning: to_come.map_or(CountMeaning::Unspecified, |(_, class)| meaning(class)).into(),
+            };
+            let answer = self.stock.batch_get_reflectable(request).await;
             for level in answer.map_err(|error| later("reservation", &error))?.levels {
                 let units = u64::try_from(level.on_hand).unwrap_or(0);
-                on_hand.insert(level.sku, OnHand { units, counted_by: level.connection });
+                let reflectable = u64::try_from(level.reflectable_quantity).unwrap_or(0);
+                on_hand.insert(level.sku, OnHand { units, reflectable, counted_by: level.connection });
             }
         }
         Ok(on_hand)
@@ -281,6 +298,13 @@ fn sequence(of: &CountsOf) -> i64 {
     of.moment.sequence.saturating_mul(1 << 32).saturating_add(of.place.into())
 }
 
+fn meaning(class: Class) -> CountMeaning {
+    match class {
+        Class::OnHand => CountMeaning::OnHand,
+        Class::Available => CountMeaning::Available,
+    }
+}
+
 fn connection(name: &str, config: &PeerConfig) -> anyhow::Result<Connection> {
     // A batch of a thousand counts takes as long as it takes: an attempt may have half of the time, so that there is a second one.
     let settings =
@@ -311,17 +335,27 @@ fn verdicts(counts: &[CountLine], results: Vec<CountResult>) -> Result<Vec<Verdi
             CountOutcome::Applied => RowOutcome::Applied,
             CountOutcome::Unchanged => RowOutcome::Unchanged,
             CountOutcome::Stale => RowOutcome::Stale,
+            CountOutcome::Conflict if line.expected.is_none() => {
+                return Err(odd("a conflict where nothing was expected"));
+            }
+            CountOutcome::Conflict => RowOutcome::Conflict,
             CountOutcome::Unspecified => return Err(odd("a result without an outcome")),
         };
         if line.sku != result.sku {
             return Err(odd("its results in another order"));
         }
+        let note = match (outcome, line.expected) {
+            (RowOutcome::Conflict, Some(expected)) => {
+                format!("{} are on hand, not the {expected} that were expected: look again, and count", result.on_hand)
+            }
+            _ => String::new(),
+        };
         Ok(Verdict {
             sku: result.sku,
             outcome,
             previous_on_hand: Some(result.previous_on_hand),
             shortfall: Some(result.shortfall),
-            note: String::new(),
+            note,
         })
     };
     counts.iter().zip(results).map(verdict).collect()
@@ -355,7 +389,9 @@ mod tests {
     use super::*;
 
     fn counts() -> Vec<CountLine> {
-        ["A", "B", "C"].map(|sku| CountLine { sku: sku.to_owned(), units: 1, effect: CountEffect::Set }).to_vec()
+        ["A", "B", "C"]
+            .map(|sku| CountLine { sku: sku.to_owned(), units: 1, effect: CountEffect::Set, expected: Some(7) })
+            .to_vec()
     }
 
     fn result(sku: &str, outcome: CountOutcome) -> CountResult {
@@ -379,6 +415,11 @@ mod tests {
         assert_eq!(verdicts(&counts(), applied(&["A", "B", "C"])).unwrap().len(), 3);
         assert!(verdicts(&counts(), applied(&["A", "B"])).is_err());
         assert!(verdicts(&counts(), applied(&["A", "C", "B"])).is_err());
+        let conflict =
+            verdicts(&counts(), ["A", "B", "C"].map(|sku| result(sku, CountOutcome::Conflict)).to_vec()).unwrap();
+        assert!(
+            conflict.iter().all(|verdict| verdict.outcome == RowOutcome::Conflict && verdict.note.contains("the 7"))
+        );
         let without_outcome = ["A", "B", "C"].map(|sku| result(sku, CountOutcome::Unspecified)).to_vec();
         assert!(verdicts(&counts(), without_outcome).is_err());
     }

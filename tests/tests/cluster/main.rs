@@ -14,3 +14,4 @@ mod stores;
 mod story;
 mod strangers;
 mod traces;
+mod watches;

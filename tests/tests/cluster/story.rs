@@ -142,7 +142,7 @@ fn a_number_typed_by_the_shop_meets_the_same_guards_as_a_vendors() {
         let house = cluster.house();
         let typed = SubmitCountsRequest {
             location: "berlin".to_owned(),
-            counts: vec![count(1, 999), count(2, 160)],
+            counts: vec![count(1, 999), count(2, 160), seen(count(5, 140), 150), seen(count(6, 140), 149)],
             actor: "bert".to_owned(),
             note: "monthly count".to_owned(),
             ..Default::default()
@@ -150,8 +150,10 @@ fn a_number_typed_by_the_shop_meets_the_same_guards_as_a_vendors() {
         let key = RequestKey::new();
         let first = house.submit_counts(key, typed.clone()).await.expect("a run");
         let outcomes: Vec<_> = first.rows.iter().map(|row| row.outcome()).collect();
-        assert_eq!(outcomes, [RowOutcome::Quarantined, RowOutcome::Applied], "{first:?}");
+        use RowOutcome::{Applied, Conflict, Quarantined};
+        assert_eq!(outcomes, [Quarantined, Applied, Applied, Conflict], "{first:?}");
         assert_eq!((on_offer(cluster, 1).await, on_offer(cluster, 2).await), (150, 160));
+        assert_eq!((on_offer(cluster, 5).await, on_offer(cluster, 6).await), (140, 150), "149 was not on hand");
         let again = house.submit_counts(key, typed).await.expect("a replay");
         assert!(again.replayed && again.run.expect("a run").run_id == first.run.expect("a run").run_id);
 
@@ -194,7 +196,12 @@ fn a_number_typed_by_the_shop_meets_the_same_guards_as_a_vendors() {
 }
 
 fn count(number: usize, quantity: i64) -> HouseCount {
-    HouseCount { sku: sku(number), quantity }
+    HouseCount { sku: sku(number), quantity, expected_quantity: None, overwrite: true }
+}
+
+/// A count of somebody who saw so many on hand before.
+fn seen(count: HouseCount, expected: i64) -> HouseCount {
+    HouseCount { expected_quantity: Some(expected), overwrite: false, ..count }
 }
 
 #[test]

@@ -9,12 +9,12 @@ fn status(reason: ErrorReason, code: Code) -> Status {
 }
 
 fn all_reasons() -> impl Iterator<Item = ErrorReason> {
-    (1..100).map_while(|number| ErrorReason::try_from(number).ok())
+    (1..100).filter_map(|number| ErrorReason::try_from(number).ok())
 }
 
 #[test]
 fn every_reason_becomes_an_error_that_keeps_its_name() {
-    assert_eq!(all_reasons().count(), 31);
+    assert!(all_reasons().count() >= 38);
     for reason in all_reasons() {
         let error = Failure::from_status(&status(reason, Code::Internal)).error;
         match error.reason() {

@@ -135,6 +135,37 @@ impl ReservationService for Server {
         self.follow(request, |message| (message.request_id.clone(), 0)).await
     }
 
+    async fn batch_reserve(
+        &self,
+        request: Request<BatchReserveRequest>,
+    ) -> Result<Response<BatchReserveResponse>, Status> {
+        self.follow(request, |message| (message.requests[0].reservation_id.clone(), message.requests[0].attempt)).await
+    }
+
+    async fn replace(&self, request: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
+        let new = |message: &ReplaceRequest| message.reservation.clone().unwrap();
+        self.follow(request, |message| (new(message).reservation_id, new(message).attempt)).await
+    }
+
+    async fn fulfil(&self, request: Request<FulfilRequest>) -> Result<Response<FulfilResponse>, Status> {
+        self.follow(request, |message| (message.request_id.clone(), 0)).await
+    }
+
+    async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<CancelResponse>, Status> {
+        self.follow(request, |message| (message.request_id.clone(), 0)).await
+    }
+
+    async fn r#return(&self, request: Request<ReturnRequest>) -> Result<Response<ReturnResponse>, Status> {
+        self.follow(request, |message| (message.request_id.clone(), 0)).await
+    }
+
+    async fn record_evidence(
+        &self,
+        request: Request<RecordEvidenceRequest>,
+    ) -> Result<Response<RecordEvidenceResponse>, Status> {
+        self.follow(request, |message| (message.request_id.clone(), 0)).await
+    }
+
     async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
         self.follow(request, |message| (message.request_id.clone(), 0)).await
     }
@@ -155,5 +186,18 @@ impl ReservationService for Server {
         request: Request<ListReservationsRequest>,
     ) -> Result<Response<ListReservationsResponse>, Status> {
         self.follow(request, |message| (message.page_token.clone(), 0)).await
+    }
+
+    type WatchReservationsStream = tonic::codegen::BoxStream<WatchReservationsResponse>;
+
+    async fn watch_reservations(
+        &self,
+        _: Request<WatchReservationsRequest>,
+    ) -> Result<Response<Self::WatchReservationsStream>, Status> {
+        Err(Status::unimplemented("not played here"))
+    }
+
+    async fn list_at_risk(&self, _: Request<ListAtRiskRequest>) -> Result<Response<ListAtRiskResponse>, Status> {
+        Err(Status::unimplemented("not played here"))
     }
 }

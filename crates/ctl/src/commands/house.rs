@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use holdfast_client::RequestKey;
 use holdfast_client::api::vendorsync::v1::{
-    HouseAdjustment, HouseCondition, HouseCount, HouseReason, RunState, SubmitCountsRequest,
+    HouseAdjustment, HouseCondition, HouseCount, HouseReason, RowOutcome, RunState, SubmitCountsRequest,
 };
 use prost_types::Timestamp;
 
@@ -24,7 +24,9 @@ const LEVELS: &[Column] = &[
 /// What was counted.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 applied; 1 refused; 4 a guard stopped a number: it waits for a person, the others are applied."
+    after_help = "Exit codes: 0 applied; 1 refused, or something else was on hand than was expected; 4 a guard stopped a number: it waits for a person, the others are applied.\n\
+                  Where 140 were on hand before, 150 lie there:\n  holdctl stock count HALL-1 CHAIR-1=150 --expected 140\n\
+                  Opening stock, whatever is there:\n  holdctl stock count HALL-1 CHAIR-1=150 TABLE-1=20 --overwrite"
 )]
 pub(crate) struct Count {
     /// The location.
@@ -32,6 +34,12 @@ pub(crate) struct Count {
     /// Sellable units of a SKU that lie there; at most 1,000 at once (`feed upload --connection house` takes more, from a file).
     #[arg(required = true, value_name = "SKU=QUANTITY", value_parser = parse::count)]
     counts: Vec<(String, i64)>,
+    /// What was on hand before counting (0 if nothing was): the count is taken only while that is so. With several SKUs, SKU=N for each of them.
+    #[arg(long, value_name = "[SKU=]N", value_parser = parse::expected)]
+    expected: Vec<(Option<String>, i64)>,
+    /// Take the counts whatever is on hand.
+    #[arg(long)]
+    overwrite: bool,
     /// When it was counted, at most 7 days ago. Without it, now.
     #[arg(long, value_parser = parse::instant, value_name = "INSTANT")]
     as_of: Option<Timestamp>,
@@ -140,11 +148,12 @@ impl From<Reason> for HouseReason {
 
 pub(super) async fn count(context: &Context<'_>, args: Count) -> Result<(), Failure> {
     let key = args.key.unwrap_or_else(RequestKey::new);
+    let counts = counts(args.counts, args.expected, args.overwrite).map_err(Failure::Usage)?;
     let request = SubmitCountsRequest {
         // The client fills in the key.
         request_id: String::new(),
         location: args.location,
-        counts: args.counts.into_iter().map(|(sku, quantity)| HouseCount { sku, quantity }).collect(),
+        counts,
         actor: args.actor,
         note: args.note,
         as_of_time: args.as_of,
@@ -155,20 +164,62 @@ pub(super) async fn count(context: &Context<'_>, args: Count) -> Result<(), Fail
     output::list(context.format, runs::ROWS, &rows)?;
     let run = response.run.unwrap_or_default();
     let stopped = response.rows.iter().find(|row| !row.quarantine_id.is_empty());
+    if let Some(row) = stopped {
+        quarantine::how_to_decide(&row.quarantine_id);
+    }
+    let conflicts = response.rows.iter().filter(|row| row.outcome() == RowOutcome::Conflict).count();
+    if conflicts > 0 {
+        let words = "something else was on hand than was expected; look again (`holdctl stock get`), and count";
+        return Err(Failure::Refused(format!("{conflicts} of {} counts not taken: {words}", response.rows.len())));
+    }
     match (run.state(), stopped) {
-        (RunState::Applied | RunState::Applying, Some(row)) => {
-            quarantine::how_to_decide(&row.quarantine_id);
-            Err(Failure::Waits(
-                "a guard stopped a number: it waits for a person, and the lower of the old and the new is offered"
-                    .to_owned(),
-            ))
-        }
+        (RunState::Applied | RunState::Applying, Some(_)) => Err(Failure::Waits(
+            "a guard stopped a number: it waits for a person, and the lower of the old and the new is offered"
+                .to_owned(),
+        )),
         (RunState::Applying, None) => {
             output::note(&format!("It is still being applied: holdctl run rows {}", run.run_id));
             Ok(())
         }
         (RunState::Applied, None) => Ok(()),
         _ => runs::verdict(context, &run).await,
+    }
+}
+
+/// The counts with what is expected of each: a choice that has to be made, because a number that overwrites loses what others did meanwhile.
+fn counts(
+    counts: Vec<(String, i64)>,
+    expected: Vec<(Option<String>, i64)>,
+    overwrite: bool,
+) -> Result<Vec<HouseCount>, String> {
+    match (expected.as_slice(), overwrite) {
+        ([], false) => {
+            let words = "what was on hand before counting? Give --expected N: the count is taken only while that is so. Or --overwrite: whatever is on hand";
+            return Err(words.to_owned());
+        }
+        ([_, ..], true) => return Err("give --expected or --overwrite, not both".to_owned()),
+        _ => {}
+    }
+    let is_one = counts.len() == 1;
+    let mut left = expected;
+    let counts = counts.into_iter().map(|(sku, quantity)| {
+        if overwrite {
+            return Ok(HouseCount { sku, quantity, expected_quantity: None, overwrite });
+        }
+        let is_for = |of: &Option<String>| of.as_ref().map_or(is_one, |of| *of == sku);
+        let Some(place) = left.iter().position(|(of, _)| is_for(of)) else {
+            return Err(format!("what was on hand of {sku} before counting? Give --expected {sku}=N for it"));
+        };
+        let (_, units) = left.remove(place);
+        Ok(HouseCount { sku, quantity, expected_quantity: Some(units), overwrite })
+    });
+    let counts = counts.collect::<Result<_, _>>()?;
+    match left.first() {
+        None => Ok(counts),
+        Some((Some(sku), _)) => Err(format!("--expected {sku}=…: {sku} is not counted here, or expected twice")),
+        Some((None, units)) => {
+            Err(format!("--expected {units} is of which SKU? Give SKU={units}, once for each count"))
+        }
     }
 }
 
@@ -217,6 +268,40 @@ mod tests {
     struct Line {
         #[command(flatten)]
         adjust: Adjust,
+    }
+
+    #[derive(Parser)]
+    struct CountLine {
+        #[command(flatten)]
+        count: Count,
+    }
+
+    fn counted(words: &[&str]) -> Result<Vec<(String, Option<i64>, bool)>, String> {
+        let line = CountLine::try_parse_from(["count", "HALL"].iter().chain(words)).unwrap();
+        let counts = counts(line.count.counts, line.count.expected, line.count.overwrite)?;
+        Ok(counts.into_iter().map(|count| (count.sku, count.expected_quantity, count.overwrite)).collect())
+    }
+
+    #[test]
+    fn every_count_says_what_it_expects_or_overwrites() {
+        let one = |sku: &str, expected: Option<i64>| (sku.to_owned(), expected, expected.is_none());
+        assert_eq!(counted(&["A=1", "--expected", "5"]), Ok(vec![one("A", Some(5))]));
+        assert_eq!(counted(&["A=1", "--expected", "A=0"]), Ok(vec![one("A", Some(0))]));
+        let both = ["A=1", "B=2", "--expected", "B=4", "--expected", "A=3"];
+        assert_eq!(counted(&both), Ok(vec![one("A", Some(3)), one("B", Some(4))]));
+        assert_eq!(counted(&["A=1", "B=2", "--overwrite"]), Ok(vec![one("A", None), one("B", None)]));
+        for (wrong, said) in [
+            (&["A=1"][..], "--overwrite"),
+            (&["A=1", "--expected", "5", "--overwrite"], "not both"),
+            (&["A=1", "B=2", "--expected", "5"], "A=N"),
+            (&["A=1", "B=2", "--expected", "A=5"], "B=N"),
+            (&["A=1", "--expected", "5", "--expected", "6"], "which SKU"),
+            (&["A=1", "--expected", "A=5", "--expected", "A=6"], "twice"),
+            (&["A=1", "--expected", "B=5"], "A=N"),
+        ] {
+            let refused = counted(wrong).unwrap_err();
+            assert!(refused.contains(said), "{wrong:?}: {refused}");
+        }
     }
 
     #[test]

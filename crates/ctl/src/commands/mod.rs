@@ -12,9 +12,12 @@ pub(crate) mod paging;
 pub(crate) mod quarantine;
 pub(crate) mod reservation;
 pub(crate) mod runs;
+pub(crate) mod sales;
+pub(crate) mod selling;
 pub(crate) mod sku;
 pub(crate) mod stock;
 pub(crate) mod vendor;
+pub(crate) mod watching;
 
 use crate::cli::{Cli, Command, Format};
 use crate::endpoints::Services;
@@ -40,7 +43,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Stock(command) => stock::run(&context, command).await,
         Command::Availability(args) => availability::run(&context, args).await,
         Command::Reserve(args) => reservation::reserve(&context, args).await,
-        Command::Confirm(args) => reservation::confirm(&context, args).await,
+        Command::Confirm(args) => sales::confirm(&context, args).await,
         Command::Release(args) => reservation::release(&context, args).await,
         Command::Extend(args) => reservation::extend(&context, args).await,
         Command::Reservation(command) => reservation::run(&context, command).await,

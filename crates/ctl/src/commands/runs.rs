@@ -168,6 +168,8 @@ pub(crate) enum Outcome {
     Rejected,
     /// A guard stopped it.
     Quarantined,
+    /// The shop's own count: something else was on hand than was expected.
+    Conflict,
 }
 
 impl From<Outcome> for RowOutcome {
@@ -180,6 +182,7 @@ impl From<Outcome> for RowOutcome {
             Outcome::Unmapped => Self::Unmapped,
             Outcome::Rejected => Self::Rejected,
             Outcome::Quarantined => Self::Quarantined,
+            Outcome::Conflict => Self::Conflict,
         }
     }
 }

@@ -3,7 +3,7 @@
 use holdfast_client::api::catalog::v1::{
     ImportSkusResponse, Location, Offer, SellingPolicy, Sku, SkuMatch, SkuState, Vendor,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{duration, instant};
 
@@ -65,6 +65,8 @@ pub(crate) fn offer(offer: &Offer) -> Value {
 }
 
 fn policy(policy: &SellingPolicy) -> Value {
+    let caps: Map<String, Value> =
+        policy.channel_caps.iter().map(|cap| (cap.channel.clone(), cap.quantity.into())).collect();
     json!({
         "safety_stock": policy.safety_stock,
         "backorder_limit": policy.backorder_limit,
@@ -72,6 +74,10 @@ fn policy(policy: &SellingPolicy) -> Value {
         "max_per_owner": policy.max_per_owner,
         "default_hold_duration": duration(policy.default_hold_duration.as_ref()),
         "locations": policy.locations,
+        "max_per_minute": policy.max_per_minute,
+        "channel_caps": caps,
+        "promise_time": instant(policy.promise_time.as_ref()),
+        "promise_lead_duration": duration(policy.promise_lead_duration.as_ref()),
     })
 }
 

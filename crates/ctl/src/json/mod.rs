@@ -11,7 +11,8 @@ use time::format_description::well_known::Rfc3339;
 
 pub(crate) use catalog::{import, location, offer, sku, sku_match, sku_state, vendor};
 pub(crate) use reservation::{
-    audit_end, availability, changed, discrepancy, feed, ledger_entry, level, repair_result, reservation,
+    at_risk, audit_end, availability, changed, discrepancy, feed, ledger_entry, level, paused_sku, repair_result,
+    reservation, reservation_event, row_availability,
 };
 pub(crate) use vendor_sync::{connection, house_level, quarantined, run, run_row, run_state};
 

@@ -1,10 +1,13 @@
 //! Reservation's messages.
 
 use holdfast_client::api::reservation::v1::{
-    AdjustmentReason, AuditEnd, Availability, Condition, Discrepancy, DiscrepancyKind, Feed, Freshness, LedgerCause,
-    LedgerEntry, ReadSource, RepairOutcome, RepairResult, Reservation, ReservationState, StockLevel,
+    AdjustmentReason, Allocation, AuditEnd, Availability, Condition, CountMeaning, Discrepancy, DiscrepancyKind, Feed,
+    Freshness, LedgerCause, LedgerEntry, PausedSku, ReadSource, RepairOutcome, RepairResult, Reservation,
+    ReservationAtRisk, ReservationEvent, ReservationEventKind, ReservationState, RowAvailability, RowShortage,
+    Shortage, StockLevel,
 };
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use super::{duration, instant, short};
 
@@ -31,6 +34,11 @@ pub(crate) fn level(level: &StockLevel) -> Value {
         "offer_limit": level.offer_limit,
         "connection": level.connection,
         "archived": level.archived,
+        "paused": level.paused,
+        "count_meaning": short(
+            CountMeaning::try_from(level.count_meaning).unwrap_or_default().as_str_name(),
+            "COUNT_MEANING_",
+        ),
     })
 }
 
@@ -58,6 +66,8 @@ pub(crate) fn ledger_entry(entry: &LedgerEntry) -> Value {
         "freshness": freshness(entry.freshness),
         "offer_limit": entry.offer_limit,
         "archived": entry.archived,
+        "paused": entry.paused,
+        "trace_id": entry.trace_id,
     })
 }
 
@@ -81,11 +91,7 @@ pub(crate) fn reservation(reservation: &Reservation) -> Value {
         .lines
         .iter()
         .map(|line| {
-            let allocations: Vec<_> = line
-                .allocations
-                .iter()
-                .map(|part| json!({"location": part.location, "quantity": part.quantity}))
-                .collect();
+            let allocations: Vec<_> = line.allocations.iter().map(allocation).collect();
             json!({"sku": line.sku, "quantity": line.quantity, "allocations": allocations})
         })
         .collect();
@@ -98,6 +104,84 @@ pub(crate) fn reservation(reservation: &Reservation) -> Value {
         "expire_time": instant(reservation.expire_time.as_ref()),
         "state_time": instant(reservation.state_time.as_ref()),
         "version": reservation.version,
+        "channel": reservation.channel,
+        "order_reference": reservation.order_reference,
+        "labels": reservation.labels.iter().collect::<BTreeMap<_, _>>(),
+        "shortages": reservation.shortages.iter().map(missing).collect::<Vec<_>>(),
+        "predecessor_id": reservation.predecessor_id,
+        "successor_id": reservation.successor_id,
+    })
+}
+
+fn allocation(part: &Allocation) -> Value {
+    json!({
+        "location": part.location,
+        "quantity": part.quantity,
+        "backordered_quantity": part.backordered_quantity,
+        "promise_time": instant(part.promise_time.as_ref()),
+        "released_quantity": part.released_quantity,
+        "cancelled_quantity": part.cancelled_quantity,
+        "fulfilled_quantity": part.fulfilled_quantity,
+        "returned_quantity": part.returned_quantity,
+    })
+}
+
+fn missing(shortage: &Shortage) -> Value {
+    json!({
+        "sku": shortage.sku,
+        "location": shortage.location,
+        "requested_quantity": shortage.requested_quantity,
+        "available_quantity": shortage.available_quantity,
+    })
+}
+
+/// A SKU whose selling is paused.
+pub(crate) fn paused_sku(paused: &PausedSku) -> Value {
+    json!({
+        "sku": paused.sku,
+        "pause_time": instant(paused.pause_time.as_ref()),
+        "actor": paused.actor,
+        "note": paused.note,
+    })
+}
+
+/// What could be reserved of a row of stock, as a watch tells it.
+pub(crate) fn row_availability(row: &RowAvailability) -> Value {
+    json!({
+        "sku": row.sku,
+        "location": row.location,
+        "available": row.available,
+        "version": row.version,
+        "change_time": instant(row.change_time.as_ref()),
+    })
+}
+
+/// What happened to a reservation, as a watch tells it.
+pub(crate) fn reservation_event(event: &ReservationEvent) -> Value {
+    let kind = ReservationEventKind::try_from(event.kind).unwrap_or_default().as_str_name();
+    json!({
+        "kind": short(kind, "RESERVATION_EVENT_KIND_"),
+        "reservation": event.reservation.as_ref().map(reservation),
+        "shortage": event.shortage.as_ref().map(shortage),
+        "create_time": instant(event.create_time.as_ref()),
+    })
+}
+
+/// A reservation that lacks units.
+pub(crate) fn at_risk(at_risk: &ReservationAtRisk) -> Value {
+    json!({
+        "reservation": at_risk.reservation.as_ref().map(reservation),
+        "shortage": at_risk.shortage.as_ref().map(shortage),
+    })
+}
+
+fn shortage(shortage: &RowShortage) -> Value {
+    json!({
+        "sku": shortage.sku,
+        "location": shortage.location,
+        "quantity": shortage.quantity,
+        "shortfall": shortage.shortfall,
+        "stock_version": shortage.stock_version,
     })
 }
 

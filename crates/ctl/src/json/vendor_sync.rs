@@ -45,6 +45,8 @@ pub(crate) fn connection(connection: &Connection) -> Value {
         "drop_folder": folder,
         "http_pull": pull,
         "apply_first_file": connection.apply_first_file,
+        "clock_margin": duration(connection.clock_margin.as_ref()),
+        "reflection_lag": duration(connection.reflection_lag.as_ref()),
         "applied_as_of_time": instant(connection.applied_as_of_time.as_ref()),
         "fetch_status": connection.fetch_status,
         "fetch_time": instant(connection.fetch_time.as_ref()),

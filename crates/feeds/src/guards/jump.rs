@@ -66,7 +66,7 @@ impl fmt::Display for Rule {
 /// A number beside the one before it, in units of the SKU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// What was known before; `None` if nothing was.
+    /// What was known before, without the sold units that the new number reflects; `None` if nothing was.
     pub old: Option<u64>,
     /// What is said now.
     pub new: u64,

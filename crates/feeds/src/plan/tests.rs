@@ -49,13 +49,28 @@ fn look_beside(
     known: &[KnownKey],
     on_hand: &str,
 ) -> Plan {
-    let on_hand: HashMap<String, u64> = on_hand
-        .split_whitespace()
-        .map(|stock| stock.split_once('=').unwrap())
-        .map(|(sku, units)| (sku.to_owned(), units.parse().unwrap()))
-        .collect();
-    let limits = RowLimits::default();
-    plan(file, &Beside { mode, offers, known, on_hand: &on_hand, limits: &limits, is_first: false })
+    look_after_sales(mode, file, offers, known, on_hand, "")
+}
+
+/// The same after sales that the file's numbers reflect, as `SKU=units`.
+fn look_after_sales(
+    mode: Mode,
+    file: &ParsedFile,
+    offers: &HashMap<String, Offer>,
+    known: &[KnownKey],
+    on_hand: &str,
+    reflectable: &str,
+) -> Plan {
+    let units = |text: &str| -> HashMap<String, u64> {
+        text.split_whitespace()
+            .map(|stock| stock.split_once('=').unwrap())
+            .map(|(sku, units)| (sku.to_owned(), units.parse().unwrap()))
+            .collect()
+    };
+    let (on_hand, reflectable, limits) = (units(on_hand), units(reflectable), RowLimits::default());
+    let beside =
+        Beside { mode, offers, known, on_hand: &on_hand, reflectable: &reflectable, limits: &limits, is_first: false };
+    plan(file, &beside)
 }
 
 /// Stopped codes as `code:rule,rule:old→new`, with `!` if their SKU is limited on their account.
@@ -289,8 +304,15 @@ fn what_is_on_hand_is_compared_with_if_one_code_speaks_alone_and_nothing_is_know
 #[test]
 fn many_units_of_what_nothing_is_known_of_wait_unless_it_is_the_first_file() {
     let (file, offers, on_hand, limits) = (file("a=5000"), offers("a:CHAIR"), HashMap::new(), RowLimits::default());
-    let beside =
-        Beside { mode: Mode::Full, offers: &offers, known: &[], on_hand: &on_hand, limits: &limits, is_first: false };
+    let beside = Beside {
+        mode: Mode::Full,
+        offers: &offers,
+        known: &[],
+        on_hand: &on_hand,
+        reflectable: &on_hand,
+        limits: &limits,
+        is_first: false,
+    };
     assert_eq!(stopped(&plan(&file, &beside)), "a:R3:?→5000");
     assert_eq!(counts(&plan(&file, &beside)), "");
     assert_eq!(counts(&plan(&file, &Beside { is_first: true, ..beside })), "CHAIR=5000");
@@ -332,4 +354,51 @@ fn codes_that_no_offer_maps_and_words_for_numbers_do_not_distort_what_the_gate_s
     assert_eq!((bounds.keys_unknown, bounds.keys_unsaid), (0, 0));
     let words = facts(&file("a=instock b=instock c=1 d=1"), &said, &limits);
     assert_eq!((words.keys_unsaid, words.keys_compared, words.units), (2, 0, 30));
+}
+
+#[test]
+fn a_number_that_looks_like_a_decrease_is_a_jump_when_what_was_sold_should_be_off_it() {
+    let (offers, known) = (offers("a:CHAIR"), known("a:CHAIR=100"));
+    let after = |new: &str, sold: &str| look_after_sales(Mode::Full, &file(new), &offers, &known, "", sold);
+    // 80 of the 100 were booked: 20 are expected.
+    for (new, seen) in
+        [("a=20", ""), ("a=98", ""), ("a=100", "a:R2:100→100"), ("a=0", ""), ("a=200", "a:R5,R2:100→200")]
+    {
+        assert_eq!(stopped(&after(new, "CHAIR=80")), seen, "{new}");
+    }
+    let plan = after("a=100", "CHAIR=80");
+    assert_eq!(counts(&plan), "", "what was there stays, and what was booked stays off it");
+    assert_eq!((plan.stopped[0].expected, plan.stopped[0].exposure()), (Some(20), 80));
+    assert_eq!(
+        plan.stopped[0].explanation,
+        "100 is 5 times the 20 before, or more; there were 100, and 80 sold since are off them"
+    );
+    assert_eq!(stopped(&after("a=100", "")), "", "nothing was sold: nothing changed");
+}
+
+#[test]
+fn a_decrease_to_what_is_expected_is_no_slip_and_a_slip_is_one_of_what_is_expected() {
+    let (offers, known) = (offers("a:CHAIR"), known("a:CHAIR=150"));
+    let after = |new: &str, sold: &str| look_after_sales(Mode::Full, &file(new), &offers, &known, "", sold);
+    assert_eq!(stopped(&after("a=15", "CHAIR=135")), "", "a tenth is left because the rest was sold");
+    assert_eq!(stopped(&after("a=15", "")), "a:R5:150→15!");
+    let slip = after("a=13", "CHAIR=20");
+    assert_eq!(stopped(&slip), "a:R5:150→13!", "a tenth of the 130 that are expected");
+    assert_eq!(counts(&slip), "CHAIR<=13", "the limit is the count as it was said");
+    assert_eq!(stopped(&after("a=5", "CHAIR=400")), "", "more sold than there were: nothing is expected");
+}
+
+#[test]
+fn of_several_codes_nobody_can_say_whose_units_were_sold() {
+    let (offers, known) = (offers("a:CHAIR b:CHAIR"), known("a:CHAIR=100 b:CHAIR=50"));
+    let plan = look_after_sales(Mode::Full, &file("a=100 b=50"), &offers, &known, "", "CHAIR=80");
+    assert_eq!((stopped(&plan).as_str(), counts(&plan).as_str()), ("", "CHAIR=150"));
+}
+
+#[test]
+fn a_limit_in_an_older_ones_place_is_the_count_before() {
+    let mut known = known("a:CHAIR=100");
+    known[0].waiting = Some(10);
+    let plan = look_after_sales(Mode::Full, &file("a=999"), &offers("a:CHAIR"), &known, "", "CHAIR=40");
+    assert_eq!(counts(&plan), "CHAIR<=100", "what was booked is taken off it by reservation");
 }

@@ -41,7 +41,10 @@ pub(super) enum Word {
 
 /// A number that a guard stopped.
 pub(super) struct StoppedWord {
+    /// What was counted before: a limit says no more than a count did.
     pub(super) old: Option<u64>,
+    /// The same without the sold units that the new number reflects: what the guards compared with.
+    pub(super) expected: Option<u64>,
     pub(super) new: Option<u64>,
     pub(super) rules: Vec<Rule>,
     pub(super) explanation: String,
@@ -77,10 +80,12 @@ impl<'a> Words<'a> {
             let alone = codes.get(offer.sku.as_str()) == Some(&1);
             // Of several codes nobody can say which one the other's count was about.
             let old = beside.on_hand.get(&offer.sku).copied().filter(|_| alone).or(prior);
+            let reflected = beside.reflectable.get(&offer.sku).copied().filter(|_| alone).unwrap_or(0);
             let said = match units_of(&reading, offer) {
-                Some(new) => judged(old, new, offer, beside),
+                Some(new) => judged(old, reflected, new, offer, beside),
                 None if reading.quantity.is_none() && ambiguous.contains(key) => Word::Stopped(StoppedWord {
                     old,
+                    expected: old.map(|old| old.saturating_sub(reflected)),
                     new: None,
                     rules: vec![Rule::R1],
                     explanation: "R1: the number can be read in two ways".to_owned(),
@@ -126,6 +131,7 @@ impl<'a> Words<'a> {
                 raw_quantity: observation.raw_quantity.clone(),
                 pack_size: word.offer.pack_size,
                 old: stopped.old,
+                expected: stopped.expected,
                 new: stopped.new,
                 rules: stopped.rules.clone(),
                 explanation: stopped.explanation.clone(),
@@ -137,16 +143,23 @@ impl<'a> Words<'a> {
     }
 }
 
-/// What the row guards make of a number.
-fn judged(old: Option<u64>, new: u64, offer: &Offer, beside: &Beside<'_>) -> Word {
-    let change = Change { old, new, pack_size: offer.pack_size, judge_unknown: !beside.is_first };
+/// What the row guards make of a number, beside what was there without the sold units that it reflects.
+fn judged(old: Option<u64>, reflected: u64, new: u64, offer: &Offer, beside: &Beside<'_>) -> Word {
+    let expected = old.map(|old| old.saturating_sub(reflected));
+    let change = Change { old: expected, new, pack_size: offer.pack_size, judge_unknown: !beside.is_first };
     match jump::check(beside.limits, &change) {
         None => Word::Units(new),
         Some(stop) => Word::Stopped(StoppedWord {
             old,
+            expected,
             new: Some(new),
             rules: stop.rules,
-            explanation: stop.explanation,
+            explanation: match old {
+                Some(old) if reflected > 0 => {
+                    format!("{}; there were {old}, and {reflected} sold since are off them", stop.explanation)
+                }
+                Some(_) | None => stop.explanation,
+            },
             is_decrease: stop.is_decrease,
         }),
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use holdfast_kit::{ErrorReason, code, reason_name};
 
 fn reasons() -> Vec<ErrorReason> {
-    (1..).map_while(|number| ErrorReason::try_from(number).ok()).collect()
+    (1..100).filter_map(|number| ErrorReason::try_from(number).ok()).collect()
 }
 
 fn text() -> String {
@@ -30,7 +30,7 @@ fn every_reason_has_a_paragraph_with_its_code() {
 #[test]
 fn every_paragraph_is_of_a_reason() {
     let names: Vec<_> = reasons().into_iter().map(reason_name).collect();
-    assert!(names.len() >= 25);
+    assert!(names.len() >= 36);
     for heading in text().lines().filter_map(|line| line.strip_prefix("### ")) {
         let name = heading.split(' ').next().unwrap();
         assert!(names.contains(&name), "{name} is no reason");

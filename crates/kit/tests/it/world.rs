@@ -8,9 +8,12 @@ use holdfast_api::reservation::v1::reservation_service_server::{
     ReservationService, ReservationServiceServer, SERVICE_NAME,
 };
 use holdfast_api::reservation::v1::{
-    ConfirmRequest, ConfirmResponse, ExtendRequest, ExtendResponse, GetReservationRequest, GetReservationResponse,
-    ListReservationsRequest, ListReservationsResponse, ReleaseRequest, ReleaseResponse, Reservation, ReserveRequest,
-    ReserveResponse,
+    BatchReserveRequest, BatchReserveResponse, CancelRequest, CancelResponse, ConfirmRequest, ConfirmResponse,
+    ExtendRequest, ExtendResponse, FulfilRequest, FulfilResponse, GetReservationRequest, GetReservationResponse,
+    ListAtRiskRequest, ListAtRiskResponse, ListReservationsRequest, ListReservationsResponse, RecordEvidenceRequest,
+    RecordEvidenceResponse, ReleaseRequest, ReleaseResponse, ReplaceRequest, ReplaceResponse, Reservation,
+    ReserveRequest, ReserveResponse, ReturnRequest, ReturnResponse, WatchReservationsRequest,
+    WatchReservationsResponse,
 };
 use holdfast_kit::config::Common;
 use holdfast_kit::server::ServeError;
@@ -32,11 +35,19 @@ static METHODS: MethodTable = MethodTable::new(
     &[SERVICE_NAME],
     &[
         Method::new("/holdfast.reservation.v1.ReservationService/Reserve", Priority::Begin, &[Role::Checkout]),
+        Method::new("/holdfast.reservation.v1.ReservationService/BatchReserve", Priority::Begin, &[]),
+        Method::new("/holdfast.reservation.v1.ReservationService/Replace", Priority::Begin, &[]),
         Method::new("/holdfast.reservation.v1.ReservationService/Confirm", Priority::Finish, &[Role::Checkout]),
+        Method::new("/holdfast.reservation.v1.ReservationService/Fulfil", Priority::Finish, &[]),
+        Method::new("/holdfast.reservation.v1.ReservationService/Cancel", Priority::Finish, &[]),
+        Method::new("/holdfast.reservation.v1.ReservationService/Return", Priority::Undo, &[]),
+        Method::new("/holdfast.reservation.v1.ReservationService/RecordEvidence", Priority::Undo, &[]),
         Method::new("/holdfast.reservation.v1.ReservationService/Release", Priority::Undo, &[Role::Checkout]),
         Method::new("/holdfast.reservation.v1.ReservationService/Extend", Priority::Begin, &[]),
         Method::new("/holdfast.reservation.v1.ReservationService/GetReservation", Priority::Read, Role::ALL),
         Method::new("/holdfast.reservation.v1.ReservationService/ListReservations", Priority::Read, Role::ALL),
+        Method::new("/holdfast.reservation.v1.ReservationService/WatchReservations", Priority::Read, &[Role::Checkout]),
+        Method::new("/holdfast.reservation.v1.ReservationService/ListAtRisk", Priority::Read, &[Role::Checkout]),
     ],
 );
 
@@ -205,6 +216,33 @@ impl ReservationService for Obedient {
         Ok(Response::new(ConfirmResponse::default()))
     }
 
+    async fn batch_reserve(&self, _: Request<BatchReserveRequest>) -> Result<Response<BatchReserveResponse>, Status> {
+        Ok(Response::new(BatchReserveResponse::default()))
+    }
+
+    async fn replace(&self, _: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
+        Ok(Response::new(ReplaceResponse::default()))
+    }
+
+    async fn fulfil(&self, _: Request<FulfilRequest>) -> Result<Response<FulfilResponse>, Status> {
+        Ok(Response::new(FulfilResponse::default()))
+    }
+
+    async fn cancel(&self, _: Request<CancelRequest>) -> Result<Response<CancelResponse>, Status> {
+        Ok(Response::new(CancelResponse::default()))
+    }
+
+    async fn r#return(&self, _: Request<ReturnRequest>) -> Result<Response<ReturnResponse>, Status> {
+        Ok(Response::new(ReturnResponse::default()))
+    }
+
+    async fn record_evidence(
+        &self,
+        _: Request<RecordEvidenceRequest>,
+    ) -> Result<Response<RecordEvidenceResponse>, Status> {
+        Ok(Response::new(RecordEvidenceResponse::default()))
+    }
+
     async fn release(&self, _: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
         Ok(Response::new(ReleaseResponse::default()))
     }
@@ -218,5 +256,18 @@ impl ReservationService for Obedient {
         _: Request<ListReservationsRequest>,
     ) -> Result<Response<ListReservationsResponse>, Status> {
         Ok(Response::new(ListReservationsResponse::default()))
+    }
+
+    type WatchReservationsStream = tonic::codegen::BoxStream<WatchReservationsResponse>;
+
+    async fn watch_reservations(
+        &self,
+        _: Request<WatchReservationsRequest>,
+    ) -> Result<Response<Self::WatchReservationsStream>, Status> {
+        Err(Status::unimplemented("not played here"))
+    }
+
+    async fn list_at_risk(&self, _: Request<ListAtRiskRequest>) -> Result<Response<ListAtRiskResponse>, Status> {
+        Err(Status::unimplemented("not played here"))
     }
 }

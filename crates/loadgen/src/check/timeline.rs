@@ -119,6 +119,12 @@ impl Row {
                     | LedgerCause::Adjust
                     | LedgerCause::Policy
                     | LedgerCause::Freshness
+                    | LedgerCause::Fulfil
+                    | LedgerCause::Cancel
+                    | LedgerCause::Return
+                    | LedgerCause::Evidence
+                    | LedgerCause::Pause
+                    | LedgerCause::Resume
                     | LedgerCause::Repair
                     | LedgerCause::Unspecified => {}
                 }
@@ -132,6 +138,12 @@ impl Row {
                 | LedgerCause::Adjust
                 | LedgerCause::Policy
                 | LedgerCause::Freshness
+                | LedgerCause::Fulfil
+                | LedgerCause::Cancel
+                | LedgerCause::Return
+                | LedgerCause::Evidence
+                | LedgerCause::Pause
+                | LedgerCause::Resume
                 | LedgerCause::Repair
                 | LedgerCause::Unspecified => None,
             };

@@ -100,7 +100,7 @@ impl Buyer {
     }
 
     fn reserve(&mut self, sale: &Sale, key: ReservationKey) -> Reserve {
-        let line = Line { sku: sale.wanted.clone(), quantity: 1, location: sale.only_here.clone() };
+        let line = Line { location: sale.only_here.clone(), ..Line::anywhere(sale.wanted.clone(), 1) };
         let reserve = Reserve::new(key, format!("buyer-{}", self.number), [line]);
         // Who abandons is given little time, so that the units come back while the sale lasts.
         let hold = if self.mood == Mood::Abandons { self.rng.between(1_000, 3_000) } else { 60_000 };

@@ -116,7 +116,7 @@ async fn ledger(stock: &holdfast_client::StockClient, sku: &str) -> anyhow::Resu
     let (mut entries, mut page_token) = (Vec::new(), String::new());
     loop {
         let request =
-            ListLedgerEntriesRequest { sku: sku.to_owned(), location: String::new(), page_size: ENTRIES, page_token };
+            ListLedgerEntriesRequest { sku: sku.to_owned(), page_size: ENTRIES, page_token, ..Default::default() };
         let page =
             stock.list_ledger_entries(request).await.with_context(|| format!("the ledger of {sku} cannot be read"))?;
         entries.extend(page.entries);

@@ -196,13 +196,15 @@ impl Story<'_> {
         ));
         // What the shelf must hold, so that after holds and unshipped sales (of an earlier demo) so many are left.
         let counted = units + level.held + level.committed + level.safety_stock - level.backorder_limit;
-        if let Some(waits) = self.type_count(&wanted, counted).await? {
+        if let Some(waits) = self.type_count(&wanted, counted, level.on_hand).await? {
             let why = "counted twice, by two people";
             let approved = self.approve(&waits, why).await?;
             self.say
                 .line(&format!("  ✓ a guard stopped it ({}), {OPERATOR} approved it: {why}", approved.rules.join(" ")));
         }
-        self.say.command(&self.options.ctl, &format!("stock count {} {}={counted}", self.location, quoted(&wanted)));
+        let (location, code) = (self.location, quoted(&wanted));
+        let count = format!("stock count {location} {code}={counted} --expected {}", level.on_hand);
+        self.say.command(&self.options.ctl, &count);
         let available = self.level(&wanted).await?.available;
         anyhow::ensure!(available == units, "{wanted} has {available} units instead of {units} after it was counted");
         self.claims.check(true, &format!("{units} can be sold"), String::new);
@@ -276,12 +278,14 @@ impl Story<'_> {
             "6. Somebody of the shop types {slip} where there are {}: the same guards look at it",
             before.on_hand
         ));
-        let waits = self.type_count(&wanted, slip).await?;
+        let waits = self.type_count(&wanted, slip, before.on_hand).await?;
         let instead = || "no guard stopped it".to_owned();
         self.claims.check(waits.is_some(), &format!("it waits: {}", why(waits.as_ref())), instead);
         let after = self.level(&wanted).await?;
         self.claims.equal(after.available, before.available, &format!("{} stay on offer", before.available));
-        self.say.command(&self.options.ctl, &format!("stock count {} {}={slip}", self.location, quoted(&wanted)));
+        let (location, code) = (self.location, quoted(&wanted));
+        let count = format!("stock count {location} {code}={slip} --expected {}", before.on_hand);
+        self.say.command(&self.options.ctl, &count);
         Ok(())
     }
 
@@ -346,11 +350,12 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Types a number as somebody of the shop; answers with what a guard stopped.
-    async fn type_count(&self, sku: &str, quantity: i64) -> anyhow::Result<Option<QuarantinedRow>> {
+    /// Types a number as somebody of the shop who saw so many on hand before; answers with what a guard stopped.
+    async fn type_count(&self, sku: &str, quantity: i64, seen: i64) -> anyhow::Result<Option<QuarantinedRow>> {
+        let expected_quantity = Some(seen);
         let request = SubmitCountsRequest {
             location: self.location.to_owned(),
-            counts: vec![HouseCount { sku: sku.to_owned(), quantity }],
+            counts: vec![HouseCount { sku: sku.to_owned(), quantity, expected_quantity, overwrite: false }],
             actor: OPERATOR.to_owned(),
             note: "typed in the demo".to_owned(),
             ..SubmitCountsRequest::default()

@@ -1,15 +1,18 @@
 //! The record as it would stand after the operations decided so far.
 
-use super::{Plan, Snapshot};
+use super::vacancy::Vacancy;
+use super::{Pending, Plan, Snapshot};
 use crate::answer::{Answer, Refusal, ReservationAnswer, StoredAnswer, StoredOperation};
 use crate::choose::Availability;
 use crate::ids::{Location, Name, Owner, PayloadHash, RequestId, ReservationId, RowKey, Sku, UnixMicros};
 use crate::ledger::{Cause, Entry};
 use crate::level::{Delta, Level, LevelProblem};
-use crate::op::Op;
+use crate::op::{CountMeaning, Op};
 use crate::policy::{Policy, Rank};
 use crate::record::{Allocation, Record, State};
-use crate::repair::Evidence;
+use crate::repair::RepairEvidence;
+use crate::sale::{FeedTerms, Progress};
+use crate::selling::{ChannelUse, Selling};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The working copy: read and changed in place, with a note of what changed.
@@ -23,10 +26,18 @@ pub(super) struct Draft {
     policies: BTreeMap<Sku, Policy>,
     owned: BTreeMap<(Owner, Sku), i64>,
     pub(super) marks: BTreeMap<Name, (UnixMicros, i64)>,
-    pub(super) evidence: BTreeMap<RowKey, Evidence>,
+    pub(super) evidence: BTreeMap<RowKey, RepairEvidence>,
     /// Allocations that repair gives back.
     pub(super) restored: Vec<(ReservationId, Allocation)>,
+    /// For each row, the allocations there whose committed units a count may reflect; those that this batch changed stand here as it left them.
+    pending: BTreeMap<RowKey, Vec<Pending>>,
+    pub(super) feeds: BTreeMap<Name, FeedTerms>,
+    selling: BTreeMap<Sku, Selling>,
+    channels: BTreeMap<(Sku, Name), ChannelUse>,
     changed_policies: BTreeSet<Sku>,
+    changed_selling: BTreeSet<Sku>,
+    changed_channels: BTreeSet<(Sku, Name)>,
+    changed_progress: BTreeMap<(ReservationId, RowKey), Progress>,
     /// Rows that were changed, as they were before; none if they are new. One that is as before in the end is not written.
     changed_levels: BTreeMap<RowKey, Option<Level>>,
     /// Reservations changed (`false`) and inserted (`true`).
@@ -45,7 +56,22 @@ pub(super) struct Change {
 impl Draft {
     /// Starts from the snapshot and expires what is due.
     pub(super) fn new(snapshot: Snapshot) -> Self {
-        let Snapshot { now, levels, records, operations, due, overdue, policies, owned, marks, evidence } = snapshot;
+        let Snapshot {
+            now,
+            levels,
+            records,
+            operations,
+            due,
+            overdue,
+            policies,
+            owned,
+            marks,
+            evidence,
+            pending,
+            feeds,
+            selling,
+            channels,
+        } = snapshot;
         let mut draft = Self {
             now,
             levels,
@@ -57,7 +83,14 @@ impl Draft {
             marks,
             evidence,
             restored: Vec::new(),
+            pending,
+            feeds,
+            selling,
+            channels,
             changed_policies: BTreeSet::new(),
+            changed_selling: BTreeSet::new(),
+            changed_channels: BTreeSet::new(),
+            changed_progress: BTreeMap::new(),
             changed_levels: BTreeMap::new(),
             changed_records: BTreeMap::new(),
             landed: Vec::new(),
@@ -94,6 +127,17 @@ impl Draft {
                 plan.policies.insert(sku, policy);
             }
         }
+        for sku in self.changed_selling {
+            if let Some(selling) = self.selling.remove(&sku) {
+                plan.selling.insert(sku, selling);
+            }
+        }
+        for key in self.changed_channels {
+            if let Some(used) = self.channels.remove(&key) {
+                plan.channels.insert(key, used);
+            }
+        }
+        plan.progress = self.changed_progress;
         for (row, before) in self.changed_levels {
             if let Some(level) = self.levels.remove(&row).filter(|level| before.as_ref() != Some(level)) {
                 plan.levels.insert(row, level);
@@ -129,32 +173,100 @@ impl Draft {
         self.owned.get(&(owner.clone(), sku.clone())).copied().unwrap_or(0)
     }
 
-    /// Notes that an owner got units, or gave them back.
-    pub(super) fn change_owned(&mut self, owner: &Owner, sku: &Sku, units: i64) {
-        let owned = self.owned.entry((owner.clone(), sku.clone())).or_default();
-        *owned = owned.saturating_add(units);
-    }
-
-    /// What can be reserved of these SKUs. With `overdue`, units of holds that are over are counted as if they were freed already.
-    pub(super) fn availability<'a>(&self, skus: impl Iterator<Item = &'a Sku>, overdue: bool) -> Availability {
+    /// What can be reserved of these SKUs, by whoever takes the place of a hold. With `overdue`, units of holds that are over are counted as if they were freed already.
+    pub(super) fn availability<'a>(
+        &self,
+        skus: impl Iterator<Item = &'a Sku>,
+        vacancy: Option<&Vacancy>,
+        overdue: bool,
+    ) -> Availability {
         let mut availability = Availability::new();
         for sku in skus {
             let mut rows: Vec<(&RowKey, &Level)> = self.rows(sku).collect();
             // The preferred locations first; a stable sort leaves the others in the order of their codes.
             rows.sort_by_key(|(_, level)| level.rank);
             for (row, level) in rows {
-                let freed = if overdue { self.overdue.get(row).copied().unwrap_or(0) } else { 0 };
-                availability.set(sku.clone(), row.1.clone(), level.available_with(freed));
+                let over = if overdue { self.overdue.get(row).copied().unwrap_or(0) } else { 0 };
+                // A hold that is over is among the overdue.
+                let vacated = vacancy.filter(|old| !(overdue && old.is_due)).map_or(0, |old| old.units(row));
+                availability.set(sku.clone(), row.1.clone(), level.available_with(over.saturating_add(vacated)));
             }
         }
         availability
+    }
+
+    /// Units of a SKU in holds that are over and not yet freed.
+    pub(super) fn overdue_units(&self, sku: &Sku) -> i64 {
+        let here = self.overdue.iter().filter(|((other, _), _)| other == sku);
+        here.fold(0, |sum, (_, units)| sum.saturating_add(*units))
+    }
+
+    /// The allocations on a row whose committed units a count may reflect.
+    pub(super) fn pending(&self, row: &RowKey) -> &[Pending] {
+        self.pending.get(row).map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes what became of an allocation's units; its stock row is locked. The reservation need not have been read: then only the row's pending units are told.
+    pub(super) fn set_progress(&mut self, id: ReservationId, row: &RowKey, quantity: i64, progress: Progress) {
+        let allocations = self.records.get_mut(&id).map(|record| &mut record.allocations);
+        if let Some(allocation) = allocations.into_iter().flatten().find(|allocation| allocation.row() == *row) {
+            allocation.progress = progress.clone();
+        }
+        let here = self.pending.entry(row.clone()).or_default();
+        match here.iter_mut().find(|pending| pending.id == id) {
+            Some(pending) => pending.progress = progress.clone(),
+            None => here.push(Pending { id, quantity, progress: progress.clone() }),
+        }
+        self.changed_progress.insert((id, row.clone()), progress);
+    }
+
+    /// How a SKU sells.
+    pub(super) fn selling(&self, sku: &Sku) -> Option<&Selling> {
+        self.selling.get(sku)
+    }
+
+    pub(super) fn is_paused(&self, sku: &Sku) -> bool {
+        self.selling(sku).is_some_and(|selling| selling.pause.is_some())
+    }
+
+    pub(super) fn set_selling(&mut self, sku: &Sku, selling: Selling) {
+        self.selling.insert(sku.clone(), selling);
+        self.changed_selling.insert(sku.clone());
+    }
+
+    /// Units that a channel has of a SKU, where that is counted.
+    pub(super) fn channel_use(&self, sku: &Sku, channel: &Name) -> i64 {
+        self.channels.get(&(sku.clone(), channel.clone())).map_or(0, |used| used.units)
+    }
+
+    /// Notes that what a channel has of a SKU is counted from now on.
+    pub(super) fn count_channel(&mut self, sku: &Sku, channel: &Name) {
+        let key = (sku.clone(), channel.clone());
+        self.channels.entry(key.clone()).or_default();
+        self.changed_channels.insert(key);
+    }
+
+    /// Notes that an owner, by a channel, got units or has them no longer: they were given back, called off or shipped. An owner's are not counted once a hold is over.
+    pub(super) fn change_use(&mut self, owner: Option<&Owner>, channel: Option<&Name>, sku: &Sku, units: i64) {
+        if let Some(owner) = owner {
+            let owned = self.owned.entry((owner.clone(), sku.clone())).or_default();
+            *owned = owned.saturating_add(units);
+        }
+        let Some(channel) = channel else { return };
+        let key = (sku.clone(), channel.clone());
+        let is_capped = self.policies.get(sku).is_some_and(|policy| policy.channel_caps.contains_key(channel));
+        if is_capped || self.channels.contains_key(&key) {
+            let used = self.channels.entry(key.clone()).or_default();
+            used.units = used.units.saturating_add(units).max(0);
+            self.changed_channels.insert(key);
+        }
     }
 
     pub(super) fn has_overdue(&self) -> bool {
         !self.overdue.is_empty()
     }
 
-    /// Makes all changes, or none. Only a count, an adjustment and a policy create rows; a new row has what the SKU's policy says.
+    /// Makes all changes, or none. Only a count, an adjustment, a policy and a return create rows; a new row has what the SKU's policy says.
     pub(super) fn write(&mut self, op: Option<usize>, changes: Vec<Change>) -> Result<(), Refusal> {
         let mut staged: BTreeMap<RowKey, Level> = BTreeMap::new();
         let mut entries = Vec::with_capacity(changes.len());
@@ -162,7 +274,8 @@ impl Draft {
             let mut level = match (staged.remove(&row), self.levels.get(&row)) {
                 (Some(level), _) => level,
                 (None, Some(level)) => level.clone(),
-                (None, None) if cause.may_raise_shortfall() => {
+                (None, None) if cause.may_make_row() => {
+                    delta.turn.paused = self.is_paused(&row.0).then_some(true);
                     let policy = self.policies.get(&row.0);
                     policy.map_or_else(Level::default, |policy| newly_made(policy, &row.1, &mut delta))
                 }
@@ -189,10 +302,16 @@ impl Draft {
         Ok(())
     }
 
-    /// Notes on a row which count it has, and by which connection.
-    pub(super) fn set_count(&mut self, row: &RowKey, connection: &Name, count: (UnixMicros, i64)) {
+    /// Notes on a row which count it has, what it means, and by which connection.
+    pub(super) fn set_count(
+        &mut self,
+        row: &RowKey,
+        connection: &Name,
+        count: (UnixMicros, i64),
+        meaning: CountMeaning,
+    ) {
         if let Some(level) = self.change_level(row) {
-            level.count = Some(count);
+            (level.count, level.meaning) = (Some(count), Some(meaning));
             if level.feed.as_ref().is_some_and(|feed| feed != connection) {
                 level.shared = true;
                 // What it kept back for the other one's lateness went with the count.
@@ -248,31 +367,33 @@ impl Draft {
 
     /// Ends a hold as released or expired; its units are free again.
     pub(super) fn free_units(&mut self, op: Option<usize>, id: ReservationId, end: State) -> Result<(), Refusal> {
-        let now = self.now;
         let Some(record) = self.records.get(&id).filter(|record| record.state == State::Held) else {
             return Ok(());
         };
-        let was_due = record.is_due(now);
-        if end == State::Expired && !was_due {
+        if end == State::Expired && !record.is_due(self.now) {
             return Ok(());
         }
-        let allocations = record.allocations.clone();
-        // Units of a hold that was over were not counted as its owner's any more.
-        let owner = record.owner.clone().filter(|_| !was_due);
-        let cause = if end == State::Expired { Cause::Expire(id) } else { Cause::Release(id) };
-        let freed = allocations.iter().map(|allocation| Change {
-            row: allocation.row(),
-            delta: Delta { held: allocation.quantity.saturating_neg(), ..Delta::default() },
-            cause,
-        });
-        self.write(op, freed.collect())?;
-        self.change_record(id, |record| (record.state, record.state_at) = (end, now));
-        if let Some(owner) = owner {
-            for allocation in &allocations {
-                self.change_owned(&owner, &allocation.sku, allocation.quantity.saturating_neg());
+        let vacancy = Vacancy::of(record, end, self.now);
+        self.write(op, vacancy.changes())?;
+        self.vacate(vacancy, None);
+        Ok(())
+    }
+
+    /// Ends a hold whose units the stock rows have been relieved of. One that had ended before only learns of its successor.
+    pub(super) fn vacate(&mut self, vacancy: Vacancy, successor: Option<ReservationId>) {
+        let Vacancy { id, end, allocations, owner, channel, is_due } = vacancy;
+        let now = self.now;
+        self.change_record(id, |record| {
+            if record.state == State::Held {
+                (record.state, record.state_at) = (end, now);
             }
+            record.successor = record.successor.or(successor);
+        });
+        for allocation in &allocations {
+            let units = allocation.quantity.saturating_neg();
+            self.change_use(owner.as_ref(), channel.as_ref(), &allocation.sku, units);
         }
-        if was_due {
+        if is_due {
             for allocation in allocations {
                 if let Some(units) = self.overdue.get_mut(&allocation.row()) {
                     *units = units.saturating_sub(allocation.quantity);
@@ -280,7 +401,6 @@ impl Draft {
             }
             self.overdue.retain(|_, units| *units > 0);
         }
-        Ok(())
     }
 
     /// What an operation is answered whose own key has landed before; none if it has not.
@@ -290,16 +410,26 @@ impl Draft {
             return Some(Err(Refusal::KeyReused));
         }
         Some(match (&stored.answer, op) {
-            (StoredAnswer::Reservation { id, moment }, Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. }) => {
-                match self.records.get(id) {
-                    Some(record) => Ok(Answer::Reservation(Box::new(ReservationAnswer {
-                        first: record.at(*moment),
-                        current_state: record.state_at_time(self.now),
-                        current_expires_at: record.expires_at,
-                        replayed: true,
-                    }))),
-                    None => Err(Refusal::NotFound),
-                }
+            (
+                StoredAnswer::Reservation { id, moment, progress },
+                Op::Confirm { .. }
+                | Op::Release { .. }
+                | Op::Extend { .. }
+                | Op::Fulfil { .. }
+                | Op::Cancel { .. }
+                | Op::Return { .. }
+                | Op::Evidence { .. },
+            ) => match self.records.get(id) {
+                Some(record) => Ok(Answer::Reservation(Box::new(ReservationAnswer {
+                    first: record.at(*moment, progress),
+                    current_state: record.state_at_time(self.now),
+                    current_expires_at: record.expires_at,
+                    replayed: true,
+                }))),
+                None => Err(Refusal::NotFound),
+            },
+            (StoredAnswer::Sold(changed), Op::Sell { .. }) => {
+                Ok(Answer::Sold { changed: changed.clone(), replayed: true })
             }
             (StoredAnswer::Counted(results), Op::Count { .. }) => {
                 Ok(Answer::Counted { results: results.clone(), replayed: true })
@@ -313,6 +443,7 @@ impl Draft {
             // The payload should have told the verbs apart.
             (
                 StoredAnswer::Reservation { .. }
+                | StoredAnswer::Sold(_)
                 | StoredAnswer::Counted(_)
                 | StoredAnswer::Adjusted(_)
                 | StoredAnswer::Repaired(_),
@@ -337,8 +468,8 @@ impl Draft {
             current_expires_at: record.expires_at,
             replayed: false,
         };
-        let moment = record.moment();
-        self.land(request, payload, StoredAnswer::Reservation { id, moment });
+        let (moment, progress) = (record.moment(), record.progress());
+        self.land(request, payload, StoredAnswer::Reservation { id, moment, progress });
         Ok(Answer::Reservation(Box::new(answer)))
     }
 

@@ -2,22 +2,21 @@
 
 use super::Limits;
 use super::draft::{Change, Draft};
-use super::reservations::Claim;
+use super::reserve::Claim;
+use super::vacancy::Vacancy;
 use crate::answer::{Answer, Refusal};
 use crate::cart::{Cart, Line};
 use crate::ids::{Location, Name, RowKey, Sku};
 use crate::ledger::Cause;
 use crate::level::{Delta, Freshness, LEVEL_MAX, Level, Turn};
 use crate::op::HoldMicros;
-use crate::policy::{Breach, Limit, Policy};
-use crate::record::Shortage;
+use crate::policy::{Breach, Limit, Policy, Promise};
 use std::collections::BTreeMap;
 
 impl Draft {
     /// Takes policies that are newer than what is known.
     pub(super) fn take_policies(&mut self, op: usize, policies: &[(Sku, Policy)]) -> Result<Answer, Refusal> {
-        let sound = |units: i64| (0..=LEVEL_MAX).contains(&units);
-        if policies.iter().any(|(_, policy)| !sound(policy.safety) || !sound(policy.backorder)) {
+        if policies.iter().any(|(_, policy)| !is_sound(policy)) {
             return Err(Refusal::Inconsistent("a selling policy is out of range"));
         }
         let mut changes = Vec::new();
@@ -37,6 +36,10 @@ impl Draft {
         // All or none are written: the policies only when the rows were.
         self.write(Some(op), changes)?;
         for (sku, policy) in &taken {
+            let known = self.policy(sku).map(|known| known.channel_caps.clone()).unwrap_or_default();
+            for channel in policy.channel_caps.keys().filter(|channel| !known.contains_key(*channel)) {
+                self.count_channel(sku, channel);
+            }
             self.set_policy(sku, (*policy).clone());
             let rows: Vec<(RowKey, i64)> =
                 self.rows(sku).map(|(row, level)| (row.clone(), buffer_under(policy, level))).collect();
@@ -90,47 +93,81 @@ impl Draft {
         Ok(Answer::Freshened { rows: changed })
     }
 
-    /// What the policies of a cart's SKUs say against it. To a marked retry the no is final (PROTOCOL 8).
-    pub(super) fn check_policies(&mut self, claim: &Claim<'_>, retry: bool) -> Result<(), Refusal> {
-        let refusal = match self.against(claim) {
-            Some(refusal) => refusal,
-            None => return Ok(()),
+    /// What the policies of a cart's SKUs say against it, and who paused them. To a marked retry the no is final (PROTOCOL 8).
+    pub(super) fn check_policies(
+        &mut self,
+        claim: &Claim<'_>,
+        vacancy: Option<&Vacancy>,
+        retry: bool,
+    ) -> Result<(), Refusal> {
+        let Some(refusal) = self.against(claim, vacancy) else { return Ok(()) };
+        let shortages = match &refusal {
+            // It may be that there is enough in a moment.
+            Refusal::Contended => return Err(refusal),
+            Refusal::Limit(breaches) => breaches.iter().map(Breach::as_shortage).collect(),
+            _ => claim.cart.lines().iter().map(Line::not_sold).collect(),
         };
         if retry {
-            let shortages = match &refusal {
-                Refusal::Limit(breaches) => breaches.iter().map(Breach::as_shortage).collect(),
-                _ => claim.cart.lines().iter().map(not_sold).collect(),
-            };
             self.close(claim, shortages);
         }
         Err(refusal)
     }
 
-    fn against(&self, claim: &Claim<'_>) -> Option<Refusal> {
+    fn against(&self, claim: &Claim<'_>, vacancy: Option<&Vacancy>) -> Option<Refusal> {
         let mut wanted: BTreeMap<&Sku, i64> = BTreeMap::new();
         for line in claim.cart.lines() {
             let units = wanted.entry(&line.sku).or_default();
             *units = units.saturating_add(line.quantity.get());
         }
         let is_archived = |sku: &Sku| self.policy(sku).is_some_and(|policy| policy.archived);
-        let archived: Vec<Sku> = wanted.keys().filter(|sku| is_archived(sku)).map(|sku| (*sku).clone()).collect();
+        let archived: Vec<Sku> = claim.cart.skus().filter(|sku| is_archived(sku)).cloned().collect();
         if !archived.is_empty() {
             return Some(Refusal::Archived(archived));
         }
-        let breaches: Vec<Breach> =
-            wanted.into_iter().filter_map(|(sku, requested)| self.breach(claim, sku, requested)).collect();
-        (!breaches.is_empty()).then_some(Refusal::Limit(breaches))
+        let paused: Vec<Sku> = claim.cart.skus().filter(|sku| self.is_paused(sku)).cloned().collect();
+        if !paused.is_empty() {
+            return Some(Refusal::Paused(paused));
+        }
+        let breach = |(sku, requested)| self.breach(claim, vacancy, sku, requested);
+        let breaches: Vec<Breach> = wanted.into_iter().filter_map(breach).collect();
+        if breaches.is_empty() {
+            None
+        } else if breaches.iter().all(|breach| self.may_pass(breach)) {
+            Some(Refusal::Contended)
+        } else {
+            Some(Refusal::Limit(breaches))
+        }
     }
 
-    fn breach(&self, claim: &Claim<'_>, sku: &Sku, requested: i64) -> Option<Breach> {
+    /// What of a SKU would be too much. A hold whose place is taken counts no more for its owner and its channel.
+    fn breach(&self, claim: &Claim<'_>, vacancy: Option<&Vacancy>, sku: &Sku, requested: i64) -> Option<Breach> {
         let policy = self.policy(sku)?;
-        let left_to_owner = policy.max_per_owner.map(|most| most.saturating_sub(self.owned(claim.owner, sku)).max(0));
-        let limits = [(Limit::Reservation, policy.max_per_reservation), (Limit::Owner, left_to_owner)];
+        let left = |most: i64, used: i64, given: i64| most.saturating_sub(used).saturating_add(given).max(0);
+        let left_to_owner = policy.max_per_owner.map(|most| {
+            left(most, self.owned(claim.owner, sku), vacancy.map_or(0, |old| old.owned_by(claim.owner, sku)))
+        });
+        let channel = claim.terms.details.channel.as_ref();
+        let left_to_channel = channel.and_then(|channel| {
+            let most = policy.channel_caps.get(channel)?;
+            let given = vacancy.map_or(0, |old| old.used_by(channel, sku));
+            Some(left(*most, self.channel_use(sku, channel), given))
+        });
+        let limits = [
+            (Limit::Reservation, policy.max_per_reservation),
+            (Limit::Owner, left_to_owner),
+            (Limit::Channel, left_to_channel),
+        ];
         limits
             .into_iter()
             .filter_map(|(limit, allowed)| Some((limit, allowed?)))
             .find(|(_, allowed)| requested > *allowed)
             .map(|(limit, allowed)| Breach { sku: sku.clone(), requested, allowed, limit })
+    }
+
+    /// Whether a channel has too much only by holds that are over, which another transaction is just freeing: they count for nobody (I5).
+    fn may_pass(&self, breach: &Breach) -> bool {
+        breach.limit == Limit::Channel
+            && breach.requested <= breach.allowed.saturating_add(self.overdue_units(&breach.sku))
     }
 
     /// The shortest default hold of a cart's SKUs, or else the service's; never longer than a hold may be.
@@ -141,9 +178,18 @@ impl Draft {
     }
 }
 
-/// A line of a cart with something that is not sold any more, in the form that a closed key keeps.
-fn not_sold(line: &Line) -> Shortage {
-    Shortage { sku: line.sku.clone(), location: line.location.clone(), requested: line.quantity.get(), available: 0 }
+/// Whether a row and the counters can take what a policy says.
+fn is_sound(policy: &Policy) -> bool {
+    let sound = |units: i64| (0..=LEVEL_MAX).contains(&units);
+    let lead = match policy.promise {
+        Some(Promise::After(micros)) => micros,
+        Some(Promise::At(_)) | None => 0,
+    };
+    sound(policy.safety)
+        && sound(policy.backorder)
+        && policy.max_per_minute.is_none_or(sound)
+        && policy.channel_caps.values().all(|most| sound(*most))
+        && lead >= 0
 }
 
 /// What a policy changes of a row.

@@ -4,9 +4,11 @@
 //! - A **reservation's state** is what its ledger says: entries cannot be changed by the service, a reservation can. An allocation that is missing comes back with the
 //!   units that its first entry took. A reservation that is missing comes back closed (its units are given back), unless the ledger says that it was sold: then as
 //!   CONFIRMED, so that nobody else is sold its units. One that neither has units nor stands in the ledger is closed.
-//! - **held and committed** of a row are what its reservations add up to; where the ledger has a reservation's share otherwise, an entry under that reservation
+//! - A **sale** is what became of its units: CONFIRMED while some are neither shipped nor called off. What became of them stands in one place only: where that is lost,
+//!   or is of other units than were taken, the sale is left.
+//! - **held and committed** of a row are what its reservations add up to, by what became of their units; where the ledger has a reservation's share otherwise, an entry under that reservation
 //!   brings it right.
-//! - **safety, backorder, archived and rank** are what the selling policy says.
+//! - **safety, backorder, archived and rank** are what the selling policy says, **paused** is what is noted of the SKU.
 //! - **on hand, unsellable units, freshness and the offer limit** are what the row says, or the ledger if the operator chose so ([`Side`]); one entry makes the sum agree.
 //! - A row that is **missing** is made anew from its ledger.
 //! - A ledger that has **lost or gained entries** is left: an entry that made up for it would be wrong as soon as the lost one is put back.
@@ -19,7 +21,8 @@ use crate::ledger::{Cause, Entry};
 use crate::level::{Cap, Condition, Delta, Freshness, LEVEL_MAX, Level, Turn};
 use crate::policy::Policy;
 use crate::record::{Allocation, Record, State};
-use crate::repair::{Evidence, Movement, RepairOutcome, RepairResult, RepairSubject, Side, Sums};
+use crate::repair::{Movement, RepairEvidence, RepairOutcome, RepairResult, RepairSubject, Side, Sums};
+use crate::terms::Details;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is to be repaired.
@@ -120,22 +123,21 @@ impl Draft {
         let told = match (told.as_slice(), record) {
             ([], None) => return Ok(None),
             ([], Some(record)) => return Ok(close(record, &movements)),
-            ([Some(told)], _) => *told,
+            ([Some(told)], _) => came_to(*told, &movements)?,
             _ => return Err("its rows' ledgers contradict each other: compare its entries with the order, and release or cancel it by hand".to_owned()),
         };
         let missing = in_ledger.iter().filter(|(_, movement)| movement.allocated == 0 && movement.taken > 0);
         let missing: Vec<Allocation> = missing
             .map(|((sku, location), movement)| Allocation {
-                sku: sku.clone(),
-                location: location.clone(),
-                quantity: movement.taken,
+                progress: movement.progress.clone().unwrap_or_default(),
+                ..Allocation::new(sku.clone(), location.clone(), movement.taken)
             })
             .collect();
         let state = match record {
             // Nobody is there any more to confirm what is made anew.
             None if told == State::Held => Some(State::Released),
             None => Some(told),
-            Some(record) if agrees(record.state, told) => None,
+            Some(record) if record.state == told => None,
             Some(record) if told == State::Held && (record.expires_at.is_none() || record.owner.is_none()) => {
                 return Err(format!(
                     "the ledger says HELD, but it is {} and has neither owner nor end: release it by hand",
@@ -176,6 +178,9 @@ impl Draft {
                 state_at: now,
                 version: 1,
                 shortages: Vec::new(),
+                details: Details::default(),
+                predecessor: None,
+                successor: None,
             });
         } else {
             self.change_record(id, |record| {
@@ -183,7 +188,7 @@ impl Draft {
                     (record.state, record.state_at) = (state, now);
                 }
                 record.allocations.extend(cure.allocations.iter().cloned());
-                record.allocations.sort();
+                record.allocations.sort_by_key(Allocation::row);
             });
         }
         self.restored.extend(cure.allocations.into_iter().map(|allocation| (id, allocation)));
@@ -194,7 +199,7 @@ impl Draft {
         let parts = self.evidence.iter().filter_map(|(row, evidence)| Some((row, evidence.movements.get(&id)?)));
         let line = |((sku, location), movement): (&RowKey, &Movement)| {
             let quantity = Quantity::new(movement.allocated.max(movement.taken))?;
-            Some(Line { sku: sku.clone(), location: Some(location.clone()), quantity })
+            Some(Line { sku: sku.clone(), location: Some(location.clone()), quantity, split: true })
         };
         parts.filter_map(line).collect()
     }
@@ -225,8 +230,9 @@ impl Draft {
             let due = due(movement, row, cures.get(id));
             held = held.saturating_add(due.0 - movement.promised_held);
             committed = committed.saturating_add(due.1 - movement.promised_committed);
-            // What a count reflected left by the count's entry.
-            let share = movement.committed.clamp(due.1, due.1.saturating_add(movement.reflected.max(0)));
+            // What counts' entries moved is not in its own.
+            let loose = movement.loose.max(0);
+            let share = movement.committed.clamp(due.1.saturating_sub(loose), due.1.saturating_add(loose));
             let delta =
                 Delta { held: due.0 - movement.held, committed: share - movement.committed, ..Delta::default() };
             let unexplained = movement.repaired == 0 && (movement.reserved != 1 || movement.ended != i64::from(!due.2));
@@ -238,6 +244,7 @@ impl Draft {
         let promised =
             (evidence.promised_held.saturating_add(held), evidence.promised_committed.saturating_add(committed));
         let mut level = target(&before, evidence, policy, &row.1, asked.side, promised);
+        level.paused = self.is_paused(&row.0);
         if [level.on_hand, level.held, level.committed, level.safety, level.backorder]
             .iter()
             .chain(level.unsellable.values())
@@ -278,6 +285,36 @@ fn close(record: &Record, movements: &[(&RowKey, &Movement)]) -> Option<(Cure, S
     })
 }
 
+/// What a reservation is of which the ledger tells that state: a sale is what became of its units.
+fn came_to(told: State, movements: &[(&RowKey, &Movement)]) -> Result<State, Left> {
+    if movements.iter().any(|(_, movement)| is_lost(movement)) {
+        return Err("what became of its units is lost, or is of other units than it took: put its rows of progress right from a backup first".to_owned());
+    }
+    let (mut open, mut fulfilled, mut touched) = (0_i64, 0_i64, false);
+    for (_, movement) in movements {
+        let units = if movement.allocated == 0 { movement.taken } else { movement.allocated };
+        let progress = movement.progress.clone().unwrap_or_default();
+        open = open.saturating_add(progress.open(units));
+        fulfilled = fulfilled.saturating_add(progress.fulfilled);
+        touched |= progress.sold(units) != units || progress.fulfilled != 0 || progress.reflected != 0;
+    }
+    match told {
+        State::Confirmed | State::Fulfilled | State::Cancelled if open > 0 => Ok(State::Confirmed),
+        State::Confirmed | State::Fulfilled | State::Cancelled if fulfilled > 0 => Ok(State::Fulfilled),
+        State::Confirmed | State::Fulfilled | State::Cancelled => Ok(State::Cancelled),
+        _ if touched => Err(format!(
+            "the ledger says {told}, but units of it were shipped, called off or reflected: compare with the order, and put it right from a backup"
+        )),
+        State::Held | State::Released | State::Expired | State::Refused => Ok(told),
+    }
+}
+
+/// Whether what became of its units is not known, or is not of these units.
+fn is_lost(movement: &Movement) -> bool {
+    let units = if movement.allocated == 0 { movement.taken } else { movement.allocated };
+    movement.progressed.map_or(movement.after > 0, |noted| noted != units)
+}
+
 /// Whether a state is one that the ledger tells; of what became of a sale its rows' numbers tell.
 fn agrees(state: State, told: State) -> bool {
     state == told || (told == State::Confirmed && matches!(state, State::Fulfilled | State::Cancelled))
@@ -293,7 +330,7 @@ fn needs_cure(movement: &Movement) -> bool {
         (None, _) => true,
         (Some(_), None) => false,
     };
-    told_otherwise || (movement.allocated == 0 && movement.taken > 0)
+    told_otherwise || is_lost(movement) || (movement.allocated == 0 && movement.taken > 0)
 }
 
 /// What a reservation counts for on a row once it is cured: held, committed, and whether it is a hold.
@@ -311,15 +348,16 @@ fn due(movement: &Movement, row: &RowKey, cure: Option<&Cure>) -> (i64, i64, boo
         _ if cure.state.is_none() && back.is_none() => {
             (movement.promised_held, movement.promised_committed, is_hold(movement.state))
         }
-        // As the state does, so do the units follow the ledger.
+        // Of what was sold there is left what is neither given back, called off nor reflected (PROTOCOL 15).
         Some(State::Confirmed | State::Fulfilled | State::Cancelled) => {
-            (0, movement.committed.saturating_sub(movement.reflected).max(0), false)
+            let progress = movement.progress.clone().unwrap_or_default();
+            (0, progress.committed(units).max(0), false)
         }
         Some(State::Released | State::Expired | State::Refused) | None => (0, 0, false),
     }
 }
 
-fn check_chain(known: Option<&Level>, evidence: &Evidence) -> Result<(), Left> {
+fn check_chain(known: Option<&Level>, evidence: &RepairEvidence) -> Result<(), Left> {
     let at = known.map_or(evidence.newest, |level| level.version);
     if evidence.entries != evidence.newest || at > evidence.newest {
         return Err(format!(
@@ -331,7 +369,7 @@ fn check_chain(known: Option<&Level>, evidence: &Evidence) -> Result<(), Left> {
 }
 
 /// A row as its ledger has it.
-fn from_ledger(evidence: &Evidence) -> Level {
+fn from_ledger(evidence: &RepairEvidence) -> Level {
     let Sums { on_hand, held, committed, safety, backorder, unsellable } = evidence.sums.clone();
     Level {
         on_hand,
@@ -342,6 +380,7 @@ fn from_ledger(evidence: &Evidence) -> Level {
         unsellable,
         freshness: evidence.freshness,
         archived: evidence.archived,
+        paused: evidence.paused,
         version: evidence.newest,
         ..Level::default()
     }
@@ -350,7 +389,7 @@ fn from_ledger(evidence: &Evidence) -> Level {
 /// What the row is to be.
 fn target(
     before: &Level,
-    evidence: &Evidence,
+    evidence: &RepairEvidence,
     policy: Option<&Policy>,
     location: &Location,
     side: Side,
@@ -412,12 +451,13 @@ impl Book<'_> {
     }
 
     /// What makes the entries add up to the row, and their last turn the row's.
-    fn balance(&mut self, level: &Level, evidence: &Evidence, request: RequestId) {
+    fn balance(&mut self, level: &Level, evidence: &RepairEvidence, request: RequestId) {
         let sums = self.sums.clone();
         let turn = Turn {
             freshness: (level.freshness != evidence.freshness).then_some(level.freshness),
             cap: (level.cap.map(|cap| cap.units) != evidence.cap_units).then_some(level.cap),
             archived: (level.archived != evidence.archived).then_some(level.archived),
+            paused: (level.paused != evidence.paused).then_some(level.paused),
         };
         let mut delta = Delta {
             on_hand: level.on_hand.saturating_sub(sums.on_hand),

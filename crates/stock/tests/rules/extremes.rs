@@ -29,7 +29,7 @@ fn any_level() -> impl Strategy<Value = Level> {
 fn any_op() -> impl Strategy<Value = Op> {
     (0..8_u8, 0..4_u8, 0..8_u8, any_units(), any_units(), 1..=Quantity::MAX).prop_map(|(verb, n, r, x, y, units)| {
         let hold = HoldMicros::new(x).unwrap_or(HoldMicros::new(i64::MAX).unwrap());
-        let line = Line { sku: sku("A"), location: None, quantity: Quantity::new(units).unwrap() };
+        let line = Line { sku: sku("A"), location: None, quantity: Quantity::new(units).unwrap(), split: true };
         let cart = Cart::new(vec![line]).unwrap();
         match verb {
             0 => Op::Reserve {
@@ -39,6 +39,7 @@ fn any_op() -> impl Strategy<Value = Op> {
                 cart,
                 hold: Some(hold),
                 retry: x > y,
+                terms: Box::default(),
             },
             1 => confirm(r, n),
             2 => release(r, n),

@@ -2,13 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose world does not come about has failed")]
 
+mod asking;
+mod buying;
+mod choosing;
+mod counts;
+mod every_verb;
 mod extremes;
 mod model;
+mod pace;
 mod policies;
 mod properties;
 mod reference;
 mod repair;
 mod reservations;
+mod sales;
+mod shelf;
 mod stock;
+mod taking;
 mod values;
+mod vendor;
+mod verbs;
 mod world;

@@ -164,7 +164,8 @@ fn a_limit_per_owner_counts_what_is_held_and_bought_and_forgets_what_came_back()
     reserved(world.one(reserve(4, &[("A", "", 2)])));
     // Two of the same batch see each other; another owner is another.
     let Op::Reserve { id, payload, cart, hold, retry, .. } = reserve(7, &[("A", "", 5)]) else { unreachable!() };
-    let bert = Op::Reserve { id, owner: Owner::new("bert").unwrap(), payload, cart, hold, retry };
+    let bert =
+        Op::Reserve { id, owner: Owner::new("bert").unwrap(), payload, cart, hold, retry, terms: Box::default() };
     let answers = world.batch(&[release(3, 4), reserve(5, &[("A", "", 2)]), reserve(6, &[("A", "", 1)]), bert]);
     assert!(answers[1].is_ok() && answers[3].is_ok(), "{answers:?}");
     assert_eq!(allowed(answers[2].clone()), 0);
@@ -177,7 +178,8 @@ fn a_hold_without_a_time_lasts_as_the_shortest_policy_of_its_skus_says() {
     world.one(policies(&[("A", lasting(70)), ("B", lasting(50)), ("C", lasting(100 * HOLD))])).unwrap();
     let mut lasts = |n, lines: &[(&str, &str, i64)]| {
         let Op::Reserve { id, owner, payload, cart, retry, .. } = reserve(n, lines) else { unreachable!() };
-        let record = reserved(world.one(Op::Reserve { id, owner, payload, cart, hold: None, retry })).first;
+        let asked = Op::Reserve { id, owner, payload, cart, hold: None, retry, terms: Box::default() };
+        let record = reserved(world.one(asked)).first;
         record.expires_at.unwrap().0 - record.created_at.0
     };
     assert_eq!(lasts(1, &[("A", "", 1)]), 70);

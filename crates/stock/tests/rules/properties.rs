@@ -30,6 +30,7 @@ fn a_cart() -> impl Strategy<Value = Cart> {
         sku: sku(code),
         location: named.then(|| location(at)),
         quantity: Quantity::new(units).unwrap(),
+        split: true,
     });
     vec(line, 1..5).prop_map(|lines| Cart::new(lines).unwrap())
 }
@@ -44,7 +45,7 @@ fn a_reserve() -> impl Strategy<Value = Op> {
                 let shortages = vec![Shortage { sku: sku("A"), location: None, requested: 9, available: 8 }];
                 Op::Refuse { id, owner, payload, cart, shortages }
             } else {
-                Op::Reserve { id, owner, payload, cart, hold: HoldMicros::new(hold), retry }
+                Op::Reserve { id, owner, payload, cart, hold: HoldMicros::new(hold), retry, terms: Box::default() }
             }
         },
     )
@@ -56,7 +57,9 @@ fn a_move() -> impl Strategy<Value = Op> {
         let (request, id) = (request(r), key(n));
         let payload = |verb: u8| PayloadHash([n + 16 * verb; 32]);
         match verb {
-            0..=2 => Op::Confirm { request, payload: payload(1), id },
+            0..=2 => {
+                Op::Confirm { request, payload: payload(1), id, portions: Vec::new(), reacquire: None, order: None }
+            }
             3..=4 => Op::Release { request, payload: payload(2), id },
             5..=6 => Op::Extend { request, payload: payload(3), id, hold: HoldMicros::new(hold).unwrap() },
             _ => Op::Expire { id },
@@ -138,7 +141,12 @@ fn agree(world: &World, reference: &Reference) {
 }
 
 /// The plan of a batch, made operation by operation, each on what the ones before it left.
-fn one_by_one(world: &World, snapshot: &Snapshot, ops: &[Op]) -> (World, Vec<Outcome>) {
+pub(crate) fn one_by_one(
+    world: &World,
+    snapshot: &Snapshot,
+    ops: &[Op],
+    mut look: impl FnMut(&World, &Op, &Plan),
+) -> (World, Vec<Outcome>) {
     let mut world = world.clone();
     let mut answers = Vec::new();
     for (index, op) in ops.iter().enumerate() {
@@ -149,18 +157,23 @@ fn one_by_one(world: &World, snapshot: &Snapshot, ops: &[Op]) -> (World, Vec<Out
                 .records
                 .iter()
                 .filter(|(id, _)| {
-                    snapshot.records.contains_key(id) || ops.iter().any(|op| op.reservation() == Some(**id))
+                    snapshot.records.contains_key(id)
+                        || ops.iter().flat_map(Op::reservations).any(|named| named == **id)
                 })
                 .map(|(id, record)| (*id, record.clone()))
                 .collect(),
             operations: world.operations.clone(),
             policies: world.policies.clone(),
             owned: world.owned(),
+            selling: world.selling.clone(),
+            channels: world.channels(std::slice::from_ref(op)),
+            pending: world.pending(std::slice::from_ref(op)),
             ..snapshot.clone()
         };
         let mut step: Plan = plan(read, std::slice::from_ref(op), &LIMITS);
         step.ledger.iter_mut().for_each(|entry| entry.op = entry.op.map(|_| index));
         let answer = step.answers[0].clone();
+        look(&world, op, &step);
         answers.append(&mut step.answers);
         world.write(step);
         within_policy(&world, op, &answer);
@@ -201,6 +214,7 @@ fn a_policy() -> impl Strategy<Value = Op> {
                 default_hold,
                 locations,
                 archived,
+                ..Policy::default()
             };
             (sku(code), policy)
         });
@@ -255,7 +269,7 @@ proptest! {
         for Batch { wait, ops, left } in batches {
             world.wait(wait);
             let snapshot = world.snapshot(&ops, &left);
-            let (stepped, answers) = one_by_one(&world, &snapshot, &ops);
+            let (stepped, answers) = one_by_one(&world, &snapshot, &ops, |_, _, _| {});
             prop_assert_eq!(world.batch_beside(&ops, &left), answers);
             prop_assert_eq!(&world.levels, &stepped.levels);
             prop_assert_eq!(&world.records, &stepped.records);

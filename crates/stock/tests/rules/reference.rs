@@ -104,7 +104,7 @@ impl Reference {
                     self.note(*id, Some(*payload), State::Refused, shortages.clone());
                 }
             }
-            Op::Confirm { request, payload, id } => {
+            Op::Confirm { request, payload, id, .. } => {
                 let expected = self.confirm(*id);
                 self.check_move((*request, *payload, *id), expected, answer);
             }
@@ -132,9 +132,14 @@ impl Reference {
                     self.requests.insert(*request, (*payload, Seen::Adjustments(rows)));
                 }
             }
-            Op::Policies { .. } | Op::Freshen { .. } | Op::Repair { .. } => {
-                unreachable!("not among the operations of these properties")
-            }
+            Op::Fulfil { .. }
+            | Op::Cancel { .. }
+            | Op::Return { .. }
+            | Op::Evidence { .. }
+            | Op::Sell { .. }
+            | Op::Policies { .. }
+            | Op::Freshen { .. }
+            | Op::Repair { .. } => unreachable!("not among the operations of these properties"),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use crate::world::*;
 use holdfast_stock::{
-    Answer, Cause, Condition, Evidence, Level, Movement, Name, Note, Op, Plan, Policy, RepairOutcome, RepairResult,
-    ReservationId, Side, Snapshot, State, Sums, UnixMicros, plan,
+    Answer, Cause, Condition, Level, Movement, Name, Note, Op, Plan, Policy, RepairEvidence, RepairOutcome,
+    RepairResult, ReservationId, Side, Snapshot, State, Sums, UnixMicros, plan,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +55,7 @@ impl Damage {
         level.unsellable = units(self.damaged.0);
         level.shortfall = level.shortfall_due();
         let [on_hand, held, committed, safety, backorder] = self.ledger;
-        let mut evidence = Evidence { entries: self.version, newest: self.version, ..Evidence::default() };
+        let mut evidence = RepairEvidence { entries: self.version, newest: self.version, ..RepairEvidence::default() };
         evidence.sums = Sums { on_hand, held, committed, safety, backorder, unsellable: units(self.damaged.1) };
         for (n, (allocated, in_ledger, confirmed)) in (1..).zip(&self.holds) {
             let state = if *confirmed { State::Confirmed } else { State::Held };
@@ -67,7 +67,10 @@ impl Damage {
                 allocated: *allocated,
                 promised_held: held,
                 promised_committed: committed,
-                reflected: 0,
+                progress: None,
+                progressed: None,
+                loose: 0,
+                after: 0,
                 held: if *confirmed { 0 } else { *in_ledger },
                 committed: if *confirmed { *in_ledger } else { 0 },
                 taken: *in_ledger,

@@ -355,7 +355,8 @@ fn a_hold_lasts_no_longer_than_the_longest_extensions_included() {
 
     let Op::Reserve { id: _, owner, payload, cart, .. } = reserve(1, &[("A", "", 1)]) else { unreachable!() };
     let hold = holdfast_stock::HoldMicros::new(longest + 1).unwrap();
-    let too_long = Op::Reserve { id: key(2), owner, payload, cart, hold: Some(hold), retry: true };
+    let too_long =
+        Op::Reserve { id: key(2), owner, payload, cart, hold: Some(hold), retry: true, terms: Box::default() };
     assert_eq!(world.one(too_long), Err(Refusal::HoldTooLong { max_micros: longest }));
     assert!(!world.records.contains_key(&key(2)), "a mistaken request closes no key");
 }

@@ -3,11 +3,12 @@
 use crate::world::{cart, location, payload, sku};
 use holdfast_stock::{
     Availability, Cart, CartProblem, Condition, CountMeaning, CountOutcome, HoldMicros, KeyProblem, KeyWindow, Level,
-    Line, Location, NoChoice, Note, Owner, Quantity, Reading, ReservationId, Shortage, Sku, State, TextProblem,
-    UnixMicros, choose, choose_cart, read,
+    Line, Location, NoChoice, Note, Owner, Quantity, Reading, ReservationId, Shortage, Sku, State, Strategy, Terms,
+    TextProblem, UnixMicros, Wanted, choose, choose_cart, read,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 #[test]
 fn a_code_is_taken_as_it_is_or_not_at_all() {
@@ -108,7 +109,7 @@ fn names_in_the_database_are_read_back() {
 
 fn line(code: &str, at: &str, units: i64) -> Line {
     let location = (!at.is_empty()).then(|| location(at));
-    Line { sku: sku(code), location, quantity: Quantity::new(units).unwrap() }
+    Line { sku: sku(code), location, quantity: Quantity::new(units).unwrap(), split: true }
 }
 
 #[test]
@@ -158,23 +159,25 @@ fn every_unknown_line_is_named_before_any_short_one() {
     let known = Availability::from_iter([(sku("A"), location("W1"), 1), (sku("B"), location("W1"), -7)]);
     let asked = cart(&[("A", "", 9), ("A", "W2", 1), ("X", "", 1), ("X", "W1", 1)]);
     let unknown = vec![(sku("A"), Some(location("W2"))), (sku("X"), None), (sku("X"), Some(location("W1")))];
-    assert_eq!(choose_cart(&asked, &known), Err(NoChoice::Unknown(unknown)));
+    assert_eq!(choose_cart(&asked, &Strategy::FixedPriority, &known), Err(NoChoice::Unknown(unknown)));
     let short = Err(NoChoice::Short(vec![
         Shortage { sku: sku("A"), location: None, requested: 9, available: 0 },
         Shortage { sku: sku("B"), location: Some(location("W1")), requested: 2, available: 0 },
     ]));
-    assert_eq!(choose_cart(&cart(&[("A", "", 9), ("A", "W1", 1), ("B", "W1", 2)]), &known), short);
+    let asked = cart(&[("A", "", 9), ("A", "W1", 1), ("B", "W1", 2)]);
+    assert_eq!(choose_cart(&asked, &Strategy::FixedPriority, &known), short);
 }
 
 #[test]
 fn a_read_says_no_only_when_the_rows_have_too_few_and_the_key_is_unused() {
-    let (asked, now) = (cart(&[("A", "", 2)]), UnixMicros(0));
+    let (asked, now, paused) = (cart(&[("A", "", 2)]), UnixMicros(0), BTreeSet::new());
+    let wanted = Wanted { cart: &asked, terms: &Terms::default(), paused: &paused };
     let say =
-        |units| read(now, None, payload(1), &asked, &Availability::from_iter([(sku("A"), location("W1"), units)]));
+        |units| read(now, None, payload(1), wanted, &Availability::from_iter([(sku("A"), location("W1"), units)]));
     assert_eq!(say(2), Reading::Enough);
     let missing = Shortage { sku: sku("A"), location: None, requested: 2, available: 1 };
     assert_eq!(say(1), Reading::Insufficient(vec![missing]));
-    let unknown = read(now, None, payload(1), &asked, &Availability::new());
+    let unknown = read(now, None, payload(1), wanted, &Availability::new());
     assert_eq!(unknown, Reading::UnknownSku(vec![(sku("A"), None)]));
 }
 

@@ -1,10 +1,10 @@
 //! A record in memory that writes plans as a database would, and its auditor.
 
 use holdfast_stock::{
-    Adjustment, AdjustmentReason, Answer, Cart, Condition, Count, CountEffect, CountMeaning, Entry, Freshness,
-    HoldMicros, Level, Limits, Line, Location, Name, Note, Op, Owner, PayloadHash, Plan, Policy, Quantity, Record,
-    Refusal, RequestId, ReservationAnswer, ReservationId, RowKey, Sku, Snapshot, State, StoredOperation, UnixMicros,
-    plan,
+    Adjustment, AdjustmentReason, Allocation, Answer, Cart, ChannelUse, Condition, Count, CountEffect, CountMeaning,
+    Details, Entry, FeedTerms, Freshness, HoldMicros, Level, Limits, Line, Location, Name, Note, Op, Owner,
+    PayloadHash, Pending, Plan, Policy, Progress, Quantity, Record, Refusal, RequestId, ReservationAnswer,
+    ReservationId, Returned, RowKey, Selling, Sku, Snapshot, State, StoredOperation, UnixMicros, plan,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +27,12 @@ pub(crate) struct World {
     pub(crate) policies: BTreeMap<Sku, Policy>,
     /// Connections' runs that said something of every row.
     pub(crate) marks: BTreeMap<Name, (UnixMicros, i64)>,
+    /// What connections' feeds say of when they reflect a sale.
+    pub(crate) feeds: BTreeMap<Name, FeedTerms>,
+    /// How SKUs sell.
+    pub(crate) selling: BTreeMap<Sku, Selling>,
+    /// What channels have, where that is counted.
+    pub(crate) channels: BTreeMap<(Sku, Name), ChannelUse>,
 }
 
 impl World {
@@ -81,7 +87,7 @@ impl World {
     /// Just what the planner says that it needs for these operations.
     pub(crate) fn snapshot(&self, ops: &[Op], left: &BTreeSet<ReservationId>) -> Snapshot {
         let now = UnixMicros(self.now);
-        let named: BTreeSet<ReservationId> = ops.iter().filter_map(Op::reservation).collect();
+        let named: BTreeSet<ReservationId> = ops.iter().flat_map(Op::reservations).collect();
         let is_due = |record: &&Record| record.is_due(now);
         let due: BTreeSet<ReservationId> =
             self.records.values().filter(is_due).map(|record| record.id).filter(|id| !left.contains(id)).collect();
@@ -95,8 +101,14 @@ impl World {
                 *overdue.entry(allocation.row()).or_default() += allocation.quantity;
             }
         }
-        let (skus, mut rows) = touched(ops);
-        rows.extend(records.values().flat_map(|record| record.allocations.iter().map(holdfast_stock::Allocation::row)));
+        let (mut skus, mut rows) = touched(ops);
+        for op in ops {
+            // What may be reacquired may come from anywhere.
+            if let Op::Confirm { id, reacquire: Some(_), .. } = op {
+                skus.extend(records.get(id).into_iter().flat_map(|record| &record.lines).map(|line| line.sku.clone()));
+            }
+        }
+        rows.extend(records.values().flat_map(|record| record.allocations.iter().map(Allocation::row)));
         let levels = self.levels.iter().filter(|(row, _)| skus.contains(&row.0) || rows.contains(*row));
         let requests: BTreeSet<RequestId> = ops.iter().filter_map(Op::request).map(|(request, _)| request).collect();
         let operations = self.operations.iter().filter(|(request, _)| requests.contains(request));
@@ -111,10 +123,68 @@ impl World {
             owned: self.owned(),
             marks: self.marks.clone(),
             evidence: BTreeMap::new(),
+            pending: self.pending(ops),
+            feeds: self.feeds.clone(),
+            selling: self.selling.clone(),
+            channels: self.channels(ops),
         }
     }
 
-    /// What owners hold and have confirmed; holds that are over count for nobody.
+    /// What channels have where that is counted, and where one of these operations begins to count it.
+    pub(crate) fn channels(&self, ops: &[Op]) -> BTreeMap<(Sku, Name), ChannelUse> {
+        let policies =
+            ops.iter().filter_map(|op| if let Op::Policies { policies } = op { Some(policies) } else { None });
+        let capped = policies
+            .flatten()
+            .flat_map(|(sku, policy)| policy.channel_caps.keys().map(|channel| (sku.clone(), channel.clone())));
+        let begun = capped.map(|(sku, channel)| {
+            let units = self.channel_units(&sku, &channel);
+            ((sku, channel), ChannelUse { units })
+        });
+        begun.chain(self.channels.clone()).collect()
+    }
+
+    /// What a channel has of a SKU, by the reservations.
+    fn channel_units(&self, sku: &Sku, channel: &Name) -> i64 {
+        let records = self.records.values().filter(|record| record.details.channel.as_ref() == Some(channel));
+        let live = records.filter(|record| matches!(record.state, State::Held | State::Confirmed));
+        let here = live.flat_map(|record| &record.allocations).filter(|allocation| allocation.sku == *sku);
+        here.map(|allocation| allocation.progress.open(allocation.quantity)).sum()
+    }
+
+    /// The allocations whose units the counts among these operations may reflect, or no longer reflect.
+    pub(crate) fn pending(&self, ops: &[Op]) -> BTreeMap<RowKey, Vec<Pending>> {
+        let mut counted: BTreeMap<RowKey, bool> = BTreeMap::new();
+        for op in ops {
+            let Op::Count { counts, meaning, .. } = op else { continue };
+            for row in counts.iter().map(Count::row) {
+                *counted.entry(row).or_default() |= *meaning == CountMeaning::OnHand;
+            }
+        }
+        let pending = |(row, has_shelf): (RowKey, bool)| {
+            let level = self.levels.get(&row);
+            let is_anew = has_shelf && level.and_then(|level| level.meaning) == Some(CountMeaning::Available);
+            let counted_at = level.and_then(|level| level.count).map(|(as_of, _)| as_of);
+            let sales = self.records.values().filter(|record| was_confirmed(record.state));
+            let here = sales.flat_map(|record| record.allocations.iter().map(|it| (record.id, it)));
+            let here = here.filter(|(_, it)| it.row() == row).filter(|(_, it)| {
+                let progress = &it.progress;
+                let may_reflect = progress.committed(it.quantity) > 0 && !progress.evidence.is_empty();
+                let not_shipped = it.quantity - progress.released - progress.withdrawn - progress.fulfilled;
+                let may_have_left = progress.evidence.iter().any(|piece| Some(piece.at) > counted_at);
+                may_reflect || (is_anew && progress.reflected > 0 && (not_shipped > 0 || may_have_left))
+            });
+            let of = |(id, it): (ReservationId, &Allocation)| {
+                let (quantity, progress) = (it.quantity, it.progress.clone());
+                Pending { id, quantity, progress }
+            };
+            let here = here.map(of).collect();
+            (row, here)
+        };
+        counted.into_iter().map(pending).collect()
+    }
+
+    /// What owners hold, or have confirmed and neither called off nor got; holds that are over count for nobody.
     pub(crate) fn owned(&self) -> BTreeMap<(Owner, Sku), i64> {
         let mut owned = BTreeMap::new();
         for record in self.records.values() {
@@ -123,7 +193,8 @@ impl World {
                 continue;
             };
             for allocation in &record.allocations {
-                *owned.entry((owner.clone(), allocation.sku.clone())).or_default() += allocation.quantity;
+                let open = allocation.progress.open(allocation.quantity);
+                *owned.entry((owner.clone(), allocation.sku.clone())).or_default() += open;
             }
         }
         owned
@@ -150,15 +221,24 @@ impl World {
         }
         for record in plan.records_changed {
             let before = &self.records[&record.id];
-            assert!(!before.state.is_final(), "I6: {before:?} became {record:?}");
+            assert!(!before.state.is_final() || before.state == record.state, "I6: {before:?} became {record:?}");
             assert!(record.version > before.version);
-            assert_eq!(
-                record.as_first_made(),
-                before.as_first_made(),
-                "what a reservation was first answered never changes"
-            );
+            // A Confirm may name the order.
+            let named = Record { details: record.details.clone(), ..before.as_first_made() };
+            assert_eq!(record.as_first_made(), named, "what a reservation was first answered never changes");
+            let (order, was) = (record.details.order.clone(), before.details.order.clone());
+            assert_eq!(was.clone().or_else(|| order.clone()), order, "an order is named once");
+            assert_eq!(record.details, Details { order, ..before.details.clone() });
             self.records.insert(record.id, record);
         }
+        for ((id, row), progress) in plan.progress {
+            let record = self.records.get_mut(&id).unwrap();
+            let allocation = record.allocations.iter_mut().find(|allocation| allocation.row() == row).unwrap();
+            audit_progress(allocation.quantity, &progress);
+            allocation.progress = progress;
+        }
+        self.selling.extend(plan.selling);
+        self.channels.extend(plan.channels);
         for (sku, policy) in plan.policies {
             assert!(self.policies.get(&sku).is_none_or(|known| known.version < policy.version));
             self.policies.insert(sku, policy);
@@ -183,13 +263,15 @@ impl World {
         let mut committed: BTreeMap<RowKey, i64> = BTreeMap::new();
         for record in self.records.values() {
             audit_record(record);
-            let sums = match record.state {
-                State::Held => &mut held,
-                State::Confirmed | State::Fulfilled => &mut committed,
-                State::Released | State::Expired | State::Cancelled | State::Refused => continue,
-            };
             for allocation in &record.allocations {
-                *sums.entry(allocation.row()).or_default() += allocation.quantity;
+                let (sums, units) = match record.state {
+                    State::Held => (&mut held, allocation.quantity),
+                    State::Confirmed | State::Fulfilled | State::Cancelled => {
+                        (&mut committed, allocation.progress.committed(allocation.quantity))
+                    }
+                    State::Released | State::Expired | State::Refused => continue,
+                };
+                *sums.entry(allocation.row()).or_default() += units;
             }
         }
         for (row, level) in &self.levels {
@@ -208,15 +290,47 @@ impl World {
             assert!(level.unsellable.values().all(|units| *units > 0));
             assert!(level.version >= 1 || self.base.contains_key(row), "a row has an entry that made it");
         }
+        for ((sku, channel), used) in &self.channels {
+            assert_eq!(used.units, self.channel_units(sku, channel), "what {channel} has of {sku}");
+        }
+        for ((sku, at), level) in &self.levels {
+            let is_paused = self.selling.get(sku).is_some_and(|selling| selling.pause.is_some());
+            assert_eq!(level.paused, is_paused, "{sku} at {at}");
+        }
         assert!(held.is_empty() && committed.is_empty(), "units lie on rows that exist");
     }
 }
 
+fn was_confirmed(state: State) -> bool {
+    matches!(state, State::Confirmed | State::Fulfilled | State::Cancelled)
+}
+
+/// Every unit is in one place.
+fn audit_progress(quantity: i64, progress: &Progress) {
+    let Progress { released, cancelled, cancelling, withdrawn, fulfilled, returned, reflected, ref evidence } =
+        *progress;
+    let all = [released, cancelled, cancelling, withdrawn, fulfilled, returned, reflected];
+    assert!(all.iter().all(|units| (0..=quantity).contains(units)), "{progress:?} of {quantity}");
+    assert!(progress.open(quantity) >= 0 && returned <= fulfilled);
+    assert!(cancelling + withdrawn <= cancelled && cancelling <= progress.committed(quantity), "{progress:?}");
+    assert!(progress.committed(quantity) >= 0, "{progress:?} of {quantity}");
+    assert!(evidence.len() <= Progress::EVIDENCE_MAX && evidence.iter().all(|piece| piece.units > 0));
+}
+
 fn audit_record(record: &Record) {
+    let is_over = matches!(record.state, State::Fulfilled | State::Cancelled);
+    if was_confirmed(record.state) {
+        let open: i64 = record.allocations.iter().map(|it| it.progress.open(it.quantity)).sum();
+        assert_eq!(open == 0, is_over, "a sale is over when nothing of it is open: {record:?}");
+        let was_shipped = record.allocations.iter().any(|it| it.progress.fulfilled > 0);
+        assert!(!is_over || (record.state == State::Fulfilled) == was_shipped);
+    } else {
+        assert!(record.allocations.iter().all(|allocation| allocation.progress.is_none()));
+    }
     let never_held = record.state == State::Refused || record.payload.is_none();
     assert_eq!(record.allocations.is_empty(), never_held);
     assert_eq!(record.first_expires_at.is_none(), never_held);
-    assert_eq!(record.state == State::Refused, !record.shortages.is_empty());
+    assert!(record.state != State::Refused || !record.shortages.is_empty());
     assert!(record.allocations.is_sorted_by(|a, b| a.row() < b.row()), "one allocation a row, in order");
     if !never_held {
         let mut parts: BTreeMap<RowKey, i64> = BTreeMap::new();
@@ -235,8 +349,8 @@ fn audit_record(record: &Record) {
 
 /// What of a row the ledger tells.
 fn bare(level: &Level) -> Level {
-    let (count, feed, shared, rank, buffer) = (None, None, false, Policy::UNRANKED, 0);
-    Level { count, feed, shared, rank, buffer, ..level.clone() }
+    let (count, meaning, feed, shared, rank, buffer) = (None, None, None, false, Policy::UNRANKED, 0);
+    Level { count, meaning, feed, shared, rank, buffer, ..level.clone() }
 }
 
 /// The SKUs of which operations need every row, and the further rows that they name.
@@ -254,7 +368,19 @@ fn touched(ops: &[Op]) -> (BTreeSet<Sku>, BTreeSet<RowKey>) {
                 rows.extend(fresh.iter().map(|(sku, at, _)| (sku.clone(), at.clone())));
             }
             Op::Repair { rows: repaired, .. } => rows.extend(repaired.iter().cloned()),
-            Op::Refuse { .. } | Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. } | Op::Expire { .. } => {}
+            Op::Return { returns, .. } => {
+                let to = |returned: &Returned| Some((returned.portion.sku.clone(), returned.to.clone()?));
+                rows.extend(returns.iter().filter_map(to));
+            }
+            Op::Sell { skus: named, .. } => skus.extend(named.iter().cloned()),
+            Op::Refuse { .. }
+            | Op::Confirm { .. }
+            | Op::Fulfil { .. }
+            | Op::Cancel { .. }
+            | Op::Evidence { .. }
+            | Op::Release { .. }
+            | Op::Extend { .. }
+            | Op::Expire { .. } => {}
         }
     }
     (skus, rows)
@@ -290,6 +416,7 @@ pub(crate) fn cart(lines: &[(&str, &str, i64)]) -> Cart {
         sku: sku(code),
         location: (!at.is_empty()).then(|| location(at)),
         quantity: Quantity::new(*units).unwrap(),
+        split: true,
     };
     Cart::new(lines.iter().map(line).collect()).unwrap()
 }
@@ -308,21 +435,29 @@ pub(crate) fn reserve(n: u8, lines: &[(&str, &str, i64)]) -> Op {
         cart: cart(lines),
         hold: HoldMicros::new(HOLD),
         retry: false,
+        terms: Box::default(),
     }
 }
 
 /// The same operation, marked as a retry.
 pub(crate) fn retried(op: Op) -> Op {
     match op {
-        Op::Reserve { id, owner, payload, cart, hold, .. } => {
-            Op::Reserve { id, owner, payload, cart, hold, retry: true }
+        Op::Reserve { id, owner, payload, cart, hold, terms, .. } => {
+            Op::Reserve { id, owner, payload, cart, hold, retry: true, terms }
         }
         other => other,
     }
 }
 
 pub(crate) fn confirm(r: u8, n: u8) -> Op {
-    Op::Confirm { request: request(r), payload: payload(n), id: key(n) }
+    Op::Confirm {
+        request: request(r),
+        payload: payload(n),
+        id: key(n),
+        portions: Vec::new(),
+        reacquire: None,
+        order: None,
+    }
 }
 
 pub(crate) fn release(r: u8, n: u8) -> Op {
@@ -349,7 +484,7 @@ pub(crate) fn count(r: u8, as_of: i64, sequence: i64, counts: &[(&str, &str, i64
 
 /// A number that becomes what is on hand.
 pub(crate) fn set(code: &str, at: &str, units: i64) -> Count {
-    Count { sku: sku(code), location: location(at), units, effect: CountEffect::Set }
+    Count { sku: sku(code), location: location(at), units, effect: CountEffect::Set, expected: None }
 }
 
 pub(crate) fn adjust(r: u8, changes: &[(&str, &str, Condition, i64)]) -> Op {

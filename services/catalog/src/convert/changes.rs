@@ -79,6 +79,10 @@ fn set_policy_field(change: &mut PolicyChange, field: &str, new: &PolicyChange) 
         "max_per_owner" => change.max_per_owner = new.max_per_owner,
         "default_hold_duration" => change.default_hold_ns = new.default_hold_ns,
         "locations" => change.locations.clone_from(&new.locations),
+        "max_per_minute" => change.max_per_minute = new.max_per_minute,
+        "channel_caps" => change.channel_caps.clone_from(&new.channel_caps),
+        "promise_time" => change.promise_time_ns = new.promise_time_ns,
+        "promise_lead_duration" => change.promise_lead_seconds = new.promise_lead_seconds,
         _ => return false,
     }
     true

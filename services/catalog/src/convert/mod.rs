@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use crate::fingerprint::etag;
 use crate::model::{
-    Attributes, Location, NewLocation, NewSku, NewVendor, Offer, OfferContent, OfferKey, Policy, PolicyChange, Sku,
-    SkuState, Vendor,
+    Attributes, ChannelCap, Location, NewLocation, NewSku, NewVendor, Offer, OfferContent, OfferKey, Policy,
+    PolicyChange, Sku, SkuState, Vendor,
 };
 use crate::mutation::{Mutation, Outcome};
 use crate::rules::{self, NANOS_PER_SECOND};
@@ -290,8 +290,20 @@ pub fn sku_state(state: SkuState) -> wire::SkuState {
 
 fn wire_policy(policy: Policy) -> wire::SellingPolicy {
     let default_hold_duration = hold_duration(&policy);
-    let Policy { safety_stock, backorder_limit, max_per_reservation, max_per_owner, default_hold_ns: _, locations } =
-        policy;
+    let (promise_time, promise_lead_duration) = (promise_time(&policy), promise_lead(&policy));
+    let Policy {
+        safety_stock,
+        backorder_limit,
+        max_per_reservation,
+        max_per_owner,
+        default_hold_ns: _,
+        locations,
+        max_per_minute,
+        channel_caps,
+        promise_time_ns: _,
+        promise_lead_seconds: _,
+    } = policy;
+    let cap = |ChannelCap { channel, quantity }| wire::ChannelCap { channel, quantity };
     wire::SellingPolicy {
         safety_stock,
         backorder_limit,
@@ -299,7 +311,27 @@ fn wire_policy(policy: Policy) -> wire::SellingPolicy {
         max_per_owner,
         default_hold_duration,
         locations,
+        max_per_minute,
+        channel_caps: channel_caps.into_iter().map(cap).collect(),
+        promise_time,
+        promise_lead_duration,
     }
+}
+
+/// A policy's promised date for the wire; unset if it has none.
+#[must_use]
+pub fn promise_time(policy: &Policy) -> Option<Timestamp> {
+    let nanos = policy.promise_time_ns.rem_euclid(NANOS_PER_SECOND);
+    let nanos = i32::try_from(nanos).expect("a second's nanoseconds fit");
+    let seconds = policy.promise_time_ns.div_euclid(NANOS_PER_SECOND);
+    (policy.promise_time_ns != 0).then_some(Timestamp { seconds, nanos })
+}
+
+/// A policy's time from order to promised date for the wire; unset if it has none.
+#[must_use]
+pub fn promise_lead(policy: &Policy) -> Option<Duration> {
+    let seconds = policy.promise_lead_seconds;
+    (seconds != 0).then_some(Duration { seconds, nanos: 0 })
 }
 
 /// A policy's default hold for the wire; unset if it has none.
@@ -309,7 +341,7 @@ pub fn hold_duration(policy: &Policy) -> Option<Duration> {
     (policy.default_hold_ns != 0).then_some(Duration { seconds: policy.default_hold_ns / NANOS_PER_SECOND, nanos })
 }
 
-/// A policy of the wire as new values of all its fields. A duration that is none, or too long for its type, becomes one that the rules refuse.
+/// A policy of the wire as new values of all its fields. A duration or an instant that is none, or too long for its type, becomes one that the rules refuse.
 pub(crate) fn policy_change(policy: wire::SellingPolicy) -> PolicyChange {
     let wire::SellingPolicy {
         safety_stock,
@@ -318,6 +350,10 @@ pub(crate) fn policy_change(policy: wire::SellingPolicy) -> PolicyChange {
         max_per_owner,
         default_hold_duration,
         locations,
+        max_per_minute,
+        channel_caps,
+        promise_time,
+        promise_lead_duration,
     } = policy;
     let nanos = |Duration { seconds, nanos }: Duration| {
         let total = seconds.checked_mul(NANOS_PER_SECOND).and_then(|whole| whole.checked_add(nanos.into()));
@@ -331,7 +367,31 @@ pub(crate) fn policy_change(policy: wire::SellingPolicy) -> PolicyChange {
         max_per_owner: Some(max_per_owner),
         default_hold_ns: Some(default_hold_duration.map_or(0, nanos)),
         locations: Some(locations),
+        max_per_minute: Some(max_per_minute),
+        channel_caps: Some(sorted(channel_caps)),
+        promise_time_ns: Some(promise_time.map_or(0, unix_nanos)),
+        promise_lead_seconds: Some(promise_lead_duration.map_or(0, whole_seconds)),
     }
+}
+
+/// Caps in the order of their channels, so that equal ones look equal.
+fn sorted(caps: Vec<wire::ChannelCap>) -> Vec<ChannelCap> {
+    let cap = |wire::ChannelCap { channel, quantity }| ChannelCap { channel, quantity };
+    let mut caps: Vec<ChannelCap> = caps.into_iter().map(cap).collect();
+    caps.sort();
+    caps
+}
+
+/// An instant in nanoseconds since 1970. 0 stands for none, so that instant itself is refused like all that are no promise.
+fn unix_nanos(Timestamp { seconds, nanos }: Timestamp) -> i64 {
+    let total = seconds.checked_mul(NANOS_PER_SECOND).and_then(|whole| whole.checked_add(nanos.into()));
+    let proper = (0..NANOS_PER_SECOND).contains(&i64::from(nanos));
+    total.filter(|total| proper && *total != 0).unwrap_or(i64::MIN)
+}
+
+/// A duration in whole seconds; what is none is refused.
+fn whole_seconds(Duration { seconds, nanos }: Duration) -> i64 {
+    if nanos == 0 && seconds != 0 { seconds } else { i64::MIN }
 }
 
 /// A vendor for the wire.

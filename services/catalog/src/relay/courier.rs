@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use holdfast_api::error::v1::ErrorReason;
 use holdfast_api::reservation::v1::stock_service_client::StockServiceClient;
-use holdfast_api::reservation::v1::{ApplyPoliciesRequest, SkuPolicy};
+use holdfast_api::reservation::v1::{ApplyPoliciesRequest, ChannelCap, SkuPolicy};
 use holdfast_api::vendorsync::v1::vendor_sync_service_client::VendorSyncServiceClient;
 use holdfast_api::vendorsync::v1::{ApplyOffersRequest, SkuOffer, SkuOffers};
 use holdfast_kit::reason_of;
@@ -148,6 +148,7 @@ fn meaning(status: &Status) -> SendError {
 
 fn policy(SkuState { sku, .. }: &SkuState) -> SkuPolicy {
     let policy = &sku.content.policy;
+    let cap = |cap: &crate::model::ChannelCap| ChannelCap { channel: cap.channel.clone(), quantity: cap.quantity };
     SkuPolicy {
         sku: sku.content.code.clone(),
         version: sku.version,
@@ -158,6 +159,10 @@ fn policy(SkuState { sku, .. }: &SkuState) -> SkuPolicy {
         default_hold_duration: convert::hold_duration(policy),
         locations: policy.locations.clone(),
         archived: sku.archive_time.is_some(),
+        max_per_minute: policy.max_per_minute,
+        channel_caps: policy.channel_caps.iter().map(cap).collect(),
+        promise_time: convert::promise_time(policy),
+        promise_lead_duration: convert::promise_lead(policy),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use holdfast_api::catalog::v1 as wire;
 use holdfast_api::error::v1::ErrorReason as R;
-use prost_types::{Duration, FieldMask};
+use prost_types::{Duration, FieldMask, Timestamp};
 use tonic::Response;
 
 use crate::world::{World, id, offer, reason, sku, spec, subjects, violations};
@@ -27,7 +27,15 @@ fn policy() -> wire::SellingPolicy {
         max_per_owner: 20,
         default_hold_duration: Some(Duration { seconds: 600, nanos: 5 }),
         locations: vec!["wh1".into(), "wh2".into()],
+        max_per_minute: 30,
+        channel_caps: vec![cap("market", 0), cap("web", 7)],
+        promise_time: Some(Timestamp { seconds: 1_900_000_000, nanos: 5 }),
+        promise_lead_duration: None,
     }
+}
+
+fn cap(channel: &str, quantity: i64) -> wire::ChannelCap {
+    wire::ChannelCap { channel: channel.into(), quantity }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,6 +111,10 @@ async fn what_does_not_fit_is_refused_field_by_field_and_changes_nothing() {
         max_per_owner: -1,
         default_hold_duration: Some(Duration { seconds: 0, nanos: 999_999_999 }),
         locations: vec!["wh1".into(), "wh 1".into(), "wh1".into()],
+        max_per_minute: 1_000_000_001,
+        channel_caps: vec![cap("web", 1), cap("", 1), cap("app", -1), cap("web", 2), cap("a\nb", 1)],
+        promise_time: Some(Timestamp { seconds: 1_900_000_000, nanos: -1 }),
+        promise_lead_duration: Some(Duration { seconds: 5, nanos: 1 }),
     };
     let (fields, _) = violations(world.update(wire::Sku { policy: Some(bad), ..chair() }, &["policy"]).await);
     let fields: Vec<&str> = fields.iter().map(|field| field.strip_prefix("sku.policy.").unwrap()).collect();
@@ -113,9 +125,16 @@ async fn what_does_not_fit_is_refused_field_by_field_and_changes_nothing() {
             "backorder_limit",
             "max_per_reservation",
             "max_per_owner",
+            "max_per_minute",
             "default_hold_duration",
             "locations[1]",
-            "locations[2]"
+            "locations[2]",
+            "channel_caps[\"\"].channel",
+            "channel_caps[\"a\\nb\"].channel",
+            "channel_caps[\"app\"].quantity",
+            "channel_caps[\"web\"]",
+            "promise_time",
+            "promise_lead_duration",
         ]
     );
     let masks: [&[&str]; 6] = [&[], &["nam"], &["policy."], &["policy.x"], &["attributes."], &["etag", "name", ""]];
@@ -151,6 +170,60 @@ async fn what_does_not_fit_is_refused_field_by_field_and_changes_nothing() {
     );
     assert_eq!(reason(world.update(sku("NEW"), &["name"]).await), R::NotFound);
     assert_eq!(world.sku("CHAIR").await, created);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promise_is_a_date_or_a_time_and_needs_no_backorder_limit() {
+    let world = World::new().await;
+    let date = Timestamp { seconds: 1_900_000_000, nanos: 0 };
+    let dated = wire::SellingPolicy { promise_time: Some(date), ..Default::default() };
+    let lead = |seconds| {
+        let promise_lead_duration = Some(Duration { seconds, nanos: 0 });
+        wire::SellingPolicy { promise_lead_duration, ..Default::default() }
+    };
+    let both = wire::SellingPolicy { promise_time: Some(date), ..lead(60) };
+    let of = |policy: &wire::SellingPolicy| wire::Sku { policy: Some(policy.clone()), ..chair() };
+    assert_eq!(violations(world.create_sku(of(&both)).await).0, ["sku.policy.promise_lead_duration"]);
+    assert_eq!(world.create_sku(of(&dated)).await.unwrap().policy.as_ref(), Some(&dated));
+    let refused = violations(world.update(of(&lead(60)), &["policy.promise_lead_duration"]).await);
+    assert_eq!(refused.0, ["sku.policy.promise_lead_duration"], "the date is there already");
+    let fields = ["policy.promise_time", "policy.promise_lead_duration"];
+    let longest = lead(366 * 86_400);
+    assert_eq!(world.update(of(&longest), &fields).await.unwrap().policy, Some(longest));
+    for seconds in [0, -1, 366 * 86_400 + 1, i64::MAX] {
+        let refused = violations(world.update(of(&lead(seconds)), &fields).await);
+        assert_eq!(refused.0, ["sku.policy.promise_lead_duration"], "{seconds}");
+    }
+    for seconds in [0, -1, 946_684_799, 7_258_118_400, i64::MIN, i64::MAX] {
+        let promise_time = Some(Timestamp { seconds, nanos: 0 });
+        let policy = wire::SellingPolicy { promise_time, ..Default::default() };
+        assert_eq!(violations(world.update(of(&policy), &fields).await).0, ["sku.policy.promise_time"], "{seconds}");
+    }
+    assert_eq!(world.update(chair(), &fields).await.unwrap().policy, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caps_of_channels_are_told_in_one_order_and_twenty_are_the_most() {
+    let world = World::new().await;
+    let of = |channel_caps| {
+        let policy = wire::SellingPolicy { channel_caps, ..Default::default() };
+        wire::Sku { policy: Some(policy), ..chair() }
+    };
+    let created = world.create_sku(of(vec![cap("web", 1), cap("app", 2)])).await.unwrap();
+    assert_eq!(created.policy.as_ref().unwrap().channel_caps, [cap("app", 2), cap("web", 1)]);
+    let same = of(vec![cap("app", 2), cap("web", 1)]);
+    assert_eq!(world.update(same, &["policy.channel_caps"]).await.unwrap(), created, "another order is no change");
+    let caps = |count: usize| (10..10 + count).map(|n| cap(&format!("channel {n}"), 0)).collect::<Vec<_>>();
+    let full = world.update(of(caps(20)), &["policy.channel_caps"]).await.unwrap();
+    assert_eq!(full.policy.unwrap().channel_caps, caps(20));
+    let refused = violations(world.update(of(caps(21)), &["policy.channel_caps"]).await);
+    assert_eq!(refused.0, ["sku.policy.channel_caps"]);
+    let long = of(vec![cap(&"x".repeat(129), 0)]);
+    assert_eq!(violations(world.update(long, &["policy.channel_caps"]).await).1, 1);
+    let fast = wire::SellingPolicy { max_per_minute: 5, ..Default::default() };
+    let fast = wire::Sku { policy: Some(fast), ..chair() };
+    let changed = world.update(fast, &["policy.max_per_minute"]).await.unwrap().policy.unwrap();
+    assert_eq!((changed.max_per_minute, changed.channel_caps.len()), (5, 20));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,7 +361,7 @@ async fn lists_go_by_every_filter_and_their_tokens_belong_to_it() {
         gtin: "1".into(),
         attributes: (0..11).map(|n| (n.to_string(), String::new())).collect(),
         vendor: "a b".into(),
-        changed_since_time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: -1 }),
+        changed_since_time: Some(Timestamp { seconds: i64::MAX, nanos: -1 }),
         with_policy: false,
     };
     assert_eq!(violations(list(wrong, 0, String::new()).await).1, 5);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use holdfast_api::catalog::v1 as wire;
 use holdfast_api::error::v1::ErrorReason as R;
 
-use crate::world::{World, reason, skipping, spec, violations};
+use crate::world::{World, reason, skipping, sku, spec, violations};
 
 fn json(spec: wire::ImportSkusSpec) -> wire::ImportSkusSpec {
     wire::ImportSkusSpec { format: wire::ImportFormat::JsonLines.into(), ..spec }
@@ -171,6 +171,7 @@ async fn policies_are_imported_from_both_formats_and_repeated_without_a_change()
         max_per_owner: 20,
         default_hold_duration: Some(prost_types::Duration { seconds: 600, nanos: 0 }),
         locations: vec!["wh2".into(), "wh1".into()],
+        ..Default::default()
     };
     assert_eq!(world.sku("A").await.policy, Some(policy.clone()));
     assert_eq!(world.sku("B").await.policy, None);
@@ -182,13 +183,15 @@ async fn policies_are_imported_from_both_formats_and_repeated_without_a_change()
         policy_columns: Some(wire::PolicyColumns { safety_stock: "safety".into(), ..Default::default() }),
         ..spec()
     };
+    let slow = wire::SellingPolicy { max_per_minute: 9, ..Default::default() };
+    world.update(wire::Sku { policy: Some(slow), ..sku("A") }, &["policy.max_per_minute"]).await.unwrap();
     world.import(part, "sku,name,safety\nA,a,\n").await.unwrap();
     assert_eq!(
         world.sku("A").await.policy,
-        Some(wire::SellingPolicy { safety_stock: 0, ..policy }),
+        Some(wire::SellingPolicy { safety_stock: 0, max_per_minute: 9, ..policy }),
         "the rest is left alone"
     );
-    assert_eq!(world.number("SELECT count(*) FROM change WHERE policy").await, 2);
+    assert_eq!(world.number("SELECT count(*) FROM change WHERE policy").await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

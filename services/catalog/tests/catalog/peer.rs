@@ -46,6 +46,8 @@ pub(crate) struct Told {
     pub(crate) archived: bool,
     /// The safety stock, or the vendors' codes.
     pub(crate) what: String,
+    /// The policy itself, to reservation.
+    pub(crate) policy: Option<SkuPolicy>,
 }
 
 #[derive(Debug, Default)]
@@ -217,12 +219,12 @@ fn token<T>(request: &Request<T>) -> Option<String> {
 }
 
 fn policy(policy: SkuPolicy) -> Told {
-    let SkuPolicy { sku, version, archived, safety_stock, .. } = policy;
-    Told { sku, version, archived, what: safety_stock.to_string() }
+    let SkuPolicy { sku, version, archived, safety_stock, .. } = policy.clone();
+    Told { sku, version, archived, what: safety_stock.to_string(), policy: Some(policy) }
 }
 
 fn offers(offers: SkuOffers) -> Told {
     let SkuOffers { sku, version, archived, offers } = offers;
     let codes: Vec<String> = offers.into_iter().map(|offer| offer.vendor_sku).collect();
-    Told { sku, version, archived, what: codes.join(",") }
+    Told { sku, version, archived, what: codes.join(","), policy: None }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use holdfast_api::catalog::v1 as wire;
+use holdfast_api::reservation::v1 as pb;
 use holdfast_testkit::eventually;
 use sqlx::Executor as _;
 
@@ -56,6 +57,53 @@ async fn a_policy_reaches_reservation_and_offers_reach_vendor_sync_soon_after_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reservation_is_told_every_part_of_a_policy() {
+    let (reservation, vendor_sync) = (Peer::reservation().await, Peer::vendor_sync().await);
+    let world = world(&reservation, &vendor_sync, &[]).await;
+    world.skus(&["PLAIN"]).await;
+    let plain = world.keep_back("PLAIN", 1).await;
+    knows(&reservation, &plain, "1").await;
+    let unlimited = pb::SkuPolicy { sku: "PLAIN".into(), version: 2, safety_stock: 1, ..Default::default() };
+    assert_eq!(reservation.knows("PLAIN").unwrap().policy, Some(unlimited), "what is not set is no limit");
+    let policy = wire::SellingPolicy {
+        safety_stock: 2,
+        backorder_limit: 5,
+        max_per_reservation: 10,
+        max_per_owner: 20,
+        default_hold_duration: Some(prost_types::Duration { seconds: 600, nanos: 0 }),
+        locations: vec!["l".into()],
+        max_per_minute: 30,
+        channel_caps: vec![wire::ChannelCap { channel: "web".into(), quantity: 0 }],
+        promise_time: Some(prost_types::Timestamp { seconds: 1_900_000_000, nanos: 1 }),
+        promise_lead_duration: None,
+    };
+    let full = world.create_sku(wire::Sku { policy: Some(policy.clone()), ..sku("FULL") }).await.unwrap();
+    knows(&reservation, &full, "2").await;
+    let told = pb::SkuPolicy {
+        sku: "FULL".into(),
+        version: 1,
+        safety_stock: 2,
+        backorder_limit: 5,
+        max_per_reservation: 10,
+        max_per_owner: 20,
+        default_hold_duration: policy.default_hold_duration,
+        locations: vec!["l".into()],
+        archived: false,
+        max_per_minute: 30,
+        channel_caps: vec![pb::ChannelCap { channel: "web".into(), quantity: 0 }],
+        promise_time: policy.promise_time,
+        promise_lead_duration: None,
+    };
+    assert_eq!(reservation.knows("FULL").unwrap().policy, Some(told));
+    let lead = Some(prost_types::Duration { seconds: 3600, nanos: 0 });
+    let late = wire::SellingPolicy { safety_stock: 3, promise_lead_duration: lead, ..Default::default() };
+    let late = world.update(wire::Sku { policy: Some(late), ..sku("FULL") }, &["policy"]).await.unwrap();
+    knows(&reservation, &late, "3").await;
+    let told = reservation.knows("FULL").unwrap().policy.unwrap();
+    assert_eq!((told.promise_time, told.promise_lead_duration), (None, lead));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_of_what_is_not_his() {
     let (reservation, vendor_sync) = (Peer::reservation().await, Peer::vendor_sync().await);
     let world = world(&reservation, &vendor_sync, &[]).await;
@@ -65,7 +113,8 @@ async fn nobody_is_told_of_what_is_not_his() {
     world.update(wire::Sku { name: "x".into(), ..sku("S1") }, &["name"]).await.unwrap();
     let last = world.keep_back("S2", 1).await;
     knows(&reservation, &last, "1").await;
-    assert_eq!(reservation.told(), [Told { sku: "S2".into(), version: 2, archived: false, what: "1".into() }]);
+    let told: Vec<Told> = reservation.told().into_iter().map(|told| Told { policy: None, ..told }).collect();
+    assert_eq!(told, [Told { sku: "S2".into(), version: 2, archived: false, what: "1".into(), policy: None }]);
     let first = wire::Sku { version: 2, ..world.sku("S1").await };
     let named = world.sku("S1").await;
     assert_eq!((first.version, named.version), (2, 3));

@@ -1,17 +1,18 @@
 //! How a batch is committed: the plain part on the fast path, the rest, or what proved not to be plain, on the planned path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use holdfast_stock::{
-    Answer, Availability, Op, Reading, Record, Refusal, ReservationAnswer, ReservationId, State, UnixMicros, read,
+    Answer, Availability, Op, Reading, Record, Refusal, ReservationAnswer, ReservationId, State, UnixMicros, Wanted,
+    read,
 };
 use tracing::Instrument as _;
 
 use super::lane::Lane;
 use super::{Failure, Outcome, Queued};
 use crate::metrics::Path;
-use crate::store::{Actor, FastBatch, FastOutcome, FastReserve, FastTransition, StoreError, Target};
+use crate::store::{Asked, FastBatch, FastOutcome, FastReserve, FastTransition, StoreError, Target};
 use crate::trace;
 
 /// What became of an operation.
@@ -33,13 +34,17 @@ pub(super) async fn commit(lane: &Lane, batch: Vec<Queued>) -> Batch {
         trace::note_batch(&queued.span, &span, queued.queued_at.elapsed());
     }
     async {
-        let (plain, other): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_plain);
+        let (dry, real): (Vec<_>, Vec<_>) = batch.into_iter().partition(|queued| queued.work.dry);
+        let (plain, other): (Vec<_>, Vec<_>) = real.into_iter().partition(is_plain);
         let mut done = Vec::new();
         if !plain.is_empty() {
             done.extend(fast(lane, plain).await);
         }
         if !other.is_empty() {
             done.extend(planned(lane, other).await);
+        }
+        for queued in dry {
+            done.push(tried(lane, queued).await);
         }
         done
     }
@@ -50,10 +55,17 @@ pub(super) async fn commit(lane: &Lane, batch: Vec<Queued>) -> Batch {
 /// Whether the fast path may be tried. It verifies everything itself; this only keeps away what it cannot do.
 fn is_plain(queued: &Queued) -> bool {
     match &queued.work.op {
-        Op::Reserve { .. } => queued.work.chosen.is_some(),
-        Op::Confirm { .. } | Op::Release { .. } => true,
+        Op::Reserve { terms, .. } => queued.work.chosen.is_some() && terms.replaces.is_none() && !terms.best_effort,
+        // With a key to reserve anew under it is plain too, as long as the hold is running.
+        Op::Confirm { portions, .. } => portions.is_empty(),
+        Op::Release { .. } => true,
         Op::Refuse { .. }
         | Op::Extend { .. }
+        | Op::Fulfil { .. }
+        | Op::Cancel { .. }
+        | Op::Return { .. }
+        | Op::Evidence { .. }
+        | Op::Sell { .. }
         | Op::Expire { .. }
         | Op::Count { .. }
         | Op::Adjust { .. }
@@ -94,34 +106,45 @@ async fn fast(lane: &Lane, batch: Vec<Queued>) -> Batch {
 
 fn fast_batch(batch: &[Queued]) -> FastBatch {
     let mut request = FastBatch::default();
-    for Queued { work, .. } in batch {
-        let actor = work.actor.clone();
+    for Queued { work, span, .. } in batch {
+        let (actor, trace) = (work.actor.clone(), trace::id_of(span));
         match &work.op {
-            Op::Reserve { id, owner, payload, cart, hold, .. } => request.reserves.push(FastReserve {
+            Op::Reserve { id, owner, payload, cart, hold, terms, .. } => request.reserves.push(FastReserve {
                 id: *id,
                 owner: owner.clone(),
                 payload: *payload,
                 lines: cart.lines().to_vec(),
                 allocations: work.chosen.clone().unwrap_or_default(),
                 hold: *hold,
+                details: terms.details.clone(),
                 actor,
+                trace,
             }),
-            Op::Confirm { request: key, payload, id } => request.transitions.push(FastTransition {
+            Op::Confirm { request: key, payload, id, order, .. } => request.transitions.push(FastTransition {
                 request: *key,
                 payload: *payload,
                 id: *id,
                 target: Target::Confirmed,
+                order: order.clone(),
                 actor,
+                trace,
             }),
             Op::Release { request: key, payload, id } => request.transitions.push(FastTransition {
                 request: *key,
                 payload: *payload,
                 id: *id,
                 target: Target::Released,
+                order: None,
                 actor,
+                trace,
             }),
             Op::Refuse { .. }
             | Op::Extend { .. }
+            | Op::Fulfil { .. }
+            | Op::Cancel { .. }
+            | Op::Return { .. }
+            | Op::Evidence { .. }
+            | Op::Sell { .. }
             | Op::Expire { .. }
             | Op::Count { .. }
             | Op::Adjust { .. }
@@ -152,7 +175,7 @@ fn fast_answers(batch: Vec<Queued>, outcome: &FastOutcome, found: Result<&Found,
     let missing =
         |what: &str| Err(Failure::Store(StoreError::Defect(format!("{what} was committed, but is not there"))));
     let answer = |queued: &Queued| match &queued.work.op {
-        Op::Reserve { id, owner, payload, cart, .. } if outcome.landed.contains_key(id) => {
+        Op::Reserve { id, owner, payload, cart, terms, .. } if outcome.landed.contains_key(id) => {
             let expires_at = outcome.landed.get(id).copied();
             Ok(stands(Record {
                 id: *id,
@@ -167,13 +190,21 @@ fn fast_answers(batch: Vec<Queued>, outcome: &FastOutcome, found: Result<&Found,
                 state_at: outcome.claimed_at,
                 version: 1,
                 shortages: Vec::new(),
+                details: terms.details.clone(),
+                predecessor: None,
+                successor: None,
             }))
         }
-        Op::Reserve { id, payload, cart, .. } => match found {
-            Ok((now, records)) => match read(*now, records.get(id), *payload, cart, &Availability::new()) {
-                Reading::Settled(answer) => answer.map_err(Failure::Refused),
-                Reading::Insufficient(_) | Reading::UnknownSku(_) | Reading::Enough => missing("a key that was taken"),
-            },
+        Op::Reserve { id, payload, cart, terms, .. } => match found {
+            Ok((now, records)) => {
+                let wanted = Wanted { cart, terms, paused: &BTreeSet::new() };
+                match read(*now, records.get(id), *payload, wanted, &Availability::new()) {
+                    Reading::Settled(answer) => answer.map_err(Failure::Refused),
+                    Reading::Insufficient(_) | Reading::Paused { .. } | Reading::UnknownSku(_) | Reading::Enough => {
+                        missing("a key that was taken")
+                    }
+                }
+            }
             Err(error) => Err(Failure::Store(error.clone())),
         },
         op => match op.reservation().and_then(|id| outcome.records.get(&id)) {
@@ -201,15 +232,14 @@ fn stands(record: Record) -> Answer {
 
 /// Decides in arrival order. What another transaction was in the way of is repeated; what is a defect is done one by one, so that it harms no neighbour.
 async fn planned(lane: &Lane, batch: Vec<Queued>) -> Batch {
-    let ops: Vec<(Op, Actor)> =
-        batch.iter().map(|queued| (queued.work.op.clone(), queued.work.actor.clone())).collect();
+    let ops: Vec<Asked> = batch.iter().map(asked).collect();
     let mut attempt = 1;
     loop {
         match lane.store.commit_planned(&ops, &lane.limits).await {
             Ok(outcome) => {
                 lane.metrics.path(Path::Planned, batch.len());
                 lane.metrics.shortfall(outcome.shortfall_units_raised);
-                lane.publisher.publish(outcome.decided_at, &outcome.available, ops.iter().map(|(op, _)| op));
+                lane.publisher.publish(outcome.decided_at, &outcome.available, ops.iter().map(|asked| &asked.op));
                 return batch.into_iter().zip(outcome.answers).map(|(q, answer)| (q, decide(answer))).collect();
             }
             Err(StoreError::Contended(text)) if attempt < lane.config.contended_attempts_max => {
@@ -233,6 +263,29 @@ async fn planned(lane: &Lane, batch: Vec<Queued>) -> Batch {
             Err(error) => return failed(batch, &error),
         }
     }
+}
+
+/// Decides one operation as if it were to be done, and takes it back. Alone, so that it neither sees nor moves a neighbour.
+async fn tried(lane: &Lane, queued: Queued) -> (Queued, Decided) {
+    let ops = [asked(&queued)];
+    let mut attempt = 1;
+    let decided = loop {
+        match lane.store.try_planned(&ops, &lane.limits).await {
+            Ok(outcome) => break outcome.answers.into_iter().next().map(decide),
+            Err(StoreError::Contended(_)) if attempt < lane.config.contended_attempts_max => {
+                lane.metrics.contended();
+                tokio::time::sleep(Duration::from_millis(u64::from(attempt))).await;
+                attempt += 1;
+            }
+            Err(error) => break Some(Decided::Answer(Err(Failure::Store(error)))),
+        }
+    };
+    let none = || Decided::Answer(Err(Failure::Store(StoreError::Defect("an operation was not decided".to_owned()))));
+    (queued, decided.unwrap_or_else(none))
+}
+
+fn asked(Queued { work, span, .. }: &Queued) -> Asked {
+    Asked { op: work.op.clone(), actor: work.actor.clone(), trace: trace::id_of(span) }
 }
 
 fn decide(answer: Result<Answer, Refusal>) -> Decided {

@@ -132,12 +132,37 @@ impl Keys {
         if request.is_some_and(|request| self.requests.contains(&request)) {
             return false;
         }
-        if op.reservation().is_some_and(|id| !self.reservations.insert(id)) {
+        let reservations = reservations_of(op);
+        if reservations.iter().any(|id| self.reservations.contains(id)) {
             return false;
         }
+        self.reservations.extend(reservations);
         self.requests.extend(request);
         true
     }
+}
+
+/// Every reservation that an operation may make or change.
+fn reservations_of(op: &Op) -> Vec<ReservationId> {
+    let other = match op {
+        Op::Reserve { terms, .. } => terms.replaces,
+        Op::Confirm { reacquire, .. } => *reacquire,
+        Op::Repair { reservations, .. } => return reservations.iter().copied().collect(),
+        Op::Refuse { .. }
+        | Op::Release { .. }
+        | Op::Extend { .. }
+        | Op::Fulfil { .. }
+        | Op::Cancel { .. }
+        | Op::Return { .. }
+        | Op::Evidence { .. }
+        | Op::Expire { .. }
+        | Op::Sell { .. }
+        | Op::Count { .. }
+        | Op::Adjust { .. }
+        | Op::Policies { .. }
+        | Op::Freshen { .. } => None,
+    };
+    op.reservation().into_iter().chain(other).collect()
 }
 
 /// Rows of stock that an operation names; those of a reservation are not known before it is read.
@@ -149,6 +174,15 @@ fn row_count(op: &Op) -> usize {
         Op::Policies { policies } => policies.len(),
         Op::Freshen { rows, .. } => rows.len(),
         Op::Repair { rows, reservations, .. } => rows.len() + reservations.len(),
-        Op::Refuse { .. } | Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. } | Op::Expire { .. } => 1,
+        Op::Sell { skus, .. } => skus.len(),
+        Op::Refuse { .. }
+        | Op::Confirm { .. }
+        | Op::Release { .. }
+        | Op::Extend { .. }
+        | Op::Fulfil { .. }
+        | Op::Cancel { .. }
+        | Op::Return { .. }
+        | Op::Evidence { .. }
+        | Op::Expire { .. } => 1,
     }
 }

@@ -1,8 +1,11 @@
 //! The only way to change stock: operations queue here and are committed in batches.
 //!
 //! Natural batching: a batch is whatever queued while the previous one was being committed, bounded in operations and rows; there is no timer. There are two lanes,
-//! each with its own queue, task and connection: `checkout` for what buyers wait for, `bulk` for counts, adjustments and expiry, so that a file of 40,000 rows does
+//! each with its own queue, task and connection: `checkout` for what buyers and the people who serve them wait for, `bulk` for counts, evidence, adjustments and expiry, so that a file of 40,000 rows does
 //! not stand in front of a cart. To each other they are like two replicas: Postgres's locks decide.
+//!
+//! A queue that fills refuses new work first and what ends a promise last, by the same shares as the server's admission: a sale that was held is not lost because others
+//! would like to hold something.
 //!
 //! Architecture invariant: an operation that was handed over runs to its end in the lane's task, whether or not somebody still waits for the answer.
 
@@ -11,7 +14,7 @@ mod lane;
 
 use std::time::Duration;
 
-use holdfast_kit::Tasks;
+use holdfast_kit::{Priority, Tasks};
 use holdfast_stock::{Allocation, Answer, Limits, Op, Refusal};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -19,7 +22,10 @@ use tokio::time::Instant;
 
 use crate::metrics::CommitterMetrics;
 use crate::publisher::Publisher;
-use crate::store::{Actor, Store, StoreError};
+use crate::store::{Store, StoreError};
+
+/// How long a caller is asked to stay away from a full queue.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bounds of a lane.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -43,9 +49,11 @@ pub struct Work {
     /// For a Reserve that the gate granted or a read found to fit: where to take the units, so that the fast path can be tried.
     pub chosen: Option<Vec<Allocation>>,
     /// Who asked.
-    pub actor: Actor,
+    pub actor: String,
     /// Not begun after this.
     pub deadline: Instant,
+    /// Whether only to say what would be answered: it is decided under the locks as any other, and taken back.
+    pub dry: bool,
 }
 
 /// Why there is no answer.
@@ -107,22 +115,34 @@ impl Committer {
     /// [`Failure`]; only [`StoreError::Unknown`] leaves open whether the effect happened.
     pub async fn commit(&self, work: Work) -> Outcome {
         let lane = match work.op {
-            Op::Reserve { .. } | Op::Refuse { .. } | Op::Confirm { .. } | Op::Release { .. } | Op::Extend { .. } => {
-                &self.checkout
-            }
+            Op::Reserve { .. }
+            | Op::Refuse { .. }
+            | Op::Confirm { .. }
+            | Op::Release { .. }
+            | Op::Extend { .. }
+            | Op::Fulfil { .. }
+            | Op::Cancel { .. }
+            | Op::Return { .. }
+            | Op::Sell { .. } => &self.checkout,
             Op::Expire { .. }
+            | Op::Evidence { .. }
             | Op::Count { .. }
             | Op::Adjust { .. }
             | Op::Policies { .. }
             | Op::Freshen { .. }
             | Op::Repair { .. } => &self.bulk,
         };
+        // Two that look at the same time may both find the last place of their share: the queue's end is the bound, this only orders who meets it.
+        let waiting = lane.max_capacity() - lane.capacity();
+        if waiting >= priority(&work.op).places(lane.max_capacity()) {
+            return Err(Failure::Overloaded { retry_after: FULL_PAUSE });
+        }
         let (reply, answer) = oneshot::channel();
         let queued = Queued { work, reply, queued_at: Instant::now(), span: tracing::Span::current() };
         match lane.try_send(queued) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
-                return Err(Failure::Overloaded { retry_after: Duration::from_millis(100) });
+                return Err(Failure::Overloaded { retry_after: FULL_PAUSE });
             }
             Err(mpsc::error::TrySendError::Closed(_)) => {
                 return Err(Failure::Store(StoreError::Unreachable("the service is shutting down".to_owned())));
@@ -137,5 +157,22 @@ impl Committer {
     pub fn waiting(&self) -> (usize, usize) {
         let waiting = |lane: &mpsc::Sender<Queued>| lane.max_capacity() - lane.capacity();
         (waiting(&self.checkout), waiting(&self.bulk))
+    }
+}
+
+/// Who may fill how much of a queue: new work 90 %, what gives something back 95 %, what ends a promise or stops a sale all of it.
+const fn priority(op: &Op) -> Priority {
+    match op {
+        Op::Reserve { .. }
+        | Op::Refuse { .. }
+        | Op::Count { .. }
+        | Op::Adjust { .. }
+        | Op::Policies { .. }
+        | Op::Freshen { .. }
+        | Op::Repair { .. } => Priority::Begin,
+        Op::Release { .. } | Op::Extend { .. } | Op::Return { .. } | Op::Evidence { .. } | Op::Expire { .. } => {
+            Priority::Undo
+        }
+        Op::Confirm { .. } | Op::Fulfil { .. } | Op::Cancel { .. } | Op::Sell { .. } => Priority::Finish,
     }
 }

@@ -1,7 +1,12 @@
 //! Answers out.
 
 use holdfast_api::reservation::v1 as pb;
-use holdfast_stock::{Condition, CountOutcome, CountResult, Level, Record, RowKey, State, UnixMicros};
+use holdfast_stock::{
+    Allocation, Condition, CountMeaning, CountOutcome, CountResult, Level, Location, Name, Progress, Record,
+    ReservationId, RowKey, Shortage, State, UnixMicros,
+};
+use tonic::Status;
+use tonic_types::StatusExt as _;
 
 use crate::gate::Published;
 use crate::store::LedgerRow;
@@ -24,15 +29,18 @@ pub(crate) fn state(state: State) -> pb::ReservationState {
 }
 
 pub(crate) fn reservation(record: &Record) -> pb::Reservation {
-    let line = |line: holdfast_stock::AllocatedLine| pb::ReservationLine {
-        sku: line.sku.to_string(),
-        quantity: line.quantity.get(),
-        allocations: line
-            .allocations
-            .into_iter()
-            .map(|(location, quantity)| pb::Allocation { location: location.to_string(), quantity })
-            .collect(),
+    let line = |line: holdfast_stock::AllocatedLine| {
+        let named = line.location.is_some();
+        let share = |(location, units): (Location, i64)| {
+            let row = |allocation: &&Allocation| allocation.sku == line.sku && allocation.location == location;
+            let allocation = record.allocations.iter().find(row);
+            allocation.map(|allocation| share(allocation, named, units))
+        };
+        let allocations = line.allocations.clone().into_iter().filter_map(share).collect();
+        pb::ReservationLine { sku: line.sku.to_string(), quantity: line.quantity.get(), allocations }
     };
+    let name = |name: &Option<Name>| name.as_ref().map(ToString::to_string).unwrap_or_default();
+    let id = |id: Option<ReservationId>| id.map(|id| id.to_string()).unwrap_or_default();
     pb::Reservation {
         reservation_id: record.id.to_string(),
         owner: record.owner.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -42,6 +50,59 @@ pub(crate) fn reservation(record: &Record) -> pb::Reservation {
         expire_time: record.expires_at.map(timestamp),
         state_time: Some(timestamp(record.state_at)),
         version: record.version,
+        channel: name(&record.details.channel),
+        order_reference: name(&record.details.order),
+        labels: record.details.labels.clone().into_iter().collect(),
+        shortages: record.shortages.iter().map(shortage).collect(),
+        predecessor_id: id(record.predecessor),
+        successor_id: id(record.successor),
+    }
+}
+
+/// A line's part of an allocation. Where a named line and a free one of the same SKU share an allocation, its units are numbered: the named line has the first ones; of
+/// all of them the first were shipped, the next cancelled, the next given back; the last are the backordered ones. So both lines add up, and so does each.
+fn share(allocation: &Allocation, named: bool, units: i64) -> pb::Allocation {
+    let first = if named { 0 } else { allocation.quantity.saturating_sub(units) };
+    let mine = first..first.saturating_add(units);
+    let within = |from: i64, count: i64| {
+        let (from, to) = (from.max(mine.start), from.saturating_add(count).min(mine.end));
+        to.saturating_sub(from).max(0)
+    };
+    let Progress { released, cancelled, fulfilled, returned, .. } = allocation.progress;
+    let backordered = within(allocation.quantity.saturating_sub(allocation.backordered), allocation.backordered);
+    pb::Allocation {
+        location: allocation.location.to_string(),
+        quantity: units,
+        backordered_quantity: backordered,
+        promise_time: allocation.promised_at.filter(|_| backordered > 0).map(timestamp),
+        released_quantity: within(fulfilled.saturating_add(cancelled), released),
+        cancelled_quantity: within(fulfilled, cancelled),
+        fulfilled_quantity: within(0, fulfilled),
+        returned_quantity: within(0, returned),
+    }
+}
+
+fn shortage(shortage: &Shortage) -> pb::Shortage {
+    pb::Shortage {
+        sku: shortage.sku.to_string(),
+        location: shortage.location.as_ref().map(ToString::to_string).unwrap_or_default(),
+        requested_quantity: shortage.requested,
+        available_quantity: shortage.available,
+    }
+}
+
+/// What one of several requests would have failed with, had it come alone.
+pub(crate) fn batch_failure(shortages: &[Shortage], status: &Status) -> pb::BatchFailure {
+    let details = status.get_error_details();
+    let fields = details.bad_request().map(|bad| bad.field_violations.iter().map(|v| v.field.clone()).collect());
+    let delay = details.retry_info().and_then(|info| info.retry_delay);
+    pb::BatchFailure {
+        code: status.code().into(),
+        reason: holdfast_kit::reason_of(status).unwrap_or_default().into(),
+        message: status.message().to_owned(),
+        shortages: shortages.iter().map(shortage).collect(),
+        fields: fields.unwrap_or_default(),
+        retry_delay: delay.and_then(|delay| prost_types::Duration::try_from(delay).ok()),
     }
 }
 
@@ -80,6 +141,16 @@ pub(crate) fn stock_level((sku, location): &RowKey, level: &Level) -> pb::StockL
         offer_limit: level.cap.map(|cap| cap.units),
         connection: level.feed.as_ref().map(ToString::to_string).unwrap_or_default(),
         archived: level.archived,
+        paused: level.paused,
+        count_meaning: level.meaning.map_or(pb::CountMeaning::Unspecified, meaning).into(),
+        reflectable_quantity: 0,
+    }
+}
+
+fn meaning(meaning: CountMeaning) -> pb::CountMeaning {
+    match meaning {
+        CountMeaning::OnHand => pb::CountMeaning::OnHand,
+        CountMeaning::Available => pb::CountMeaning::Available,
     }
 }
 
@@ -97,6 +168,7 @@ pub(crate) fn count_result(result: &CountResult) -> pb::CountResult {
         CountOutcome::Applied => pb::CountOutcome::Applied,
         CountOutcome::Unchanged => pb::CountOutcome::Unchanged,
         CountOutcome::Stale => pb::CountOutcome::Stale,
+        CountOutcome::Conflict => pb::CountOutcome::Conflict,
     };
     pb::CountResult {
         sku: result.sku.to_string(),
@@ -105,6 +177,9 @@ pub(crate) fn count_result(result: &CountResult) -> pb::CountResult {
         previous_on_hand: result.previous_on_hand,
         on_hand: result.on_hand,
         shortfall: result.shortfall,
+        reflected_quantity: result.reflected,
+        previous_available: result.previous_available,
+        available: result.available,
     }
 }
 
@@ -139,6 +214,8 @@ pub(crate) fn ledger_entry(row: LedgerRow) -> pb::LedgerEntry {
         freshness: freshness.into(),
         offer_limit: row.cap,
         archived: row.archived,
+        paused: row.paused,
+        trace_id: row.trace.unwrap_or_default(),
     }
 }
 
@@ -151,7 +228,7 @@ pub(crate) fn availability(
     staleness_micros_max: i64,
 ) -> pb::Availability {
     let locations: Vec<_> = published.map_or_else(Vec::new, |published| {
-        let row = |(location, available): &(holdfast_stock::Location, i64)| pb::LocationAvailability {
+        let row = |(location, available): &(Location, i64)| pb::LocationAvailability {
             location: location.to_string(),
             available: *available,
         };

@@ -1,18 +1,22 @@
 //! What vendor-sync and catalog say of whole runs and of selling policies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_api::reservation::v1 as pb;
 use holdfast_kit::{Problem, Violations};
-use holdfast_stock::{Freshness, HoldMicros, Location, Name, Policy, Sku, UnixMicros};
+use holdfast_stock::{Freshness, HoldMicros, Location, Name, Policy, Promise, Sku, UnixMicros};
 
-use super::requests::{count_time, text};
+use super::requests::{any_instant, count_time, text};
 use super::timestamp;
 use crate::store::{Feed, WholeRun};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 /// The promised interval: a minute to a leap year.
 const INTERVAL_SECONDS: std::ops::RangeInclusive<i64> = 60..=366 * 86_400;
+const MARGIN_SECONDS_MAX: i64 = 7 * 86_400;
+const LAG_SECONDS: std::ops::RangeInclusive<i64> = 60..=60 * 86_400;
+const LEAD_SECONDS_MAX: i64 = 366 * 86_400;
+const CHANNELS_MAX: usize = 20;
 const POLICIES_MAX: usize = 1_000;
 const UNITS_MAX: i64 = 1_000_000_000;
 const PREFERRED_MAX: usize = 20;
@@ -32,10 +36,34 @@ pub(crate) fn whole_run(request: &pb::CompleteRunRequest, now: UnixMicros) -> Re
         }
         micros
     });
+    let clock_margin = request.clock_margin.as_ref().and_then(|margin| {
+        let micros = micros_of(margin).filter(|micros| *micros <= MARGIN_SECONDS_MAX * MICROS_PER_SECOND);
+        if micros.is_none() {
+            violations.add("clock_margin", "must be 0 to 7 days");
+        }
+        micros
+    });
+    let reflection_lag = request.reflection_lag.as_ref().and_then(|lag| {
+        let micros = micros_of(lag).filter(|micros| LAG_SECONDS.contains(&(micros / MICROS_PER_SECOND)));
+        if micros.is_none() {
+            violations.add("reflection_lag", "must be 1 minute to 60 days");
+        }
+        micros
+    });
     match (connection, location, as_of) {
         (Some(connection), Some(location), Some(as_of)) if violations.is_empty() => {
             let (sequence, covers_all) = (request.sequence, request.covers_all);
-            Ok(WholeRun { connection, location, as_of, sequence, promised_interval, covers_all })
+            let clock_margin = clock_margin.unwrap_or_default();
+            Ok(WholeRun {
+                connection,
+                location,
+                as_of,
+                sequence,
+                promised_interval,
+                covers_all,
+                clock_margin,
+                reflection_lag,
+            })
         }
         _ => Err(violations.into_problem()),
     }
@@ -69,6 +97,7 @@ fn policy(violations: &mut Violations, index: usize, asked: &pb::SkuPolicy) -> O
         ("backorder_limit", asked.backorder_limit),
         ("max_per_reservation", asked.max_per_reservation),
         ("max_per_owner", asked.max_per_owner),
+        ("max_per_minute", asked.max_per_minute),
     ] {
         violations.check_range(format_args!("policies[{index}].{field}"), units, 0..=UNITS_MAX);
     }
@@ -83,6 +112,8 @@ fn policy(violations: &mut Violations, index: usize, asked: &pb::SkuPolicy) -> O
     if asked.backorder_limit > 0 && asked.locations.is_empty() {
         violations.add(format_args!("policies[{index}].locations"), "must name where the backorder limit applies");
     }
+    let channel_caps = channel_caps(violations, index, asked);
+    let promise = promise(violations, index, asked);
     let limit = |units: i64| (units > 0).then_some(units);
     let policy = Policy {
         version: asked.version,
@@ -93,8 +124,55 @@ fn policy(violations: &mut Violations, index: usize, asked: &pb::SkuPolicy) -> O
         default_hold,
         locations,
         archived: asked.archived,
+        max_per_minute: limit(asked.max_per_minute),
+        channel_caps,
+        promise,
     };
     Some((sku?, policy))
+}
+
+fn channel_caps(violations: &mut Violations, index: usize, asked: &pb::SkuPolicy) -> BTreeMap<Name, i64> {
+    if asked.channel_caps.len() > CHANNELS_MAX {
+        let count = asked.channel_caps.len();
+        violations.add(
+            format_args!("policies[{index}].channel_caps"),
+            format_args!("must have at most {CHANNELS_MAX}, has {count}"),
+        );
+        return BTreeMap::new();
+    }
+    let mut caps = BTreeMap::new();
+    for (place, cap) in asked.channel_caps.iter().enumerate() {
+        let field = format!("policies[{index}].channel_caps[{place}]");
+        violations.check_range(format_args!("{field}.quantity"), cap.quantity, 0..=UNITS_MAX);
+        let Some(channel) = text(violations, format_args!("{field}.channel"), &cap.channel, Name::new) else {
+            continue;
+        };
+        if caps.insert(channel, cap.quantity).is_some() {
+            violations.add(format_args!("{field}.channel"), "is there a second time");
+        }
+    }
+    caps
+}
+
+fn promise(violations: &mut Violations, index: usize, asked: &pb::SkuPolicy) -> Option<Promise> {
+    let lead = format!("policies[{index}].promise_lead_duration");
+    match (&asked.promise_time, &asked.promise_lead_duration) {
+        (Some(_), Some(_)) => {
+            violations.add(lead, "must not be set beside promise_time");
+            None
+        }
+        (Some(time), None) => {
+            any_instant(violations, format_args!("policies[{index}].promise_time"), time).map(Promise::At)
+        }
+        (None, Some(duration)) => {
+            let micros = micros_of(duration).filter(|micros| *micros <= LEAD_SECONDS_MAX * MICROS_PER_SECOND);
+            if micros.is_none() {
+                violations.add(lead, "must be 0 to 366 days");
+            }
+            micros.map(Promise::After)
+        }
+        (None, None) => None,
+    }
 }
 
 fn preferred(violations: &mut Violations, index: usize, asked: &pb::SkuPolicy) -> Vec<Location> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_kit::{ErrorReason, Problem, Violations};
-use holdfast_stock::{Breach, Limit, Location, NegativeAdjustment, Refusal, RowKey, Shortage, Sku};
+use holdfast_stock::{Breach, Excess, Limit, Location, NegativeAdjustment, Refusal, RowKey, Shortage, Sku};
 
 use crate::committer::Failure;
 use crate::store::StoreError;
@@ -38,8 +38,20 @@ fn store(error: &StoreError) -> Problem {
                 .retry_after(Duration::from_millis(100))
                 .because(error)
         }
+        StoreError::ChangesDropped => Problem::new(
+            ErrorReason::ResumeTokenExpired,
+            "the resume token is older than the changes that are kept; watch again without one",
+        ),
+        StoreError::OtherRecord => bad_resume_token(),
         StoreError::Defect(_) => Problem::defect(error),
     }
+}
+
+/// A resume token that this watch did not give.
+pub(crate) fn bad_resume_token() -> Problem {
+    let mut violations = Violations::new();
+    violations.add("resume_token", "must be a resume_token of this watch with the same filters, or empty");
+    violations.into_problem_as(ErrorReason::InvalidResumeToken)
 }
 
 fn refused(refusal: Refusal) -> Problem {
@@ -50,7 +62,26 @@ fn refused(refusal: Refusal) -> Problem {
         }
         Refusal::UnknownSku(lines) => unknown_rows(&lines),
         Refusal::Limit(breaches) => limited(&breaches),
-        Refusal::Archived(skus) => archived(&skus),
+        Refusal::Archived(skus) => {
+            unsold(ErrorReason::SkuArchived, &skus, "is archived", "is not sold any more", "are not sold any more")
+        }
+        Refusal::Paused(skus) => unsold(
+            ErrorReason::SellingPaused,
+            &skus,
+            "is paused",
+            "is not for sale at the moment",
+            "are not for sale at the moment",
+        ),
+        Refusal::OwnerMismatch => {
+            Problem::new(ErrorReason::OwnerMismatch, "the hold to replace is another owner's; nothing was done")
+        }
+        Refusal::NotConfirmed => {
+            Problem::new(ErrorReason::ReservationNotConfirmed, "the reservation is only held; confirm or release it")
+        }
+        Refusal::Fulfilled => {
+            Problem::new(ErrorReason::ReservationFulfilled, "everything of the reservation was shipped already")
+        }
+        Refusal::Exceeded(excesses) => exceeded(&excesses),
         Refusal::KeyReused => Problem::new(ErrorReason::KeyReused, "the key was used before for another request"),
         Refusal::NotFound => Problem::new(ErrorReason::NotFound, "there is no such reservation"),
         Refusal::Expired => Problem::new(ErrorReason::ReservationExpired, "the hold's time is over"),
@@ -118,18 +149,36 @@ fn whose(limit: Limit) -> &'static str {
     match limit {
         Limit::Reservation => "reservation",
         Limit::Owner => "owner",
+        Limit::Channel => "channel",
     }
 }
 
-fn archived(skus: &[Sku]) -> Problem {
+fn unsold(reason: ErrorReason, skus: &[Sku], each: &str, one: &str, several: &str) -> Problem {
     let message = match skus {
-        [sku] => format!("{sku} is not sold any more"),
-        _ => format!("{} SKUs are not sold any more", skus.len()),
+        [sku] => format!("{sku} {one}"),
+        _ => format!("{} SKUs {several}", skus.len()),
     };
-    let problem = Problem::new(ErrorReason::SkuArchived, message);
-    skus.iter()
-        .take(LISTED_MAX)
-        .fold(problem, |problem, sku| problem.precondition("SKU", format!("sku/{sku}"), "is archived"))
+    let problem = Problem::new(reason, message);
+    skus.iter().take(LISTED_MAX).fold(problem, |problem, sku| problem.precondition("SKU", format!("sku/{sku}"), each))
+}
+
+fn exceeded(excesses: &[Excess]) -> Problem {
+    let message = match excesses {
+        [one] => format!("{}: {} named, {} left for this", one.portion.sku, one.portion.units, one.left),
+        _ => format!("{} portions name more units than are left", excesses.len()),
+    };
+    let problem = Problem::new(ErrorReason::QuantityExceeded, message).metadata("portions", excesses.len());
+    excesses.iter().take(LISTED_MAX).enumerate().fold(problem, |problem, (listed, excess)| {
+        let Excess { index, portion, left } = excess;
+        let at = portion.location.as_ref().map_or_else(String::new, |location| format!(" at {location}"));
+        let description = format!("portion {index}: {} named, {left} left{at}", portion.units);
+        problem
+            .precondition("QUANTITY", format!("sku/{}", portion.sku), description)
+            .metadata(format!("short[{listed}].portion"), index)
+            .metadata(format!("short[{listed}].sku"), &portion.sku)
+            .metadata(format!("short[{listed}].requested"), portion.units)
+            .metadata(format!("short[{listed}].available"), left)
+    })
 }
 
 /// Rows that nobody knows, where the request's fields are not at hand.
@@ -141,17 +190,46 @@ fn unknown_rows(rows: &[(Sku, Option<Location>)]) -> Problem {
     violations.into_problem_as(ErrorReason::UnknownSku)
 }
 
-/// UNKNOWN_SKU, naming the fields: `lines` are those of the request with their index, `unknown_rows` what the record does not have.
+/// UNKNOWN_SKU for a list of a request whose entries name a SKU and perhaps where: every entry that is of one of the unknown rows is named.
+pub(crate) fn unknown_entries<'a>(
+    entries: impl Iterator<Item = (String, &'a Sku, Option<&'a Location>)>,
+    unknown_rows: &[(Sku, Option<Location>)],
+) -> Problem {
+    let mut violations = Violations::new();
+    for (field, sku, location) in entries {
+        let is_it =
+            |(unknown, at): &(Sku, Option<Location>)| unknown == sku && (at.is_none() || at.as_ref() == location);
+        if let Some((_, at)) = unknown_rows.iter().find(|row| is_it(row)) {
+            violations.add(field, unknown(sku, at.as_ref()));
+        }
+    }
+    violations.into_problem_as(ErrorReason::UnknownSku)
+}
+
+/// Moves that would take more than there is. Each is carried out as two adjustments, what leaves and what enters.
+pub(crate) fn negative_moves(adjustments: &[NegativeAdjustment]) -> Problem {
+    let problem = Problem::new(ErrorReason::StockWouldBeNegative, "more units would be moved than there are");
+    adjustments.iter().take(LISTED_MAX).fold(problem, |problem, a| {
+        let (index, units) = (a.index / 2, a.delta.saturating_neg());
+        let description =
+            format!("moves[{index}]: {} {} at {}, cannot move {units}", a.present, a.condition, a.location);
+        problem.precondition("STOCK", format!("sku/{}", a.sku), description)
+    })
+}
+
+/// UNKNOWN_SKU, naming the fields: `lines` are those of the request with their index, `unknown_rows` what the record does not have, `within` what stands before a
+/// line's field.
 pub(crate) fn unknown_sku_problem(
     lines: &[(usize, Sku, Option<Location>)],
     unknown_rows: &[(Sku, Option<Location>)],
     mut violations: Violations,
     reason: ErrorReason,
+    within: &str,
 ) -> Problem {
     let alone = violations.is_empty();
     for (index, sku, location) in lines {
         if unknown_rows.iter().any(|(unknown, at)| unknown == sku && at == location) {
-            violations.add(format_args!("lines[{index}].sku"), unknown(sku, location.as_ref()));
+            violations.add(format_args!("{within}lines[{index}].sku"), unknown(sku, location.as_ref()));
         }
     }
     let reason = match (alone, violations.is_empty()) {

@@ -1,17 +1,15 @@
-//! Requests in: everything that is wrong with one is found at once.
+//! Counts, adjustments and reads in, and what all requests have in common: everything that is wrong with one is found at once.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use holdfast_api::reservation::v1 as pb;
-use holdfast_kit::{ErrorReason, Problem, Violations};
+use holdfast_kit::{Problem, Violations};
 use holdfast_stock::{
-    Adjustment, AdjustmentReason, Cart, CartProblem, Condition, Count, CountEffect, CountMeaning, HoldMicros,
-    KeyProblem, Line, Location, Name, Note, Owner, PayloadHash, Quantity, RequestId, ReservationId, Sku, State,
-    TextProblem, UnixMicros,
+    Adjustment, AdjustmentReason, Condition, Count, CountEffect, CountMeaning, Location, Name, Note, Op, RequestId,
+    ReservationId, Sku, State, TextProblem, UnixMicros,
 };
 
-use crate::config::HoldsConfig;
 use crate::payload::Payload;
 
 const COUNTS_MAX: usize = 1_000;
@@ -19,168 +17,26 @@ const COUNT_UNITS_MAX: i64 = 1_000_000_000;
 const ADJUSTMENTS_MAX: usize = 100;
 const ADJUSTMENT_UNITS_MAX: i64 = 1_000_000;
 /// How far a vendor's clock may lie ahead of Postgres's.
-const COUNT_AHEAD_MICROS: i64 = 300 * 1_000_000;
+const AHEAD_MICROS: i64 = 300 * 1_000_000;
 const SKUS_MAX: usize = 1_000;
-
-/// A line whose codes could be read, with its index in the request.
-pub(crate) type ReadableLine = (usize, Sku, Option<Location>);
-
-/// A Reserve, read as far as it could be.
-pub(crate) struct ReserveAsk {
-    /// Complete, if nothing is wrong.
-    pub(crate) complete: Option<crate::reserve::Ask>,
-    /// What is wrong.
-    pub(crate) violations: Violations,
-    /// The reason to give if nothing but the violations so far is wrong.
-    pub(crate) reason: ErrorReason,
-    /// Lines whose codes could be read, with their index in the request: to look for unknown SKUs among them.
-    pub(crate) lines: Vec<ReadableLine>,
-}
-
-pub(crate) fn reserve_ask(
-    request: &pb::ReserveRequest,
-    transport_attempt: u32,
-    holds: &HoldsConfig,
-    now: UnixMicros,
-) -> ReserveAsk {
-    let mut violations = Violations::new();
-    let id = key(&mut violations, &request.reservation_id);
-    let window = id.map(|id| holds.window().check(id, now));
-    if let Some(Err(error)) = window {
-        violations.add("reservation_id", error);
-    }
-    let outside = matches!(window, Some(Err(KeyProblem::TooOld | KeyProblem::TooNew)));
-    let owner = text(&mut violations, "owner", &request.owner, Owner::new);
-    let hold = hold(&mut violations, request.hold_duration.as_ref(), holds);
-    let (lines, cart) = cart(&mut violations, &request.lines);
-    let reason = if outside && violations.len() == 1 { ErrorReason::KeyOutOfWindow } else { ErrorReason::InvalidField };
-    let complete = match (id, owner, hold, cart) {
-        (Some(id), Some(owner), Some((asked, hold)), Some(cart)) if violations.is_empty() => {
-            let payload = Payload::of("Reserve").text(owner.as_str()).number(asked).cart(&cart).hash();
-            let retry = request.attempt > 1 || transport_attempt > 1;
-            Some(crate::reserve::Ask { id, owner, payload, cart, hold, retry })
-        }
-        _ => None,
-    };
-    ReserveAsk { complete, violations, reason, lines }
-}
-
-fn cart(violations: &mut Violations, asked: &[pb::ReserveLine]) -> (Vec<ReadableLine>, Option<Cart>) {
-    let mut readable = Vec::new();
-    let mut lines = Vec::new();
-    for (index, line) in asked.iter().enumerate() {
-        let sku = text(violations, format_args!("lines[{index}].sku"), &line.sku, Sku::new);
-        let location = optional_location(violations, format_args!("lines[{index}].location"), &line.location);
-        let quantity = Quantity::new(line.quantity);
-        if quantity.is_none() {
-            let field = format_args!("lines[{index}].quantity");
-            violations.add(field, format_args!("must be 1 to {}, is {}", Quantity::MAX, line.quantity));
-        }
-        let (Some(sku), Some(location)) = (sku, location) else { continue };
-        readable.push((index, sku.clone(), location.clone()));
-        if let Some(quantity) = quantity {
-            lines.push((index, Line { sku, location, quantity }));
-        }
-    }
-    if asked.is_empty() || asked.len() > Cart::LINES_MAX {
-        violations.add("lines", format_args!("must have 1 to {}, has {}", Cart::LINES_MAX, asked.len()));
-        return (readable, None);
-    }
-    // Sums beyond the bound are named one after the other, each with the line that goes over.
-    loop {
-        match Cart::new(lines.iter().map(|(_, line)| line.clone()).collect()) {
-            Ok(cart) => return (readable, Some(cart)),
-            Err(CartProblem::TooManyUnits { line, .. }) => {
-                let (index, _) = lines.remove(line);
-                let field = format_args!("lines[{index}].quantity");
-                violations
-                    .add(field, format_args!("with the lines before it comes to more than {} units", Quantity::MAX));
-            }
-            Err(CartProblem::Empty | CartProblem::TooManyLines { .. }) => return (readable, None),
-        }
-    }
-}
-
-/// A Confirm or a Release.
-pub(crate) struct TransitionAsk {
-    pub(crate) request: RequestId,
-    pub(crate) payload: PayloadHash,
-    pub(crate) id: ReservationId,
-}
-
-/// # Errors
-/// INVALID_FIELD.
-pub(crate) fn transition_ask(verb: &str, request_id: &str, reservation_id: &str) -> Result<TransitionAsk, Problem> {
-    let mut violations = Violations::new();
-    let request = request_key(&mut violations, request_id);
-    let id = key(&mut violations, reservation_id);
-    match (request, id) {
-        (Some(request), Some(id)) if violations.is_empty() => {
-            Ok(TransitionAsk { request, payload: Payload::of(verb).reservation(id).hash(), id })
-        }
-        _ => Err(violations.into_problem()),
-    }
-}
-
-/// # Errors
-/// INVALID_FIELD.
-pub(crate) fn extend_ask(
-    request: &pb::ExtendRequest,
-    holds: &HoldsConfig,
-) -> Result<(TransitionAsk, HoldMicros), Problem> {
-    let mut violations = Violations::new();
-    let key_of_request = request_key(&mut violations, &request.request_id);
-    let id = key(&mut violations, &request.reservation_id);
-    if request.hold_duration.is_none() {
-        violations.add("hold_duration", "is required");
-    }
-    let hold = hold(&mut violations, request.hold_duration.as_ref(), holds);
-    match (key_of_request, id, hold) {
-        (Some(request), Some(id), Some((asked, hold))) if violations.is_empty() => {
-            let payload = Payload::of("Extend").reservation(id).number(asked).hash();
-            Ok((TransitionAsk { request, payload, id }, hold.unwrap_or_else(|| holds.default_hold())))
-        }
-        _ => Err(violations.into_problem()),
-    }
-}
 
 /// # Errors
 /// INVALID_FIELD.
 pub(crate) fn reservation_id(text: &str) -> Result<ReservationId, Problem> {
     let mut violations = Violations::new();
-    key(&mut violations, text).ok_or_else(|| violations.into_problem())
-}
-
-/// What an ApplyCounts says.
-pub(crate) struct CountAsk {
-    pub(crate) request: RequestId,
-    pub(crate) payload: PayloadHash,
-    pub(crate) connection: Name,
-    pub(crate) run: Name,
-    pub(crate) as_of: UnixMicros,
-    pub(crate) sequence: i64,
-    pub(crate) meaning: CountMeaning,
-    pub(crate) covers_all: bool,
-    pub(crate) counts: Vec<Count>,
+    key(&mut violations, "reservation_id", text).ok_or_else(|| violations.into_problem())
 }
 
 /// # Errors
 /// INVALID_FIELD.
-pub(crate) fn count_ask(request: &pb::ApplyCountsRequest, now: UnixMicros) -> Result<CountAsk, Problem> {
+pub(crate) fn count(request: &pb::ApplyCountsRequest, now: UnixMicros) -> Result<Op, Problem> {
     let mut violations = Violations::new();
     let key_of_request = request_key(&mut violations, &request.request_id);
     let connection = text(&mut violations, "connection", &request.connection, Name::new);
     let run = text(&mut violations, "run", &request.run, Name::new);
     let as_of = count_time(&mut violations, request.as_of_time.as_ref(), now);
     violations.check_range("sequence", request.sequence, 0..=i64::MAX);
-    let meaning = match request.meaning() {
-        pb::CountMeaning::OnHand => Some(CountMeaning::OnHand),
-        pb::CountMeaning::Available => Some(CountMeaning::Available),
-        pb::CountMeaning::Unspecified => None,
-    };
-    if meaning.is_none() {
-        violations.add("meaning", "must be ON_HAND or AVAILABLE");
-    }
+    let meaning = meaning(&mut violations, "meaning", request.meaning());
     let counts = counts(&mut violations, &request.counts);
     let (Some(request_key), Some(connection), Some(run), Some(as_of), Some(meaning), true) =
         (key_of_request, connection, run, as_of, meaning, violations.is_empty())
@@ -193,12 +49,27 @@ pub(crate) fn count_ask(request: &pb::ApplyCountsRequest, now: UnixMicros) -> Re
         .iter()
         .fold(payload, |payload, count| {
             let payload = payload.text(count.sku.as_str()).text(count.location.as_str()).number(count.units);
-            // A key that was first sent before there were effects keeps its payload.
-            if count.effect == CountEffect::Set { payload } else { payload.text(count.effect.as_str()) }
+            // A key that was first sent before there were effects and expectations keeps its payload.
+            let payload = if count.effect == CountEffect::Set { payload } else { payload.text(count.effect.as_str()) };
+            match count.expected {
+                Some(expected) => payload.text("expected").number(expected),
+                None => payload,
+            }
         })
         .hash();
     let (sequence, covers_all) = (request.sequence, request.covers_all);
-    Ok(CountAsk { request: request_key, payload, connection, run, as_of, sequence, meaning, covers_all, counts })
+    Ok(Op::Count { request: request_key, payload, connection, run, as_of, sequence, meaning, covers_all, counts })
+}
+
+pub(super) fn meaning(violations: &mut Violations, field: &str, asked: pb::CountMeaning) -> Option<CountMeaning> {
+    match asked {
+        pb::CountMeaning::OnHand => Some(CountMeaning::OnHand),
+        pb::CountMeaning::Available => Some(CountMeaning::Available),
+        pb::CountMeaning::Unspecified => {
+            violations.add(field, "must be ON_HAND or AVAILABLE");
+            None
+        }
+    }
 }
 
 fn counts(violations: &mut Violations, asked: &[pb::Count]) -> Vec<Count> {
@@ -211,6 +82,9 @@ fn counts(violations: &mut Violations, asked: &[pb::Count]) -> Vec<Count> {
         let sku = text(violations, format_args!("counts[{index}].sku"), &count.sku, Sku::new);
         let location = text(violations, format_args!("counts[{index}].location"), &count.location, Location::new);
         violations.check_range(format_args!("counts[{index}].quantity"), count.quantity, 0..=COUNT_UNITS_MAX);
+        if let Some(expected) = count.expected_on_hand {
+            violations.check_range(format_args!("counts[{index}].expected_on_hand"), expected, 0..=COUNT_UNITS_MAX);
+        }
         if let (Some(sku), Some(location)) = (sku, location) {
             if !seen.insert((sku.clone(), location.clone())) {
                 violations.add(format_args!("counts[{index}]"), "counts the same SKU and location a second time");
@@ -224,7 +98,9 @@ fn counts(violations: &mut Violations, asked: &[pb::Count]) -> Vec<Count> {
                     continue;
                 }
             };
-            counts.push(Count { sku, location, units: count.quantity, effect });
+            // What only limits the offer leaves on_hand as it is, whatever that is.
+            let expected = count.expected_on_hand.filter(|_| effect == CountEffect::Set);
+            counts.push(Count { sku, location, units: count.quantity, effect, expected });
         }
     }
     counts
@@ -239,33 +115,42 @@ pub(super) fn count_time(
         violations.add("as_of_time", "is required: when the vendor counted");
         return None;
     };
-    // 0001-01-01 to 9999-12-31, as the type's definition says.
-    let in_range =
-        (-62_135_596_800..=253_402_300_799).contains(&time.seconds) && (0..=999_999_999).contains(&time.nanos);
-    if !in_range {
-        violations.add("as_of_time", "is not an instant from year 1 to 9999");
-        return None;
-    }
-    let micros = UnixMicros(time.seconds * 1_000_000 + i64::from(time.nanos) / 1_000);
-    if micros.0 > now.0.saturating_add(COUNT_AHEAD_MICROS) {
-        violations.add("as_of_time", "is more than 5 minutes ahead");
+    instant(violations, "as_of_time", time, now)
+}
+
+/// An instant that came from outside: at most as far ahead as clocks differ.
+pub(super) fn instant(
+    violations: &mut Violations,
+    field: &str,
+    time: &prost_types::Timestamp,
+    now: UnixMicros,
+) -> Option<UnixMicros> {
+    let micros = any_instant(violations, field, time)?;
+    if micros.0 > now.0.saturating_add(AHEAD_MICROS) {
+        violations.add(field, "is more than 5 minutes ahead");
         return None;
     }
     Some(micros)
 }
 
-/// What an AdjustStock says.
-pub(crate) struct AdjustAsk {
-    pub(crate) request: RequestId,
-    pub(crate) payload: PayloadHash,
-    pub(crate) actor: Name,
-    pub(crate) note: Note,
-    pub(crate) adjustments: Vec<Adjustment>,
+pub(super) fn any_instant(
+    violations: &mut Violations,
+    field: impl Display,
+    time: &prost_types::Timestamp,
+) -> Option<UnixMicros> {
+    // 0001-01-01 to 9999-12-31, as the type's definition says.
+    let in_range =
+        (-62_135_596_800..=253_402_300_799).contains(&time.seconds) && (0..=999_999_999).contains(&time.nanos);
+    if !in_range {
+        violations.add(field, "is not an instant from year 1 to 9999");
+        return None;
+    }
+    Some(UnixMicros(time.seconds * 1_000_000 + i64::from(time.nanos) / 1_000))
 }
 
 /// # Errors
 /// INVALID_FIELD.
-pub(crate) fn adjust_ask(request: &pb::AdjustStockRequest) -> Result<AdjustAsk, Problem> {
+pub(crate) fn adjust(request: &pb::AdjustStockRequest) -> Result<Op, Problem> {
     let mut violations = Violations::new();
     let key_of_request = request_key(&mut violations, &request.request_id);
     let actor = text(&mut violations, "actor", &request.actor, Name::new);
@@ -280,22 +165,13 @@ pub(crate) fn adjust_ask(request: &pb::AdjustStockRequest) -> Result<AdjustAsk, 
         return Err(violations.into_problem());
     };
     let payload = Payload::of("AdjustStock").text(actor.as_str()).text(note.as_str()).adjustments(&adjustments).hash();
-    Ok(AdjustAsk { request, payload, actor, note, adjustments })
+    Ok(Op::Adjust { request, payload, actor, note, adjustments })
 }
 
 fn adjustment(violations: &mut Violations, index: usize, asked: &pb::Adjustment) -> Option<Adjustment> {
     let sku = text(violations, format_args!("adjustments[{index}].sku"), &asked.sku, Sku::new);
     let location = text(violations, format_args!("adjustments[{index}].location"), &asked.location, Location::new);
-    let condition = match asked.condition() {
-        pb::Condition::Sellable => Some(Condition::Sellable),
-        pb::Condition::Damaged => Some(Condition::Damaged),
-        pb::Condition::QualityHold => Some(Condition::QualityHold),
-        pb::Condition::Refurbished => Some(Condition::Refurbished),
-        pb::Condition::Unspecified => None,
-    };
-    if condition.is_none() {
-        violations.add(format_args!("adjustments[{index}].condition"), "is required");
-    }
+    let condition = condition(violations, format_args!("adjustments[{index}].condition"), asked.condition);
     let reason = match asked.reason() {
         pb::AdjustmentReason::Received => Some(AdjustmentReason::Received),
         pb::AdjustmentReason::Found => Some(AdjustmentReason::Found),
@@ -318,6 +194,42 @@ fn adjustment(violations: &mut Violations, index: usize, asked: &pb::Adjustment)
         );
     }
     Some(Adjustment { sku: sku?, location: location?, condition: condition?, delta, reason: reason? })
+}
+
+pub(super) fn condition(violations: &mut Violations, field: impl Display, asked: i32) -> Option<Condition> {
+    match pb::Condition::try_from(asked).unwrap_or_default() {
+        pb::Condition::Sellable => Some(Condition::Sellable),
+        pb::Condition::Damaged => Some(Condition::Damaged),
+        pb::Condition::QualityHold => Some(Condition::QualityHold),
+        pb::Condition::Refurbished => Some(Condition::Refurbished),
+        pb::Condition::Unspecified => {
+            violations.add(field, "is required");
+            None
+        }
+    }
+}
+
+/// When a count would be taken and what it would mean, for which a read says what it would reflect; both or neither.
+///
+/// # Errors
+/// INVALID_FIELD.
+pub(crate) fn reflection(
+    request: &pb::BatchGetStockRequest,
+    now: UnixMicros,
+) -> Result<Option<(UnixMicros, CountMeaning)>, Problem> {
+    let mut violations = Violations::new();
+    let as_of = request.reflect_as_of_time.as_ref();
+    let as_of = as_of.and_then(|time| instant(&mut violations, "reflect_as_of_time", time, now));
+    let meaning = match (request.reflect_as_of_time.is_some(), request.reflect_meaning()) {
+        (false, pb::CountMeaning::Unspecified) => None,
+        (false, _) => {
+            violations.add("reflect_as_of_time", "is required with reflect_meaning");
+            None
+        }
+        (true, asked) => meaning(&mut violations, "reflect_meaning", asked),
+    };
+    violations.into_result()?;
+    Ok(as_of.zip(meaning))
 }
 
 /// # Errors
@@ -371,11 +283,11 @@ pub(crate) fn parse_state(violations: &mut Violations, state: i32) -> &'static s
     }
 }
 
-fn key(violations: &mut Violations, text: &str) -> Option<ReservationId> {
-    violations.check_uuid_v7("reservation_id", text).map(|id| ReservationId::from_bytes(id.into_bytes()))
+pub(super) fn key(violations: &mut Violations, field: &str, text: &str) -> Option<ReservationId> {
+    violations.check_uuid_v7(field, text).map(|id| ReservationId::from_bytes(id.into_bytes()))
 }
 
-fn request_key(violations: &mut Violations, text: &str) -> Option<RequestId> {
+pub(super) fn request_key(violations: &mut Violations, text: &str) -> Option<RequestId> {
     violations.check_uuid("request_id", text).map(|id| RequestId::from_bytes(id.into_bytes()))
 }
 
@@ -396,32 +308,10 @@ pub(super) fn text<T>(
 
 /// A location that may be left open; `None` if it is malformed.
 #[expect(clippy::option_option, reason = "malformed, left open and named are three things")]
-fn optional_location(violations: &mut Violations, field: impl Display, code: &str) -> Option<Option<Location>> {
-    if code.is_empty() { Some(None) } else { text(violations, field, code, Location::new).map(Some) }
-}
-
-/// How long to hold: what was asked in microseconds (0 for the default, so that a change of the default changes no key's payload), and what it means; `None` inside:
-/// as the policies or the configuration say.
-fn hold(
+pub(super) fn optional_location(
     violations: &mut Violations,
-    duration: Option<&prost_types::Duration>,
-    holds: &HoldsConfig,
-) -> Option<(i64, Option<HoldMicros>)> {
-    let Some(duration) = duration.filter(|d| d.seconds != 0 || d.nanos != 0) else {
-        return Some((0, None));
-    };
-    let longest = holds.limits().longest_hold_micros;
-    let micros = duration
-        .seconds
-        .checked_mul(1_000_000)
-        .filter(|_| (0..=999_999_999).contains(&duration.nanos))
-        .and_then(|micros| micros.checked_add(i64::from(duration.nanos) / 1_000))
-        .filter(|micros| (1_000_000..=longest).contains(micros));
-    match micros.and_then(HoldMicros::new) {
-        Some(hold) => Some((hold.get(), Some(hold))),
-        None => {
-            violations.add("hold_duration", format_args!("must be 1 to {} s", longest / 1_000_000));
-            None
-        }
-    }
+    field: impl Display,
+    code: &str,
+) -> Option<Option<Location>> {
+    if code.is_empty() { Some(None) } else { text(violations, field, code, Location::new).map(Some) }
 }

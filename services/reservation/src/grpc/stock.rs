@@ -6,17 +6,17 @@ use holdfast_api::reservation::v1 as pb;
 use holdfast_api::reservation::v1::stock_service_server::StockService;
 use holdfast_kit::page::{self, Token};
 use holdfast_kit::{ErrorReason, Problem, Violations};
-use holdfast_stock::{Answer, Level, Op, RowKey, Sku};
+use holdfast_stock::{Answer, Level, Op, RowKey, Sku, UnixMicros};
 use tonic::{Request, Response, Status};
 
-use super::Asker;
+use super::{Asker, Watching, watching};
 use crate::clock::PostgresClock;
 use crate::committer::{Committer, Failure};
-use crate::convert;
+use crate::convert::{self, AsOfAsk};
 use crate::gate::{Gate, Published};
 use crate::looker::Looker;
 use crate::reconciler::{AskedFor, published};
-use crate::store::{LedgerCursor, Store, StoreError};
+use crate::store::{LedgerCursor, LedgerFilter, Store, StoreError};
 
 const PAGE_DEFAULT: i32 = 100;
 const PAGE_MAX: i32 = 1_000;
@@ -38,16 +38,24 @@ pub struct Stock {
     pub(crate) clock: PostgresClock,
     /// How long a change that was not published at once takes to be, in microseconds, while Redis can be reached.
     pub(crate) publish_micros_max: i64,
+    /// Watches.
+    pub(crate) watching: Watching,
 }
 
 impl Stock {
-    async fn read_record(
-        &self,
-        skus: Vec<Sku>,
-    ) -> Result<(holdfast_stock::UnixMicros, BTreeMap<Sku, Published>), Problem> {
+    async fn read_record(&self, skus: Vec<Sku>) -> Result<(UnixMicros, BTreeMap<Sku, Published>), Problem> {
         let sight = self.looker.look(None, skus).await.map_err(convert::problem)?;
         let found = published(sight.look()).into_iter().map(|p| (p.sku.clone(), p)).collect();
         Ok((sight.read_at, found))
+    }
+
+    /// Pauses or resumes; those of the SKUs that changed, and whether it was done before.
+    async fn sell<T>(&self, request: &Request<T>, op: Op, skus: &[String]) -> Result<(Vec<String>, bool), Problem> {
+        let outcome = Asker::of(request).commit(&self.committer, op).await;
+        match outcome.map_err(|failure| convert::sell_problem(failure, skus))? {
+            Answer::Sold { changed, replayed } => Ok((changed.iter().map(ToString::to_string).collect(), replayed)),
+            _ => Err(other_answer()),
+        }
     }
 }
 
@@ -68,7 +76,7 @@ impl StockService for Stock {
         let cached: BTreeMap<Sku, Published> = cached.into_iter().flatten().map(|p| (p.sku.clone(), p)).collect();
         let missing: Vec<Sku> = skus.iter().filter(|sku| !cached.contains_key(*sku)).cloned().collect();
         let (read_at, record) = if missing.is_empty() {
-            (holdfast_stock::UnixMicros::default(), BTreeMap::new())
+            (UnixMicros::default(), BTreeMap::new())
         } else {
             self.read_record(missing).await?
         };
@@ -124,19 +132,10 @@ impl StockService for Stock {
         request: Request<pb::ApplyCountsRequest>,
     ) -> Result<Response<pb::ApplyCountsResponse>, Status> {
         let asker = Asker::of(&request);
-        let ask = convert::count_ask(request.get_ref(), self.clock.now())?;
-        let op = Op::Count {
-            request: ask.request,
-            payload: ask.payload,
-            connection: ask.connection,
-            run: ask.run,
-            as_of: ask.as_of,
-            sequence: ask.sequence,
-            meaning: ask.meaning,
-            covers_all: ask.covers_all,
-            counts: ask.counts,
-        };
-        match asker.commit(&self.committer, op).await.map_err(convert::problem)? {
+        let message = request.get_ref();
+        let op = convert::count(message, self.clock.now())?;
+        let outcome = asker.commit_or_try(&self.committer, op, message.validate_only).await;
+        match outcome.map_err(convert::problem)? {
             Answer::Counted { results, replayed } => Ok(Response::new(pb::ApplyCountsResponse {
                 results: results.iter().map(convert::count_result).collect(),
                 replayed,
@@ -150,23 +149,59 @@ impl StockService for Stock {
         request: Request<pb::AdjustStockRequest>,
     ) -> Result<Response<pb::AdjustStockResponse>, Status> {
         let asker = Asker::of(&request);
-        let ask = convert::adjust_ask(request.get_ref())?;
-        let op = Op::Adjust {
-            request: ask.request,
-            payload: ask.payload,
-            actor: ask.actor,
-            note: ask.note,
-            adjustments: ask.adjustments,
-        };
-        match asker.commit(&self.committer, op).await.map_err(convert::problem)? {
-            Answer::Adjusted { levels, replayed } => {
-                let level = |row: &holdfast_stock::StockRow| {
-                    convert::stock_level(&(row.sku.clone(), row.location.clone()), &row.level)
-                };
-                Ok(Response::new(pb::AdjustStockResponse { levels: levels.iter().map(level).collect(), replayed }))
-            }
-            _ => Err(other_answer().into()),
-        }
+        let op = convert::adjust(request.get_ref())?;
+        let (levels, replayed) = adjusted(asker.commit(&self.committer, op).await.map_err(convert::problem)?)?;
+        Ok(Response::new(pb::AdjustStockResponse { levels, replayed }))
+    }
+
+    async fn move_stock(
+        &self,
+        request: Request<pb::MoveStockRequest>,
+    ) -> Result<Response<pb::MoveStockResponse>, Status> {
+        let asker = Asker::of(&request);
+        let message = request.get_ref();
+        let op = convert::moves(message)?;
+        let outcome = asker.commit_or_try(&self.committer, op, message.validate_only).await;
+        let (levels, replayed) = adjusted(outcome.map_err(|failure| convert::move_problem(failure, message))?)?;
+        Ok(Response::new(pb::MoveStockResponse { levels, replayed }))
+    }
+
+    async fn pause_selling(
+        &self,
+        request: Request<pb::PauseSellingRequest>,
+    ) -> Result<Response<pb::PauseSellingResponse>, Status> {
+        let op = convert::pause(request.get_ref())?;
+        let (changed_skus, replayed) = self.sell(&request, op, &request.get_ref().skus).await?;
+        Ok(Response::new(pb::PauseSellingResponse { changed_skus, replayed }))
+    }
+
+    async fn resume_selling(
+        &self,
+        request: Request<pb::ResumeSellingRequest>,
+    ) -> Result<Response<pb::ResumeSellingResponse>, Status> {
+        let op = convert::resume(request.get_ref())?;
+        let (changed_skus, replayed) = self.sell(&request, op, &request.get_ref().skus).await?;
+        Ok(Response::new(pb::ResumeSellingResponse { changed_skus, replayed }))
+    }
+
+    async fn list_paused_skus(
+        &self,
+        request: Request<pb::ListPausedSkusRequest>,
+    ) -> Result<Response<pb::ListPausedSkusResponse>, Status> {
+        let request = request.get_ref();
+        let mut violations = Violations::new();
+        let size = page::page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX, &mut violations);
+        violations.into_result()?;
+        let after: String = Token::decode(&request.page_token, &[])?.unwrap_or_default();
+        let store = self.store.clone();
+        let page = async move { store.list_paused(&after, size).await };
+        let paused = holdfast_kit::tasks::to_the_end(page).await.map_err(failed)?;
+        let is_full = paused.len() as u64 == size.unsigned_abs();
+        let next = paused.last().filter(|_| is_full).map(|(sku, _)| Token::encode(&[], &sku.as_str()));
+        Ok(Response::new(pb::ListPausedSkusResponse {
+            paused_skus: paused.iter().map(convert::paused_sku).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
     }
 
     async fn batch_get_stock(
@@ -175,9 +210,20 @@ impl StockService for Stock {
     ) -> Result<Response<pb::BatchGetStockResponse>, Status> {
         let request = request.get_ref();
         let (skus, location) = (convert::skus(&request.skus)?, convert::location(&request.location)?);
+        let reflection = convert::reflection(request, self.clock.now())?;
         let store = self.store.clone();
-        let read = holdfast_kit::tasks::to_the_end(async move { store.levels_at(&skus, &location).await }).await;
-        Ok(Response::new(pb::BatchGetStockResponse { levels: rows(&read.map_err(failed)?) }))
+        let read = async move {
+            let levels = store.levels_at(&skus, &location).await?;
+            let Some((as_of, meaning)) = reflection else { return Ok((levels, BTreeMap::new())) };
+            let reflectable = store.reflectable(&levels, as_of, meaning).await?;
+            Ok((levels, reflectable))
+        };
+        let (levels, reflectable) = holdfast_kit::tasks::to_the_end(read).await.map_err(failed)?;
+        let level = |(row, level): &(RowKey, Level)| pb::StockLevel {
+            reflectable_quantity: reflectable.get(row).copied().unwrap_or_default(),
+            ..convert::stock_level(row, level)
+        };
+        Ok(Response::new(pb::BatchGetStockResponse { levels: levels.iter().map(level).collect() }))
     }
 
     async fn complete_run(
@@ -235,15 +281,25 @@ impl StockService for Stock {
         let size = page::page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX, &mut violations);
         let location = convert::named_location(&mut violations, &request.location);
         violations.check_sku("sku", &request.sku);
+        let (from, upto) = convert::ledger_range(&mut violations, request);
         violations.into_result()?;
         let sku = convert::sku("sku", &request.sku)?;
-        let filters = [request.sku.clone(), location.clone()];
-        let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+        // Without a range a token is what it always was, so that it outlives an upgrade.
+        let range = [from, upto].map(|at| at.map_or_else(String::new, |at| at.0.to_string()));
+        let mut filters = vec![request.sku.as_str(), &location];
+        if from.is_some() || upto.is_some() {
+            filters.extend(range.iter().map(String::as_str));
+        }
         let after: Option<(i64, String, i64)> = Token::decode(&request.page_token, &filters)?;
         let (at, after_location, version) = after.unwrap_or((AFTER_ALL_MICROS, String::new(), 0));
         let cursor = LedgerCursor { at, location: after_location, version };
+        let filter = LedgerFilter {
+            location: location.clone(),
+            from: from.unwrap_or(UnixMicros(BEFORE_ALL_MICROS)),
+            upto: upto.unwrap_or(UnixMicros(AFTER_ALL_MICROS)),
+        };
         let store = self.store.clone();
-        let page = async move { store.list_ledger(&sku, &location, &cursor, size).await };
+        let page = async move { store.list_ledger(&sku, &filter, &cursor, size).await };
         let entries = holdfast_kit::tasks::to_the_end(page).await.map_err(failed)?;
         let is_full = entries.len() as u64 == size.unsigned_abs();
         let next = entries.last().filter(|_| is_full).map(|entry| (entry.at, entry.location.clone(), entry.version));
@@ -252,13 +308,66 @@ impl StockService for Stock {
             next_page_token: next.map(|entry| Token::encode(&filters, &entry)).unwrap_or_default(),
         }))
     }
+
+    async fn get_stock_as_of(
+        &self,
+        request: Request<pb::GetStockAsOfRequest>,
+    ) -> Result<Response<pb::GetStockAsOfResponse>, Status> {
+        let AsOfAsk { sku, location, at, entries } = convert::as_of_ask(request.get_ref())?;
+        let (store, code) = (self.store.clone(), sku.to_string());
+        let read = async move {
+            let then = store.as_of(&sku, &location, at).await?;
+            let filter = LedgerFilter { location, from: UnixMicros(BEFORE_ALL_MICROS), upto: at };
+            let newest = LedgerCursor { at: AFTER_ALL_MICROS, location: String::new(), version: 0 };
+            Ok((then, store.list_ledger(&sku, &filter, &newest, entries).await?))
+        };
+        let (then, entries) = holdfast_kit::tasks::to_the_end(read).await.map_err(failed)?;
+        let Some(begins) = then.begins else {
+            let problem = Problem::new(ErrorReason::NotFound, "no stock was ever recorded for this SKU there");
+            return Err(problem.resource("sku", code).into());
+        };
+        if at > then.now {
+            let mut violations = Violations::new();
+            violations.add("time", "lies ahead of Postgres's clock: nothing is known of the future");
+            return Err(violations.into_problem().into());
+        }
+        if at < begins {
+            return Err(convert::before_record(begins).into());
+        }
+        Ok(Response::new(pb::GetStockAsOfResponse {
+            levels: then.levels.iter().map(convert::past_level).collect(),
+            entries: entries.into_iter().map(convert::ledger_entry).collect(),
+            begin_time: Some(convert::timestamp(begins)),
+        }))
+    }
+
+    type WatchAvailabilityStream = watching::WatchStream<pb::WatchAvailabilityResponse>;
+
+    async fn watch_availability(
+        &self,
+        request: Request<pb::WatchAvailabilityRequest>,
+    ) -> Result<Response<Self::WatchAvailabilityStream>, Status> {
+        Ok(Response::new(self.watching.availability(request.get_ref()).await?))
+    }
 }
 
+/// Earlier than any entry: the year 1.
+const BEFORE_ALL_MICROS: i64 = -62_135_596_800_000_000;
 /// Later than any entry: the year 9999.
 const AFTER_ALL_MICROS: i64 = 253_402_300_799_000_000;
 
 fn rows(levels: &[(RowKey, Level)]) -> Vec<pb::StockLevel> {
     levels.iter().map(|(row, level)| convert::stock_level(row, level)).collect()
+}
+
+/// The rows as they were right after adjustments or moves, and whether those were done before.
+fn adjusted(answer: Answer) -> Result<(Vec<pb::StockLevel>, bool), Problem> {
+    let level =
+        |row: &holdfast_stock::StockRow| convert::stock_level(&(row.sku.clone(), row.location.clone()), &row.level);
+    match answer {
+        Answer::Adjusted { levels, replayed } => Ok((levels.iter().map(level).collect(), replayed)),
+        _ => Err(other_answer()),
+    }
 }
 
 fn failed(error: StoreError) -> Problem {

@@ -36,6 +36,12 @@ pub enum StoreError {
     /// The connection broke or Postgres gave up: whether the effect happened is unknown.
     #[error("Postgres did not answer: {0}")]
     Unknown(String),
+    /// The changes that a cursor needs are not kept any more. It was a read.
+    #[error("changes after the cursor are not kept any more")]
+    ChangesDropped,
+    /// The cursor is of another life of the record: a backup was restored since. It was a read.
+    #[error("the cursor is of another life of the record")]
+    OtherRecord,
     /// A defect, or damage in the record: rolled back. Tell an operator.
     #[error("defect: {0}")]
     Defect(String),

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 
 use holdfast_stock::{
-    Allocation, HoldMicros, Limits, Line, Location, Owner, PayloadHash, Record, RequestId, ReservationId, Sku, State,
-    UnixMicros,
+    Allocation, Details, HoldMicros, Limits, Line, Location, Name, Owner, PayloadHash, Record, RequestId,
+    ReservationId, Sku, State, UnixMicros,
 };
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::rows::{self, AvailableRow, RecordRow};
+use super::rows::{self, AvailableRow, DetailsRow, RecordRow};
 use super::{Store, StoreError};
 
-pub(super) const COMMIT_FAST: &str =
-    "SELECT commit_fast($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+pub(super) const COMMIT_FAST: &str = "SELECT commit_fast($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
 
 /// Reserves that are new and fit, confirms and releases of running holds, at most one operation a key. If any of that is not so, nothing of the batch happens.
 #[derive(Debug, Default)]
@@ -39,8 +38,12 @@ pub struct FastReserve {
     pub allocations: Vec<Allocation>,
     /// How long to hold it; none: as the policies or else the limits say.
     pub hold: Option<HoldMicros>,
+    /// What is kept with it.
+    pub details: Details,
     /// Who asked.
     pub actor: String,
+    /// The trace that the request belongs to, if it belongs to one.
+    pub trace: Option<String>,
 }
 
 /// A confirm or a release.
@@ -54,8 +57,12 @@ pub struct FastTransition {
     pub id: ReservationId,
     /// Where to.
     pub target: Target,
+    /// For a confirm: the caller's own name for the order, if the reservation has none yet.
+    pub order: Option<Name>,
     /// Who asked.
     pub actor: String,
+    /// The trace that the request belongs to, if it belongs to one.
+    pub trace: Option<String>,
 }
 
 /// Where a running hold can go on the fast path.
@@ -101,6 +108,8 @@ impl Store {
         let reserves = &batch.reserves;
         let transitions = &batch.transitions;
         let taken = || reserves.iter().flat_map(|r| r.allocations.iter().map(move |a| (r, a)));
+        let details =
+            |r: &FastReserve| serde_json::to_value(DetailsRow::of(&r.details, &r.lines)).ok().filter(|d| !d.is_null());
         let target = |target| match target {
             Target::Confirmed => State::Confirmed.as_str(),
             Target::Released => State::Released.as_str(),
@@ -123,6 +132,10 @@ impl Store {
             .bind(transitions.iter().map(|t| t.actor.as_str()).collect::<Vec<_>>())
             .bind(limits.default_hold.get())
             .bind(limits.longest_hold_micros)
+            .bind(reserves.iter().map(|r| details(r)).collect::<Vec<_>>())
+            .bind(transitions.iter().map(|t| t.order.as_ref().map(Name::as_str)).collect::<Vec<_>>())
+            .bind(reserves.iter().map(|r| r.trace.as_deref()).collect::<Vec<_>>())
+            .bind(transitions.iter().map(|t| t.trace.as_deref()).collect::<Vec<_>>())
             .fetch_one(&mut *connection)
             .await?;
         let row = row.0;

@@ -33,6 +33,10 @@ pub struct WholeRun {
     pub promised_interval: Option<i64>,
     /// Whether it said something of every row of the connection.
     pub covers_all: bool,
+    /// How far the vendor's clock may be from ours, in microseconds, 0 or more.
+    pub clock_margin: i64,
+    /// So long after an order was sent a number reflects it at the latest, in microseconds, at least 1; none: never without evidence.
+    pub reflection_lag: Option<i64>,
 }
 
 /// What is known of a connection's feed.
@@ -111,6 +115,8 @@ impl Store {
             .bind(run.as_of.0)
             .bind(run.sequence)
             .bind(run.promised_interval)
+            .bind(run.clock_margin)
+            .bind(run.reflection_lag)
             .execute(&self.pool)
             .await?;
         let (Json(row),): (Json<FeedRow>,) =

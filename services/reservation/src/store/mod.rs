@@ -3,23 +3,32 @@
 //! Architecture invariant: stock is written by [`Store::commit_fast`] and [`Store::commit_planned`] only, both called by the committer only, and neither decides
 //! anything that `holdfast_stock` would decide otherwise: the first verifies that there is nothing to decide, the second writes a plan.
 
+mod answer;
 mod audit;
+mod changes;
 mod error;
 mod fast;
 mod feeds;
+mod history;
 mod planned;
+mod progress;
 mod reads;
 mod repair;
 mod rows;
+mod sales;
+mod scope;
+mod selling;
 
 use sqlx::PgPool;
 
 pub use audit::{Discrepancy, Finding, Turn};
+pub use changes::{AT_RISK, ChangesPage, ReservationChange, Risk, RowAvailability};
 pub use error::StoreError;
 pub use fast::{FastBatch, FastOutcome, FastReserve, FastTransition, Target};
 pub use feeds::{Feed, Unfresh, WholeRun};
-pub use planned::{Actor, PlannedOutcome};
-pub use reads::{AuditFinding, LedgerCursor, LedgerRow, Look, ReservationFilter};
+pub use history::AsOf;
+pub use planned::{Asked, PlannedOutcome};
+pub use reads::{AuditFinding, LedgerCursor, LedgerFilter, LedgerRow, Look, ReservationFilter};
 
 /// The schema's migrations.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -41,7 +50,7 @@ impl Store {
 /// Every query and call to a function of the schema, by name: a test prepares them all against the migrated schema, as the running role.
 pub const STATEMENTS: &[(&str, &str)] = &[
     ("commit_fast", fast::COMMIT_FAST),
-    ("lock_batch", planned::LOCK_BATCH),
+    ("lock_batch", scope::LOCK_BATCH),
     ("write_plan", planned::WRITE_PLAN),
     ("look", reads::LOOK),
     ("due", reads::DUE),
@@ -57,6 +66,15 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("get_feed", feeds::GET_FEED),
     ("list_feeds", feeds::LIST_FEEDS),
     ("unfresh", feeds::UNFRESH),
+    ("pending", sales::PENDING),
+    ("list_paused", sales::LIST_PAUSED),
+    ("oldest_pending", sales::OLDEST_PENDING),
+    ("as_of", history::AS_OF),
+    ("change_present", changes::CHANGE_PRESENT),
+    ("change_rows", changes::CHANGE_ROWS),
+    ("change_reservations", changes::CHANGE_RESERVATIONS),
+    ("whole_rows", changes::WHOLE_ROWS),
+    ("list_at_risk", changes::LIST_AT_RISK),
     ("audit_skus", audit::SKUS),
     ("audit_next_skus", audit::NEXT_SKUS),
     ("audit_lately", audit::LATELY),

@@ -1,26 +1,34 @@
 //! The planned path: lock and read, let `holdfast_stock` decide, write.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_stock::{
-    Answer, Cause, CountEffect, Entry, Freshness, Limits, Location, Name, Op, Owner, Plan, Record, Refusal,
-    ReservationId, RowKey, Sku, Snapshot, StoredOperation, UnixMicros, plan,
+    Allocation, Answer, Cause, Entry, Freshness, Limits, Location, Op, Owner, Plan, Refusal, RequestId, ReservationId,
+    RowKey, Sku, Snapshot, StoredOperation, UnixMicros, plan,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::rows::{self, AnswerRow, AvailableRow, LevelRow, PolicyRow, RecordRow};
+use super::answer::AnswerRow;
+use super::progress::{PendingRow, ProgressRow};
+use super::rows::{self, AvailableRow, LevelRow, RecordRow};
+use super::scope::Scope;
+use super::selling::{self, ChannelRow, PolicyRow, SellingRow, TermsRow};
 use super::{Store, StoreError, repair};
 
-pub(super) const LOCK_BATCH: &str =
-    "SELECT lock_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
 pub(super) const WRITE_PLAN: &str = "SELECT write_plan($1)";
 
-/// Due holds that a batch takes along at most; the sweeper frees the rest.
-const DUE_MAX: i32 = 500;
-
-/// Who asked for an operation, for the ledger.
-pub type Actor = String;
+/// An operation, and who asked for it: for the ledger.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// What to do.
+    pub op: Op,
+    /// The caller, or the person that it spoke for.
+    pub actor: String,
+    /// The trace that the request belongs to, if it belongs to one.
+    pub trace: Option<String>,
+}
 
 /// What a committed batch answered.
 #[derive(Debug)]
@@ -35,26 +43,8 @@ pub struct PlannedOutcome {
     pub shortfall_units_raised: i64,
 }
 
-/// What a batch is about: the arguments of `lock_batch`.
-#[derive(Debug, Default)]
-struct Scope {
-    claims: BTreeSet<ReservationId>,
-    touches: BTreeSet<ReservationId>,
-    requests: Vec<Uuid>,
-    skus: BTreeSet<Sku>,
-    rows: BTreeSet<RowKey>,
-    new_rows: BTreeSet<RowKey>,
-    policies: BTreeSet<Sku>,
-    owners: BTreeSet<(Owner, Sku)>,
-    counting: BTreeSet<Name>,
-    covering: Vec<(Name, UnixMicros, i64)>,
-    /// Rows and reservations that a repair looks at more closely.
-    repaired: BTreeSet<RowKey>,
-    cured: BTreeSet<ReservationId>,
-}
-
 #[derive(Deserialize)]
-struct LockedRow {
+pub(super) struct LockedRow {
     decided_at: i64,
     claimed: Vec<Uuid>,
     created: Vec<(String, String)>,
@@ -66,6 +56,10 @@ struct LockedRow {
     policies: Vec<PolicyRow>,
     owned: Vec<(String, String, i64)>,
     marks: Vec<(String, i64, i64)>,
+    pending: Vec<PendingRow>,
+    feeds: Vec<TermsRow>,
+    selling: Vec<SellingRow>,
+    channels: Vec<ChannelRow>,
 }
 
 #[derive(Serialize)]
@@ -75,10 +69,14 @@ struct PlanRow<'a> {
     unused: Vec<Uuid>,
     levels: Vec<LevelRow>,
     records: Vec<RecordRow>,
-    allocations: Vec<(Uuid, &'a str, &'a str, i64)>,
+    /// `[reservation, SKU, location, units, of these not there, when those are promised]`.
+    allocations: Vec<(Uuid, &'a str, &'a str, i64, i64, Option<i64>)>,
     ledger: Vec<LedgerRow<'a>>,
     operations: Vec<(Uuid, String, AnswerRow)>,
     policies: Vec<PolicyRow>,
+    progress: Vec<ProgressRow>,
+    selling: Vec<SellingRow>,
+    channels: Vec<(&'a str, &'a str, i64)>,
 }
 
 #[derive(Serialize)]
@@ -98,10 +96,12 @@ struct LedgerRow<'a> {
     condition: Option<&'static str>,
     reason: Option<&'static str>,
     actor: &'a str,
-    note: std::borrow::Cow<'a, str>,
+    note: Cow<'a, str>,
     freshness: Option<&'static str>,
     cap: Option<i64>,
     archived: Option<bool>,
+    paused: Option<bool>,
+    trace: Option<&'a str>,
 }
 
 impl Store {
@@ -109,10 +109,30 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; with every one but [`StoreError::Unknown`] nothing has happened.
-    pub async fn commit_planned(&self, ops: &[(Op, Actor)], limits: &Limits) -> Result<PlannedOutcome, StoreError> {
+    pub async fn commit_planned(&self, ops: &[Asked], limits: &Limits) -> Result<PlannedOutcome, StoreError> {
+        let (transaction, outcome) = self.decided(ops, limits).await?;
+        transaction.commit().await?;
+        Ok(outcome)
+    }
+
+    /// Decides and writes a batch as [`commit_planned`](Self::commit_planned) does, and takes everything back: what would have been answered.
+    ///
+    /// # Errors
+    /// [`StoreError`], never [`StoreError::Unknown`]; nothing has happened in any case.
+    pub async fn try_planned(&self, ops: &[Asked], limits: &Limits) -> Result<PlannedOutcome, StoreError> {
+        let (transaction, outcome) = self.decided(ops, limits).await?;
+        transaction.rollback().await.map_err(before_commit)?;
+        Ok(outcome)
+    }
+
+    async fn decided(
+        &self,
+        ops: &[Asked],
+        limits: &Limits,
+    ) -> Result<(sqlx::PgTransaction<'static>, PlannedOutcome), StoreError> {
         let scope = Scope::of(ops);
         let mut transaction = self.pool.begin().await.map_err(|error| StoreError::before(&error))?;
-        let locked = lock(&mut transaction, &scope).await.map_err(before_commit)?;
+        let locked = scope.lock(&mut transaction).await.map_err(before_commit)?;
         let (mut snapshot, locked) = snapshot(locked)?;
         if !scope.repaired.is_empty() {
             snapshot.evidence = repair::evidence(&mut transaction, &scope.repaired, &scope.cured).await?;
@@ -121,7 +141,7 @@ impl Store {
         let shortfalls: BTreeMap<RowKey, i64> =
             snapshot.levels.iter().map(|(row, level)| (row.clone(), level.shortfall)).collect();
 
-        let bare: Vec<Op> = ops.iter().map(|(op, _)| op.clone()).collect();
+        let bare: Vec<Op> = ops.iter().map(|asked| asked.op.clone()).collect();
         let plan = plan(snapshot, &bare, limits);
         let shortfall_units_raised = plan
             .levels
@@ -132,13 +152,9 @@ impl Store {
         let row = sqlx::types::Json(plan_row(&plan, &locked, ops, now));
         let (available,): (sqlx::types::Json<Vec<AvailableRow>>,) =
             sqlx::query_as(WRITE_PLAN).bind(row).fetch_one(&mut *transaction).await.map_err(before_commit)?;
-        transaction.commit().await?;
-        Ok(PlannedOutcome {
-            answers: plan.answers,
-            decided_at: now,
-            available: rows::available(available.0)?,
-            shortfall_units_raised,
-        })
+        let available = rows::available(available.0)?;
+        let outcome = PlannedOutcome { answers: plan.answers, decided_at: now, available, shortfall_units_raised };
+        Ok((transaction, outcome))
     }
 }
 
@@ -151,91 +167,6 @@ pub(super) fn before_commit(error: sqlx::Error) -> StoreError {
         StoreError::Unknown(text) => StoreError::Unreachable(text),
         other => other,
     }
-}
-
-impl Scope {
-    fn of(ops: &[(Op, Actor)]) -> Self {
-        let mut scope = Self::default();
-        for (op, _) in ops {
-            scope.requests.extend(op.request().map(|(request, _)| Uuid::from_bytes(request.to_bytes())));
-            match op {
-                Op::Reserve { id, owner, cart, .. } => {
-                    scope.claims.insert(*id);
-                    scope.skus.extend(cart.skus().cloned());
-                    scope.owners.extend(cart.skus().map(|sku| (owner.clone(), sku.clone())));
-                }
-                Op::Refuse { id, .. } | Op::Release { id, .. } => {
-                    scope.claims.insert(*id);
-                }
-                Op::Confirm { id, .. } | Op::Extend { id, .. } | Op::Expire { id } => {
-                    scope.touches.insert(*id);
-                }
-                Op::Count { counts, connection, covers_all, as_of, sequence, .. } => {
-                    scope.counting.insert(connection.clone());
-                    if *covers_all {
-                        scope.covering.push((connection.clone(), *as_of, *sequence));
-                    }
-                    for count in counts {
-                        // A number that only limits what is offered, or lifts a limit, makes no row.
-                        let is_set = count.effect == CountEffect::Set;
-                        let rows = if is_set { &mut scope.new_rows } else { &mut scope.rows };
-                        rows.insert(count.row());
-                    }
-                }
-                Op::Adjust { adjustments, .. } => {
-                    for a in adjustments {
-                        let rows = if a.delta > 0 { &mut scope.new_rows } else { &mut scope.rows };
-                        rows.insert((a.sku.clone(), a.location.clone()));
-                    }
-                }
-                Op::Policies { policies } => {
-                    for (sku, policy) in policies {
-                        scope.policies.insert(sku.clone());
-                        let first = policy.locations.first().filter(|_| policy.backorder > 0);
-                        scope.new_rows.extend(first.map(|location| (sku.clone(), location.clone())));
-                    }
-                }
-                Op::Freshen { rows, .. } => {
-                    scope.rows.extend(rows.iter().map(|(sku, location, _)| (sku.clone(), location.clone())));
-                }
-                Op::Repair { rows, reservations, .. } => {
-                    // What is missing may have to be made anew.
-                    scope.claims.extend(reservations);
-                    scope.new_rows.extend(rows.iter().cloned());
-                    scope.policies.extend(rows.iter().map(|(sku, _)| sku.clone()));
-                    scope.repaired.extend(rows.iter().cloned());
-                    scope.cured.extend(reservations);
-                }
-            }
-        }
-        scope
-    }
-}
-
-async fn lock(transaction: &mut sqlx::PgTransaction<'_>, scope: &Scope) -> Result<LockedRow, sqlx::Error> {
-    let ids = |ids: &BTreeSet<ReservationId>| ids.iter().map(|id| rows::uuid_of(*id)).collect::<Vec<_>>();
-    let skus = |rows: &BTreeSet<RowKey>| rows.iter().map(|(sku, _)| sku.to_string()).collect::<Vec<_>>();
-    let locations = |rows: &BTreeSet<RowKey>| rows.iter().map(|(_, at)| at.to_string()).collect::<Vec<_>>();
-    let (row,): (sqlx::types::Json<LockedRow>,) = sqlx::query_as(LOCK_BATCH)
-        .bind(ids(&scope.claims))
-        .bind(ids(&scope.touches))
-        .bind(&scope.requests)
-        .bind(scope.skus.iter().map(Sku::as_str).collect::<Vec<_>>())
-        .bind(skus(&scope.rows))
-        .bind(locations(&scope.rows))
-        .bind(skus(&scope.new_rows))
-        .bind(locations(&scope.new_rows))
-        .bind(scope.policies.iter().map(Sku::as_str).collect::<Vec<_>>())
-        .bind(scope.owners.iter().map(|(owner, _)| owner.as_str()).collect::<Vec<_>>())
-        .bind(scope.owners.iter().map(|(_, sku)| sku.as_str()).collect::<Vec<_>>())
-        .bind(scope.counting.iter().map(Name::as_str).collect::<Vec<_>>())
-        .bind(scope.covering.iter().map(|(connection, ..)| connection.as_str()).collect::<Vec<_>>())
-        .bind(scope.covering.iter().map(|(_, as_of, _)| as_of.0).collect::<Vec<_>>())
-        .bind(scope.covering.iter().map(|(.., sequence)| *sequence).collect::<Vec<_>>())
-        .bind(DUE_MAX)
-        .fetch_one(&mut **transaction)
-        .await?;
-    Ok(row.0)
 }
 
 /// What of the lock's result the plan's writing needs.
@@ -261,7 +192,7 @@ fn snapshot(locked: LockedRow) -> Result<(Snapshot, Claimed), StoreError> {
     }
     for (request, payload, answer) in locked.operations {
         let operation = StoredOperation { payload: rows::unhex(&payload)?, answer: answer.into_answer()? };
-        snapshot.operations.insert(holdfast_stock::RequestId::from_bytes(request.into_bytes()), operation);
+        snapshot.operations.insert(RequestId::from_bytes(request.into_bytes()), operation);
     }
     for (sku, location, units) in locked.overdue {
         snapshot.overdue.insert((rows::sku(&sku)?, rows::location(&location)?), units);
@@ -277,11 +208,18 @@ fn snapshot(locked: LockedRow) -> Result<(Snapshot, Claimed), StoreError> {
     for (connection, as_of, sequence) in locked.marks {
         snapshot.marks.insert(rows::name(&connection)?, (UnixMicros(as_of), sequence));
     }
+    for row in locked.pending {
+        let (row, pending) = row.into_pending()?;
+        snapshot.pending.entry(row).or_default().push(pending);
+    }
+    snapshot.feeds = locked.feeds.into_iter().map(selling::terms).collect::<Result<_, _>>()?;
+    snapshot.selling = locked.selling.into_iter().map(SellingRow::into_selling).collect::<Result<_, _>>()?;
+    snapshot.channels = locked.channels.into_iter().map(selling::channel).collect::<Result<_, _>>()?;
     snapshot.due = locked.due.into_iter().map(rows::id_of).collect();
     Ok((snapshot, Claimed { ids: locked.claimed, created: locked.created }))
 }
 
-fn plan_row<'a>(plan: &'a Plan, claimed: &'a Claimed, ops: &'a [(Op, Actor)], now: UnixMicros) -> PlanRow<'a> {
+fn plan_row<'a>(plan: &'a Plan, claimed: &'a Claimed, ops: &'a [Asked], now: UnixMicros) -> PlanRow<'a> {
     let written: BTreeSet<Uuid> = plan.records_inserted.iter().map(|record| rows::uuid_of(record.id)).collect();
     let by_hand: BTreeSet<(&Sku, &Location)> = plan
         .ledger
@@ -294,20 +232,20 @@ fn plan_row<'a>(plan: &'a Plan, claimed: &'a Claimed, ops: &'a [(Op, Actor)], no
         row.may_raise_shortfall = by_hand.contains(&(&key.0, &key.1));
         row
     };
-    let taken = |record: &'a Record| {
-        let id = rows::uuid_of(record.id);
-        record.allocations.iter().map(move |a| (id, a.sku.as_str(), a.location.as_str(), a.quantity))
+    let taken = |id: ReservationId, a: &'a Allocation| {
+        let promised_at = a.promised_at.map(|at| at.0);
+        (rows::uuid_of(id), a.sku.as_str(), a.location.as_str(), a.quantity, a.backordered, promised_at)
     };
-    let restored =
-        plan.allocations.iter().map(|(id, a)| (rows::uuid_of(*id), a.sku.as_str(), a.location.as_str(), a.quantity));
+    let new = plan.records_inserted.iter().flat_map(|record| record.allocations.iter().map(move |a| (record.id, a)));
+    let restored = plan.allocations.iter().map(|(id, a)| (*id, a));
     PlanRow {
         decided_at: now.0,
         created: &claimed.created,
         unused: claimed.ids.iter().filter(|id| !written.contains(id)).copied().collect(),
         levels: plan.levels.iter().map(level).collect(),
         records: plan.records_inserted.iter().chain(&plan.records_changed).map(RecordRow::from_record).collect(),
-        allocations: plan.records_inserted.iter().flat_map(taken).chain(restored).collect(),
-        ledger: plan.ledger.iter().map(|entry| ledger_row(entry, ops)).collect(),
+        allocations: new.chain(restored).map(|(id, a)| taken(id, a)).collect(),
+        ledger: plan.ledger.iter().map(|entry| ledger_row(entry, ops, plan)).collect(),
         operations: plan
             .operations
             .iter()
@@ -317,23 +255,51 @@ fn plan_row<'a>(plan: &'a Plan, claimed: &'a Claimed, ops: &'a [(Op, Actor)], no
             })
             .collect(),
         policies: plan.policies.iter().map(PolicyRow::from_policy).collect(),
+        progress: plan.progress.iter().map(ProgressRow::of).collect(),
+        selling: plan.selling.iter().map(SellingRow::from_selling).collect(),
+        channels: plan
+            .channels
+            .iter()
+            .map(|((sku, channel), has)| (sku.as_str(), channel.as_str(), has.units))
+            .collect(),
     }
 }
 
-fn ledger_row<'a>(entry: &'a Entry, ops: &'a [(Op, Actor)]) -> LedgerRow<'a> {
-    let (actor, note): (&str, std::borrow::Cow<'_, str>) = match entry.op.and_then(|index| ops.get(index)) {
-        Some((Op::Count { connection, run, .. }, _)) => (connection.as_str(), run.as_str().into()),
-        Some((Op::Adjust { actor, note, .. } | Op::Repair { actor, note, .. }, _)) => {
-            (actor.as_str(), note.as_str().into())
-        }
-        Some((Op::Freshen { connection, .. }, actor)) => (actor.as_str(), connection.as_str().into()),
-        Some((Op::Policies { .. }, actor)) => match entry.cause {
+/// Who changed a row, and what he wrote.
+fn signed<'a>(entry: &Entry, asked: Option<&'a Asked>, plan: &'a Plan) -> (&'a str, Cow<'a, str>) {
+    let Some(Asked { op, actor, .. }) = asked else { return ("holdfast", "".into()) };
+    match op {
+        Op::Count { connection, run, .. } => (connection.as_str(), run.as_str().into()),
+        Op::Adjust { actor, note, .. }
+        | Op::Cancel { actor, note, .. }
+        | Op::Return { actor, note, .. }
+        | Op::Repair { actor, note, .. }
+        | Op::Sell { actor, note, .. } => (actor.as_str(), note.as_str().into()),
+        Op::Freshen { connection, .. } => (actor.as_str(), connection.as_str().into()),
+        Op::Policies { .. } => match entry.cause {
             Cause::Policy(version) => (actor.as_str(), format!("version {version}").into()),
             _ => (actor.as_str(), "".into()),
         },
-        Some((_, actor)) => (actor.as_str(), "".into()),
-        None => ("holdfast", "".into()),
-    };
+        Op::Reserve { .. } | Op::Confirm { .. } => {
+            // What was sold too fast is paused by nobody's wish.
+            let pause = plan.selling.get(&entry.sku).and_then(|selling| selling.pause.as_ref());
+            match (entry.cause, pause) {
+                (Cause::Pause(_), Some(pause)) => (pause.actor.as_str(), pause.note.as_str().into()),
+                _ => (actor.as_str(), "".into()),
+            }
+        }
+        Op::Refuse { .. }
+        | Op::Release { .. }
+        | Op::Extend { .. }
+        | Op::Expire { .. }
+        | Op::Fulfil { .. }
+        | Op::Evidence { .. } => (actor.as_str(), "".into()),
+    }
+}
+
+fn ledger_row<'a>(entry: &'a Entry, ops: &'a [Asked], plan: &'a Plan) -> LedgerRow<'a> {
+    let asked = entry.op.and_then(|index| ops.get(index));
+    let (actor, note) = signed(entry, asked, plan);
     let delta = &entry.delta;
     LedgerRow {
         sku: entry.sku.as_str(),
@@ -358,5 +324,7 @@ fn ledger_row<'a>(entry: &'a Entry, ops: &'a [(Op, Actor)]) -> LedgerRow<'a> {
         freshness: delta.turn.freshness.map(Freshness::as_str),
         cap: delta.turn.cap.map(|cap| cap.map_or(-1, |cap| cap.units)),
         archived: delta.turn.archived,
+        paused: delta.turn.paused,
+        trace: asked.and_then(|asked| asked.trace.as_deref()),
     }
 }

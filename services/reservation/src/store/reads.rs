@@ -31,6 +31,8 @@ pub struct Look {
     pub available: Vec<(Sku, Location, i64)>,
     /// The SKUs asked for that are not sold any more.
     pub archived: BTreeSet<Sku>,
+    /// The SKUs asked for whose selling is paused.
+    pub paused: BTreeSet<Sku>,
 }
 
 impl Look {
@@ -48,6 +50,8 @@ pub struct ReservationFilter {
     pub owner: String,
     /// Only in this state, as the database calls it; empty: all.
     pub state: String,
+    /// Only with this name of the caller's for the order; empty: all.
+    pub order: String,
 }
 
 /// Where a page of the ledger begins: after this entry.
@@ -59,6 +63,17 @@ pub struct LedgerCursor {
     pub location: String,
     /// Its version.
     pub version: i64,
+}
+
+/// Which entries of a SKU's ledger to list.
+#[derive(Debug, Clone)]
+pub struct LedgerFilter {
+    /// Only this location's; empty: all.
+    pub location: String,
+    /// Only those at this instant or later.
+    pub from: UnixMicros,
+    /// Only those at this instant or earlier.
+    pub upto: UnixMicros,
 }
 
 /// A ledger entry as it is stored.
@@ -84,6 +99,8 @@ pub struct LedgerRow {
     pub freshness: Option<String>,
     pub cap: Option<i64>,
     pub archived: Option<bool>,
+    pub paused: Option<bool>,
+    pub trace: Option<String>,
 }
 
 /// One discrepancy that the audit found.
@@ -104,6 +121,8 @@ struct LookRow {
     available: Vec<AvailableRow>,
     #[serde(default)]
     archived: Vec<String>,
+    #[serde(default)]
+    paused: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -120,6 +139,7 @@ impl LookRow {
             records: records.map(|record| record.map(|r| (r.id, r))).collect::<Result<_, _>>()?,
             available: rows::available(self.available)?,
             archived: self.archived.iter().map(|code| rows::sku(code)).collect::<Result<_, _>>()?,
+            paused: self.paused.iter().map(|code| rows::sku(code)).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -182,21 +202,23 @@ impl Store {
         found.into_iter().map(|(Json(row),)| row.into_row()).collect()
     }
 
-    /// A page of a SKU's ledger after an entry, newest first, only of one location unless that is empty.
+    /// A page of a SKU's ledger after an entry, newest first.
     pub async fn list_ledger(
         &self,
         sku: &Sku,
-        location: &str,
+        filter: &LedgerFilter,
         after: &LedgerCursor,
         max: i64,
     ) -> Result<Vec<LedgerRow>, StoreError> {
         let found: Vec<(Json<LedgerRow>,)> = sqlx::query_as(LIST_LEDGER)
             .bind(sku.as_str())
-            .bind(location)
+            .bind(&filter.location)
             .bind(after.at)
             .bind(&after.location)
             .bind(after.version)
             .bind(max)
+            .bind(filter.from.0)
+            .bind(filter.upto.0)
             .fetch_all(&self.pool)
             .await?;
         Ok(found.into_iter().map(|(Json(row),)| row).collect())
@@ -214,6 +236,7 @@ impl Store {
             .bind(&filter.owner)
             .bind(&filter.state)
             .bind(max)
+            .bind(&filter.order)
             .fetch_all(&self.pool)
             .await?;
         found.into_iter().map(|(Json(row), now)| Ok((row.into_record()?, UnixMicros(now)))).collect()

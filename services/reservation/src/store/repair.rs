@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_stock::{Condition, Evidence, Freshness, Movement, ReservationId, RowKey, Sku, State, Sums};
+use holdfast_stock::{Condition, Freshness, Movement, RepairEvidence, ReservationId, RowKey, Sku, State, Sums};
 use serde::Deserialize;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::planned::before_commit;
+use super::progress::ProgressRow;
 use super::{Store, StoreError, rows};
 
 pub(super) const EVIDENCE: &str = include_str!("../../queries/repair_evidence.sql");
@@ -36,6 +37,7 @@ struct RowRow {
     freshness: String,
     cap: i64,
     archived: bool,
+    paused: bool,
     promised_held: i64,
     promised_committed: i64,
     oversold: bool,
@@ -50,12 +52,16 @@ struct MovementRow {
     allocated: i64,
     promised_held: i64,
     promised_committed: i64,
-    reflected: i64,
+    /// The units of its row of progress; none where it has none.
+    progressed: Option<i64>,
+    progress: Option<ProgressRow>,
+    loose: i64,
     held: i64,
     committed: i64,
     taken: i64,
     reserved: i64,
     ended: i64,
+    after: i64,
     repaired: i64,
     last: Option<String>,
 }
@@ -65,7 +71,7 @@ pub(super) async fn evidence(
     transaction: &mut sqlx::PgTransaction<'_>,
     keys: &BTreeSet<RowKey>,
     reservations: &BTreeSet<ReservationId>,
-) -> Result<BTreeMap<RowKey, Evidence>, StoreError> {
+) -> Result<BTreeMap<RowKey, RepairEvidence>, StoreError> {
     let (Json(found),): (Json<EvidenceRows>,) = sqlx::query_as(EVIDENCE)
         .bind(keys.iter().map(|(sku, _)| sku.as_str()).collect::<Vec<_>>())
         .bind(keys.iter().map(|(_, location)| location.as_str()).collect::<Vec<_>>())
@@ -87,13 +93,13 @@ pub(super) async fn evidence(
 }
 
 impl RowRow {
-    fn into_evidence(self) -> Result<Evidence, StoreError> {
+    fn into_evidence(self) -> Result<RepairEvidence, StoreError> {
         let unsellable = [
             (Condition::Damaged, self.damaged),
             (Condition::QualityHold, self.quality_hold),
             (Condition::Refurbished, self.refurbished),
         ];
-        Ok(Evidence {
+        Ok(RepairEvidence {
             entries: self.entries,
             newest: self.newest,
             sums: Sums {
@@ -107,6 +113,7 @@ impl RowRow {
             freshness: Freshness::parse(&self.freshness).ok_or_else(|| rows::damaged("a freshness"))?,
             cap_units: (self.cap >= 0).then_some(self.cap),
             archived: self.archived,
+            paused: self.paused,
             promised_held: self.promised_held,
             promised_committed: self.promised_committed,
             oversold: self.oversold,
@@ -117,18 +124,22 @@ impl RowRow {
 
 impl MovementRow {
     fn into_movement(self) -> Result<Movement, StoreError> {
+        let progress = self.progress.map(ProgressRow::into_progress).transpose()?;
         let state = |name: String| State::parse(&name).ok_or_else(|| rows::damaged("a state"));
         Ok(Movement {
             state: self.state.map(state).transpose()?,
             allocated: self.allocated,
             promised_held: self.promised_held,
             promised_committed: self.promised_committed,
-            reflected: self.reflected,
+            progress: progress.map(|(_, progress)| progress),
+            progressed: self.progressed,
+            loose: self.loose,
             held: self.held,
             committed: self.committed,
             taken: self.taken,
             reserved: self.reserved,
             ended: self.ended,
+            after: self.after,
             repaired: self.repaired,
             told: self.last.as_deref().and_then(told),
         })

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use holdfast_stock::{
-    Allocation, Cap, Condition, CountOutcome, CountResult, Freshness, HoldMicros, Level, Line, Location, Moment, Name,
-    Owner, PayloadHash, Policy, Quantity, Rank, Record, RepairOutcome, RepairResult, RepairSubject, ReservationId,
-    RowKey, Shortage, Sku, State, StockRow, StoredAnswer, UnixMicros,
+    Allocation, Cap, Condition, CountMeaning, Details, Freshness, Level, Line, Location, Name, Owner, PayloadHash,
+    Policy, Quantity, Rank, Record, ReservationId, RowKey, Shortage, Sku, State, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::StoreError;
+use super::progress::{self, ProgressRow};
 
 /// What must hold of what Postgres returns; if it does not, the record is damaged and nobody may decide on it.
 pub(super) fn damaged(what: &str) -> StoreError {
@@ -26,7 +26,7 @@ pub(super) fn location(text: &str) -> Result<Location, StoreError> {
 }
 
 pub(super) fn name(text: &str) -> Result<Name, StoreError> {
-    Name::new(text).map_err(|_| damaged("a connection"))
+    Name::new(text).map_err(|_| damaged("a name"))
 }
 
 pub(super) fn uuid_of(id: ReservationId) -> Uuid {
@@ -71,6 +71,18 @@ pub(super) struct RecordRow {
     state_at: i64,
     version: i64,
     shortages: Option<Vec<ShortageRow>>,
+    /// Indexes of lines that must not be split.
+    unsplit: Option<Vec<usize>>,
+    channel: Option<String>,
+    order_ref: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    predecessor: Option<Uuid>,
+    successor: Option<Uuid>,
+    /// `[SKU, location, units that were not there, when they are promised]`, where there are such units.
+    #[serde(skip_serializing)]
+    backordered: Option<Vec<(String, String, i64, Option<i64>)>>,
+    #[serde(skip_serializing)]
+    progress: Option<Vec<ProgressRow>>,
 }
 
 impl RecordRow {
@@ -88,26 +100,46 @@ impl RecordRow {
             expires_at: record.expires_at.map(|at| at.0),
             state_at: record.state_at.0,
             version: record.version,
-            shortages: (record.state == State::Refused).then(|| {
+            shortages: (record.state == State::Refused || !record.shortages.is_empty()).then(|| {
                 record
                     .shortages
                     .iter()
                     .map(|s| (s.sku.to_string(), name(&s.location), s.requested, s.available))
                     .collect()
             }),
+            unsplit: unsplit_row(&record.lines),
+            channel: record.details.channel.as_ref().map(ToString::to_string),
+            order_ref: record.details.order.as_ref().map(ToString::to_string),
+            labels: labels_row(&record.details),
+            predecessor: record.predecessor.map(uuid_of),
+            successor: record.successor.map(uuid_of),
+            backordered: None,
+            progress: None,
         }
     }
 
     pub(super) fn into_record(self) -> Result<Record, StoreError> {
         let named = |name: Option<String>| name.map(|name| location(&name)).transpose();
-        let lines = self.lines.into_iter().map(|(code, at, units)| {
+        let unsplit = self.unsplit.unwrap_or_default();
+        let lines = self.lines.into_iter().enumerate().map(|(index, (code, at, units))| {
             let quantity = Quantity::new(units).ok_or_else(|| damaged("a line's quantity"))?;
-            Ok(Line { sku: sku(&code)?, location: named(at)?, quantity })
+            Ok(Line { sku: sku(&code)?, location: named(at)?, quantity, split: !unsplit.contains(&index) })
         });
-        let allocations = self
-            .allocations
-            .into_iter()
-            .map(|(code, at, quantity)| Ok(Allocation { sku: sku(&code)?, location: location(&at)?, quantity }));
+        let mut progress = progress::progress_of(self.progress.unwrap_or_default())?;
+        let backordered = self.backordered.unwrap_or_default();
+        let mut allocations = Vec::with_capacity(self.allocations.len());
+        for (code, at, quantity) in self.allocations {
+            let late = backordered.iter().find(|(sku, location, ..)| *sku == code && *location == at);
+            let row = (sku(&code)?, location(&at)?);
+            allocations.push(Allocation {
+                backordered: late.map_or(0, |(.., units, _)| *units),
+                promised_at: late.and_then(|(.., at)| at.map(UnixMicros)),
+                progress: progress.remove(&row).unwrap_or_default(),
+                sku: row.0,
+                location: row.1,
+                quantity,
+            });
+        }
         let shortages = self.shortages.unwrap_or_default().into_iter().map(|(code, at, requested, available)| {
             Ok(Shortage { sku: sku(&code)?, location: named(at)?, requested, available })
         });
@@ -116,7 +148,7 @@ impl RecordRow {
             owner: self.owner.map(|owner| Owner::new(&owner).map_err(|_| damaged("an owner"))).transpose()?,
             payload: self.payload_hash.map(|hash| unhex(&hash)).transpose()?,
             lines: lines.collect::<Result<_, StoreError>>()?,
-            allocations: allocations.collect::<Result<_, StoreError>>()?,
+            allocations,
             created_at: UnixMicros(self.created_at),
             first_expires_at: self.first_expires_at.map(UnixMicros),
             state: state(&self.state)?,
@@ -124,8 +156,52 @@ impl RecordRow {
             state_at: UnixMicros(self.state_at),
             version: self.version,
             shortages: shortages.collect::<Result<_, StoreError>>()?,
+            details: Details {
+                channel: self.channel.as_deref().map(name).transpose()?,
+                order: self.order_ref.as_deref().map(name).transpose()?,
+                labels: self.labels.unwrap_or_default(),
+            },
+            predecessor: self.predecessor.map(id_of),
+            successor: self.successor.map(id_of),
         })
     }
+}
+
+/// What is kept with a reservation beside its lines, as `commit_fast` reads it; none for nothing, which is the rule.
+#[derive(Debug, Serialize)]
+pub(super) struct DetailsRow<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_ref: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsplit: Option<Vec<usize>>,
+}
+
+impl<'a> DetailsRow<'a> {
+    pub(super) fn of(details: &'a Details, lines: &[Line]) -> Option<Self> {
+        let row = Self {
+            channel: details.channel.as_ref().map(Name::as_str),
+            order_ref: details.order.as_ref().map(Name::as_str),
+            labels: labels_row(details),
+            unsplit: unsplit_row(lines),
+        };
+        let is_nothing =
+            row.channel.is_none() && row.order_ref.is_none() && row.labels.is_none() && row.unsplit.is_none();
+        (!is_nothing).then_some(row)
+    }
+}
+
+fn labels_row(details: &Details) -> Option<BTreeMap<String, String>> {
+    (!details.labels.is_empty()).then(|| details.labels.clone())
+}
+
+/// The indexes of lines that must not be split; none where all may.
+fn unsplit_row(lines: &[Line]) -> Option<Vec<usize>> {
+    let indexes: Vec<usize> = lines.iter().enumerate().filter(|(_, line)| !line.split).map(|(i, _)| i).collect();
+    (!indexes.is_empty()).then_some(indexes)
 }
 
 /// A cart's lines in the form of the column `reservation.lines`.
@@ -136,7 +212,7 @@ pub(super) fn lines_row(lines: &[Line]) -> Vec<(String, Option<String>, i64)> {
         .collect()
 }
 
-fn state(name: &str) -> Result<State, StoreError> {
+pub(super) fn state(name: &str) -> Result<State, StoreError> {
     State::parse(name).ok_or_else(|| damaged("a state"))
 }
 
@@ -176,6 +252,10 @@ pub(super) struct LevelRow {
     connection: Option<String>,
     #[serde(default)]
     shared: bool,
+    #[serde(default)]
+    paused: bool,
+    #[serde(default)]
+    meaning: Option<String>,
     /// In a plan: whether a count or an adjustment of the plan touches the row.
     #[serde(default)]
     pub(super) may_raise_shortfall: bool,
@@ -219,6 +299,8 @@ impl LevelRow {
             rank: level.rank,
             connection: level.feed.as_ref().map(ToString::to_string),
             shared: level.shared,
+            paused: level.paused,
+            meaning: level.meaning.map(|meaning| meaning.as_str().to_owned()),
             may_raise_shortfall: false,
             due: 0,
         }
@@ -248,152 +330,14 @@ impl LevelRow {
             freshness: Freshness::parse(&self.freshness).ok_or_else(|| damaged("a freshness"))?,
             cap: cap.map(|((units, as_of), sequence)| Cap { units, moment: (UnixMicros(as_of), sequence) }),
             archived: self.archived,
+            paused: self.paused,
+            meaning: match self.meaning {
+                Some(name) => Some(CountMeaning::parse(&name).ok_or_else(|| damaged("a count's meaning"))?),
+                None => None,
+            },
             rank: self.rank,
         };
         Ok(((sku(&self.sku)?, location(&self.location)?), level))
-    }
-
-    fn into_stock_row(self) -> Result<StockRow, StoreError> {
-        let ((sku, location), level) = self.into_row()?;
-        Ok(StockRow { sku, location, level })
-    }
-}
-
-/// The first answer to a mutation, as the column `operation.answer` keeps it.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum AnswerRow {
-    Reservation { id: Uuid, state: String, version: i64, state_at: i64, expires_at: Option<i64> },
-    Counted { results: Vec<(String, String, String, i64, i64, i64)> },
-    Adjusted { levels: Vec<LevelRow> },
-    Repaired { results: Vec<RepairedRow> },
-}
-
-/// `[reservation, SKU, location, outcome, detail]`.
-type RepairedRow = (Option<Uuid>, String, String, String, String);
-
-impl AnswerRow {
-    pub(super) fn from_answer(answer: &StoredAnswer) -> Self {
-        match answer {
-            StoredAnswer::Reservation { id, moment } => Self::Reservation {
-                id: uuid_of(*id),
-                state: moment.state.as_str().to_owned(),
-                version: moment.version,
-                state_at: moment.state_at.0,
-                expires_at: moment.expires_at.map(|at| at.0),
-            },
-            StoredAnswer::Counted(results) => {
-                let row = |r: &CountResult| {
-                    let (sku, location) = (r.sku.to_string(), r.location.to_string());
-                    (sku, location, r.outcome.as_str().to_owned(), r.previous_on_hand, r.on_hand, r.shortfall)
-                };
-                Self::Counted { results: results.iter().map(row).collect() }
-            }
-            StoredAnswer::Adjusted(rows) => Self::Adjusted {
-                levels: rows
-                    .iter()
-                    .map(|row| LevelRow::from_level(&(row.sku.clone(), row.location.clone()), &row.level))
-                    .collect(),
-            },
-            StoredAnswer::Repaired(results) => Self::Repaired { results: results.iter().map(repaired_row).collect() },
-        }
-    }
-
-    pub(super) fn into_answer(self) -> Result<StoredAnswer, StoreError> {
-        Ok(match self {
-            Self::Reservation { id, state: name, version, state_at, expires_at } => StoredAnswer::Reservation {
-                id: id_of(id),
-                moment: Moment {
-                    state: state(&name)?,
-                    expires_at: expires_at.map(UnixMicros),
-                    state_at: UnixMicros(state_at),
-                    version,
-                },
-            },
-            Self::Counted { results } => {
-                StoredAnswer::Counted(results.into_iter().map(count_result).collect::<Result<_, _>>()?)
-            }
-            Self::Adjusted { levels } => {
-                StoredAnswer::Adjusted(levels.into_iter().map(LevelRow::into_stock_row).collect::<Result<_, _>>()?)
-            }
-            Self::Repaired { results } => {
-                StoredAnswer::Repaired(results.into_iter().map(repair_result).collect::<Result<_, _>>()?)
-            }
-        })
-    }
-}
-
-fn repaired_row(result: &RepairResult) -> RepairedRow {
-    let (id, sku, location) = match &result.subject {
-        RepairSubject::Reservation(id) => (Some(uuid_of(*id)), String::new(), String::new()),
-        RepairSubject::Row((sku, location)) => (None, sku.to_string(), location.to_string()),
-    };
-    (id, sku, location, result.outcome.as_str().to_owned(), result.detail.clone())
-}
-
-fn repair_result((id, code, at, outcome, detail): RepairedRow) -> Result<RepairResult, StoreError> {
-    let subject = match id {
-        Some(id) => RepairSubject::Reservation(id_of(id)),
-        None => RepairSubject::Row((sku(&code)?, location(&at)?)),
-    };
-    let outcome = RepairOutcome::parse(&outcome).ok_or_else(|| damaged("a repair's outcome"))?;
-    Ok(RepairResult { subject, outcome, detail })
-}
-
-fn count_result(row: (String, String, String, i64, i64, i64)) -> Result<CountResult, StoreError> {
-    let (code, at, outcome, previous_on_hand, on_hand, shortfall) = row;
-    Ok(CountResult {
-        sku: sku(&code)?,
-        location: location(&at)?,
-        outcome: CountOutcome::parse(&outcome).ok_or_else(|| damaged("a count's outcome"))?,
-        previous_on_hand,
-        on_hand,
-        shortfall,
-    })
-}
-
-/// A selling policy, as `policy_json` builds it and `write_plan` reads it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct PolicyRow {
-    sku: String,
-    version: i64,
-    safety: i64,
-    backorder: i64,
-    max_per_reservation: Option<i64>,
-    max_per_owner: Option<i64>,
-    default_hold: Option<i64>,
-    locations: Vec<String>,
-    archived: bool,
-}
-
-impl PolicyRow {
-    pub(super) fn from_policy((sku, policy): (&Sku, &Policy)) -> Self {
-        Self {
-            sku: sku.to_string(),
-            version: policy.version,
-            safety: policy.safety,
-            backorder: policy.backorder,
-            max_per_reservation: policy.max_per_reservation,
-            max_per_owner: policy.max_per_owner,
-            default_hold: policy.default_hold.map(HoldMicros::get),
-            locations: policy.locations.iter().map(ToString::to_string).collect(),
-            archived: policy.archived,
-        }
-    }
-
-    pub(super) fn into_policy(self) -> Result<(Sku, Policy), StoreError> {
-        let hold = |micros| HoldMicros::new(micros).ok_or_else(|| damaged("a default hold"));
-        let policy = Policy {
-            version: self.version,
-            safety: self.safety,
-            backorder: self.backorder,
-            max_per_reservation: self.max_per_reservation,
-            max_per_owner: self.max_per_owner,
-            default_hold: self.default_hold.map(hold).transpose()?,
-            locations: self.locations.iter().map(|code| location(code)).collect::<Result<_, _>>()?,
-            archived: self.archived,
-        };
-        Ok((sku(&self.sku)?, policy))
     }
 }
 

@@ -240,7 +240,7 @@ fn every_fault_that_can_be_repaired_is_found_and_repaired_by_entries_that_are_on
                 sqlx::query_scalar("SELECT ledger::text FROM ledger").fetch_all(&pool).await.unwrap();
             assert!(entries.iter().all(|entry| after.contains(entry)), "{what}: an entry was changed");
             sqlx::raw_sql(
-                "TRUNCATE stock, ledger, reservation, allocation, policy, operation;
+                "TRUNCATE stock, ledger, reservation, allocation, progress, policy, operation, selling, channel_use, at_risk;
                  ALTER TABLE stock DROP CONSTRAINT IF EXISTS stock_shortfall_exact,
                      ADD CONSTRAINT stock_shortfall_exact CHECK (shortfall = greatest(0, held + committed - on_hand - backorder))",
             )

@@ -127,13 +127,13 @@ fn ids_pages_and_tokens_that_are_malformed_are_refused() {
             assert_eq!(reason(world.get(id).await), ErrorReason::InvalidField, "{id}");
             assert_eq!(reason(world.confirm(id).await), ErrorReason::InvalidField, "{id}");
         }
-        let request = pb::ConfirmRequest { request_id: String::new(), reservation_id: key() };
+        let request = pb::ConfirmRequest { request_id: String::new(), reservation_id: key(), ..Default::default() };
         assert_eq!(reason(client.confirm(request).await), ErrorReason::InvalidField);
         let list = |page_size, token: &str, state| pb::ListReservationsRequest {
             page_size,
             page_token: token.into(),
-            owner: String::new(),
             state,
+            ..Default::default()
         };
         assert_eq!(reason(client.list_reservations(list(-1, "", 0)).await), ErrorReason::InvalidField);
         assert_eq!(reason(client.list_reservations(list(1, "", 99)).await), ErrorReason::InvalidField);

@@ -22,6 +22,7 @@ fn run(as_of: prost_types::Timestamp) -> pb::CompleteRunRequest {
         sequence: 0,
         promised_interval: seconds(MINUTE),
         covers_all: true,
+        ..Default::default()
     }
 }
 
@@ -254,11 +255,11 @@ fn stock_at_a_location_is_read_for_many_skus_at_once() {
         world.count_at("CHAIR", "second", 4).await;
         world.count_at("LAMP", "second", 3).await;
         let skus = vec!["LAMP".into(), "CHAIR".into(), "NOTHING".into()];
-        let request = pb::BatchGetStockRequest { location: "second".into(), skus };
+        let request = pb::BatchGetStockRequest { location: "second".into(), skus, ..Default::default() };
         let levels = world.stock().batch_get_stock(request).await.unwrap().into_inner().levels;
         let found: Vec<_> = levels.iter().map(|level| (level.sku.as_str(), level.on_hand)).collect();
         assert_eq!(found, [("CHAIR", 4), ("LAMP", 3)]);
-        let nowhere = pb::BatchGetStockRequest { location: String::new(), skus: vec!["A".into()] };
+        let nowhere = pb::BatchGetStockRequest { skus: vec!["A".into()], ..Default::default() };
         assert_eq!(reason(world.stock().batch_get_stock(nowhere).await), ErrorReason::InvalidField);
     });
 }

@@ -196,6 +196,7 @@ fn the_ledger_tells_every_change_with_its_cause_page_by_page() {
                 location: String::new(),
                 page_size: 2,
                 page_token: token,
+                ..Default::default()
             };
             let page = world.stock().list_ledger_entries(request).await.unwrap().into_inner();
             entries.extend(page.entries);
@@ -224,6 +225,7 @@ fn the_ledger_tells_every_change_with_its_cause_page_by_page() {
             location: "elsewhere".into(),
             page_size: 0,
             page_token: String::new(),
+            ..Default::default()
         };
         assert!(world.stock().list_ledger_entries(filtered).await.unwrap().into_inner().entries.is_empty());
     });
@@ -257,6 +259,7 @@ fn lists_page_through_everything_once() {
                 page_token: token,
                 owner: "cart".into(),
                 state: pb::ReservationState::Held.into(),
+                ..Default::default()
             };
             let page = world.reservations().list_reservations(request).await.unwrap().into_inner();
             listed.extend(page.reservations.into_iter().map(|reservation| reservation.reservation_id));

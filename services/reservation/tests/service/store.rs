@@ -1,10 +1,10 @@
 //! The schema: what the running role may do, that every statement fits it, and that the auditor sees what is wrong.
 
+use holdfast_api::reservation::v1 as pb;
+use holdfast_reservation::store::{STATEMENTS, Store};
 use sqlx::AssertSqlSafe;
 
-use holdfast_reservation::store::{STATEMENTS, Store};
-
-use crate::world::test;
+use crate::world::{World, ask, confirm, key, test};
 
 #[test]
 fn every_statement_prepares_as_the_running_role() {
@@ -17,7 +17,8 @@ fn every_statement_prepares_as_the_running_role() {
                 .map(|_| "NULL")
                 .collect::<Vec<_>>()
                 .join(", ");
-            let explained = format!("PREPARE {name} AS {statement}; EXPLAIN EXECUTE {name}({arguments})");
+            let given = if arguments.is_empty() { String::new() } else { format!("({arguments})") };
+            let explained = format!("PREPARE {name} AS {statement}; EXPLAIN EXECUTE {name}{given}");
             sqlx::raw_sql(AssertSqlSafe(explained))
                 .execute(&pool)
                 .await
@@ -85,6 +86,20 @@ fn an_oversell_is_refused_by_the_record_itself() {
     });
 }
 
+/// Lets a channel have so many units of a SKU.
+async fn cap(world: &World, sku: &str, channel: &str, units: i64) {
+    let cap = pb::ChannelCap { channel: channel.into(), quantity: units };
+    let policy = pb::SkuPolicy {
+        sku: sku.into(),
+        version: 1,
+        max_per_minute: 1_000,
+        channel_caps: vec![cap],
+        ..Default::default()
+    };
+    let request = pb::ApplyPoliciesRequest { policies: vec![policy] };
+    world.stock().apply_policies(request).await.expect("the policy is taken");
+}
+
 /// What somebody does to the record behind the service's back, and the invariant that must speak up. Each is undone before the world ends.
 const PLANTED: &[(&str, &str, &str)] = &[
     ("a unit appears from nowhere", "UPDATE stock SET on_hand = on_hand + 1", "I3"),
@@ -99,6 +114,17 @@ const PLANTED: &[(&str, &str, &str)] = &[
     ),
     ("units are promised twice", "UPDATE ledger SET held = held + 50 WHERE cause = 'RESERVE'", "I2"),
     ("a selling policy is not followed", "UPDATE policy SET version = 1, safety = 3", "I3"),
+    ("a counter of a channel drifts", "UPDATE channel_use SET units = units + 1", "I3"),
+    ("a counter of a channel vanishes", "DELETE FROM channel_use", "I3"),
+    (
+        "a row is sold while its SKU is paused",
+        "UPDATE selling SET paused_at = now(), paused_by = 'ann', note = ''",
+        "I3",
+    ),
+    ("units are reflected behind the row's back", "UPDATE progress SET reflected = reflected + 1", "I3"),
+    ("a sale is reopened", "UPDATE progress SET fulfilled = 0", "I6"),
+    ("a sale is ended with units open", "UPDATE reservation SET state = 'CANCELLED' WHERE state = 'CONFIRMED'", "I6"),
+    ("what became of units vanishes", "DELETE FROM progress", "I3"),
     (
         "a reservation is granted twice",
         "INSERT INTO ledger (sku, location, version, at, cause, cause_id, held, actor) SELECT sku, location, version + 100, at, cause, cause_id, held, actor FROM ledger WHERE cause = 'RESERVE'",
@@ -109,15 +135,28 @@ const PLANTED: &[(&str, &str, &str)] = &[
 #[test]
 fn the_auditor_finds_every_kind_of_planted_fault() {
     test(async |world| {
-        world.count("CHAIR", 9).await;
+        world.count("CHAIR", 20).await;
+        cap(world, "CHAIR", "web", 5).await;
         world.hold("CHAIR", 2).await;
         world.confirm(&world.hold("CHAIR", 1).await).await.unwrap();
+        let web = pb::ReserveRequest { channel: "web".into(), ..ask(&[("CHAIR", 3)]) };
+        world.reservations().reserve(web).await.unwrap();
+        let part = world.hold("CHAIR", 4).await;
+        let bought = pb::Portion { sku: "CHAIR".into(), location: String::new(), quantity: 3 };
+        let request = pb::ConfirmRequest { portions: vec![bought], ..confirm(&part) };
+        world.reservations().confirm(request).await.unwrap();
+        let shipped = pb::FulfilRequest { request_id: key(), reservation_id: part.clone(), ..Default::default() };
+        world.reservations().fulfil(shipped).await.unwrap();
         let pool = world.database.admin_pool().await;
         for (what, statement, invariant) in PLANTED {
-            let backup = "CREATE TABLE saved_stock AS TABLE stock; CREATE TABLE saved_ledger AS TABLE ledger; CREATE TABLE saved_reservation AS TABLE reservation; CREATE TABLE saved_policy AS TABLE policy";
-            let restore = "TRUNCATE stock, ledger, reservation, policy; INSERT INTO stock TABLE saved_stock; INSERT INTO ledger TABLE saved_ledger;
-                           INSERT INTO reservation TABLE saved_reservation; INSERT INTO policy TABLE saved_policy;
-                           DROP TABLE saved_stock, saved_ledger, saved_reservation, saved_policy";
+            let backup = "CREATE TABLE saved_stock AS TABLE stock; CREATE TABLE saved_ledger AS TABLE ledger; CREATE TABLE saved_reservation AS TABLE reservation; CREATE TABLE saved_policy AS TABLE policy; CREATE TABLE saved_channels AS TABLE channel_use; CREATE TABLE saved_selling AS TABLE selling;
+                          CREATE TABLE saved_progress AS TABLE progress; ALTER TABLE saved_progress DROP COLUMN is_pending";
+            let restore = "TRUNCATE stock, ledger, reservation, policy, channel_use, selling, progress; INSERT INTO stock TABLE saved_stock; INSERT INTO ledger TABLE saved_ledger;
+                           INSERT INTO reservation TABLE saved_reservation; INSERT INTO policy TABLE saved_policy; INSERT INTO channel_use TABLE saved_channels;
+                           INSERT INTO selling TABLE saved_selling;
+                           INSERT INTO progress (reservation_id, sku, location, quantity, released, cancelled, cancelling, withdrawn, fulfilled, returned, reflected, evidence, known_at, known_until)
+                               TABLE saved_progress;
+                           DROP TABLE saved_stock, saved_ledger, saved_reservation, saved_policy, saved_channels, saved_selling, saved_progress";
             sqlx::raw_sql(backup).execute(&pool).await.unwrap();
             sqlx::raw_sql(AssertSqlSafe(*statement))
                 .execute(&pool)

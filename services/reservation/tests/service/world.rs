@@ -16,6 +16,7 @@ use holdfast_testkit::{Database, PrivatePostgres, PrivateRedis, eventually};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 pub const WAREHOUSE: &str = "main";
@@ -29,8 +30,9 @@ pub struct World {
 }
 
 struct Replica {
-    channel: Channel,
+    address: String,
     admin: std::net::SocketAddr,
+    channel: Channel,
     stop: CancellationToken,
     done: JoinHandle<anyhow::Result<()>>,
 }
@@ -145,6 +147,7 @@ impl World {
             location: location.into(),
             quantity,
             effect: pb::CountEffect::Set.into(),
+            expected_on_hand: None,
         };
         pb::ApplyCountsRequest {
             request_id: Uuid::now_v7().to_string(),
@@ -155,6 +158,7 @@ impl World {
             meaning: pb::CountMeaning::OnHand.into(),
             counts: counts.into_iter().map(count).collect(),
             covers_all: false,
+            validate_only: false,
         }
     }
 
@@ -217,6 +221,23 @@ impl World {
         (result.source() == pb::ReadSource::Cache).then_some(result.available)
     }
 
+    /// A connection of its own to a replica.
+    pub fn connection(&self, replica: usize) -> Channel {
+        Endpoint::from_shared(self.replicas[replica].address.clone()).expect("an endpoint").connect_lazy()
+    }
+
+    /// Tells a replica to end, and does not wait.
+    pub fn stop(&self, replica: usize) {
+        self.replicas[replica].stop.cancel();
+    }
+
+    /// The value of a replica's metric, by its name with its labels; none if it is not there (yet).
+    pub async fn metric(&self, replica: usize, name: &str) -> Option<f64> {
+        let (_, body) = holdfast_stack::http::get(self.replicas[replica].admin, "/metrics").await.expect("metrics");
+        let line = body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
+        line.map(|value| value.trim().parse().expect("a number"))
+    }
+
     pub async fn wipe_redis(&self) {
         let url = self.redis.lock().await.admin_url();
         holdfast_stack::redis::wipe(&url).await.expect("FLUSHALL");
@@ -248,7 +269,7 @@ impl Replica {
             ended = &mut done => panic!("the service ended: {ended:?}"),
         }
         let channel = Endpoint::from_shared(format!("http://{address}")).expect("an endpoint").connect_lazy();
-        Self { channel, admin, stop, done }
+        Self { address: format!("http://{address}"), admin, channel, stop, done }
     }
 }
 
@@ -261,19 +282,33 @@ pub fn ask(lines: &[(&str, i64)]) -> pb::ReserveRequest {
     let line = |(sku, quantity): &(&str, i64)| pb::ReserveLine {
         sku: (*sku).into(),
         quantity: *quantity,
-        location: String::new(),
+        ..Default::default()
     };
     pb::ReserveRequest {
         reservation_id: key(),
         owner: "cart".into(),
         lines: lines.iter().map(line).collect(),
-        hold_duration: None,
-        attempt: 0,
+        ..Default::default()
     }
 }
 
 pub fn confirm(id: &str) -> pb::ConfirmRequest {
-    pb::ConfirmRequest { request_id: key(), reservation_id: id.into() }
+    pb::ConfirmRequest { request_id: key(), reservation_id: id.into(), ..Default::default() }
+}
+
+/// Units of a SKU in a reservation, wherever they are.
+pub fn portion(sku: &str, quantity: i64) -> pb::Portion {
+    pb::Portion { sku: sku.into(), location: String::new(), quantity }
+}
+
+/// What is to be shipped, under a new key.
+pub fn fulfil(id: &str, portions: Vec<pb::Portion>) -> pb::FulfilRequest {
+    pb::FulfilRequest { request_id: key(), reservation_id: id.into(), portions, ..Default::default() }
+}
+
+/// What is to be called off, under a new key.
+pub fn cancel(id: &str, portions: Vec<pb::Portion>) -> pb::CancelRequest {
+    pb::CancelRequest { request_id: key(), reservation_id: id.into(), portions, ..Default::default() }
 }
 
 pub fn release(id: &str) -> pb::ReleaseRequest {
@@ -294,6 +329,15 @@ pub fn now() -> prost_types::Timestamp {
         seconds: i64::try_from(since.as_secs()).expect("in range"),
         nanos: i32::try_from(since.subsec_nanos()).expect("in range"),
     }
+}
+
+/// The fields that a refusal names, in its order.
+#[track_caller]
+pub fn fields<T: std::fmt::Debug>(result: Result<T, Status>) -> Vec<String> {
+    let status = result.expect_err("a refusal");
+    let details = status.get_error_details();
+    let bad = details.bad_request().unwrap_or_else(|| panic!("no BadRequest in {status:?}"));
+    bad.field_violations.iter().map(|violation| violation.field.clone()).collect()
 }
 
 /// The reason of a refusal.

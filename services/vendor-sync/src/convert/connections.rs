@@ -14,13 +14,19 @@ use uuid::Uuid;
 
 use super::timestamp;
 use crate::fingerprint::Fingerprint;
-use crate::model::{Columns, Connection, DropFolder, Fetched, Fields, FileSource, HttpPull, Layout, NewConnection};
+use crate::model::{
+    Columns, Connection, DropFolder, Fetched, Fields, FileSource, HttpPull, Layout, NewConnection, Promise,
+};
 use crate::store::RequestKey;
 
 /// The built-in connection: what the shop's own people type.
 pub const HOUSE: &str = "house";
 /// The shortest and the longest cadence.
 const CADENCE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(366 * 86_400));
+/// The most that a vendor's clock may be from ours, and the least that is kept of it.
+const CLOCK_MARGIN: (Duration, Duration) = (Duration::from_micros(1), Duration::from_secs(7 * 86_400));
+/// The shortest and the longest time after which a vendor's numbers reflect an order that was sent.
+const REFLECTION_LAG: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(60 * 86_400));
 /// The shortest and the longest time between two looks at an address.
 const INTERVAL: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(31 * 86_400));
 /// The longest path of a drop folder, in bytes.
@@ -37,8 +43,18 @@ const ACTOR_BYTES: std::ops::RangeInclusive<usize> = 1..=128;
 const REASON_BYTES: std::ops::RangeInclusive<usize> = 1..=500;
 
 /// What UpdateConnection may change.
-const FIELDS: [&str; 8] =
-    ["mode", "meaning", "csv_schema", "json_schema", "cadence", "drop_folder", "http_pull", "apply_first_file"];
+const FIELDS: [&str; 10] = [
+    "mode",
+    "meaning",
+    "csv_schema",
+    "json_schema",
+    "cadence",
+    "drop_folder",
+    "http_pull",
+    "apply_first_file",
+    "clock_margin",
+    "reflection_lag",
+];
 
 /// What a connection may refer to in this service's configuration.
 #[derive(Debug, Clone, Default)]
@@ -82,9 +98,20 @@ fn content(violations: &mut Violations, connection: wire::Connection, fetchable:
     let layout = layout(violations, connection.csv_schema, connection.json_schema);
     let cadence = connection.cadence.and_then(|cadence| duration(violations, "connection.cadence", cadence, CADENCE));
     let source = source(violations, connection.drop_folder, connection.http_pull, fetchable);
+    let clock_margin = clock_margin(violations, connection.clock_margin);
+    let reflection_lag = connection
+        .reflection_lag
+        .and_then(|lag| duration(violations, "connection.reflection_lag", lag, REFLECTION_LAG));
     let wire::Connection { code, vendor, location, apply_first_file, .. } = connection;
     let (mode, class, layout) = (mode?, class?, layout?);
-    Some(NewConnection { code, vendor, location, mode, class, layout, cadence, source, apply_first_file })
+    let promise = Promise { cadence, clock_margin, reflection_lag };
+    Some(NewConnection { code, vendor, location, mode, class, layout, promise, source, apply_first_file })
+}
+
+/// A margin of 0 is none.
+fn clock_margin(violations: &mut Violations, margin: Option<prost_types::Duration>) -> Option<Duration> {
+    let margin = margin.filter(|margin| *margin != prost_types::Duration::default())?;
+    duration(violations, "connection.clock_margin", margin, CLOCK_MARGIN)
 }
 
 fn mode(violations: &mut Violations, mode: wire::FeedMode) -> Option<Mode> {
@@ -252,6 +279,8 @@ pub fn connection_key(request_id: Uuid, new: &NewConnection) -> RequestKey {
         drop_folder: later.drop_folder,
         http_pull: later.http_pull,
         apply_first_file: later.apply_first_file,
+        clock_margin: later.clock_margin,
+        reflection_lag: later.reflection_lag,
         ..wire::Connection::default()
     }
     .encode_to_vec();
@@ -303,6 +332,8 @@ impl Change {
                 "cadence" => changed.cadence = new.cadence,
                 "drop_folder" => changed.drop_folder.clone_from(&new.drop_folder),
                 "http_pull" => changed.http_pull.clone_from(&new.http_pull),
+                "clock_margin" => changed.clock_margin = new.clock_margin,
+                "reflection_lag" => changed.reflection_lag = new.reflection_lag,
                 _ => changed.apply_first_file = new.apply_first_file,
             }
         }
@@ -377,6 +408,8 @@ fn named(connection: &wire::Connection, fields: &BTreeSet<&'static str>) -> wire
         drop_folder: connection.drop_folder.clone().filter(|_| has("drop_folder")),
         http_pull: connection.http_pull.clone().filter(|_| has("http_pull")),
         apply_first_file: has("apply_first_file") && connection.apply_first_file,
+        clock_margin: connection.clock_margin.filter(|_| has("clock_margin")),
+        reflection_lag: connection.reflection_lag.filter(|_| has("reflection_lag")),
         ..wire::Connection::default()
     }
 }
@@ -498,10 +531,12 @@ fn said(content: &NewConnection) -> wire::Connection {
         meaning: meaning.into(),
         csv_schema,
         json_schema,
-        cadence: content.cadence.map(wire_duration),
+        cadence: content.promise.cadence.map(wire_duration),
         drop_folder,
         http_pull,
         apply_first_file: content.apply_first_file,
+        clock_margin: content.promise.clock_margin.map(wire_duration),
+        reflection_lag: content.promise.reflection_lag.map(wire_duration),
         ..wire::Connection::default()
     }
 }
@@ -517,40 +552,4 @@ fn etag(connection: &Connection) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_web_addresses_without_secrets_are_taken() {
-        for url in ["http://a", "https://example.com:8443/stock.csv?full=1", "http://[::1]/x", "HTTPS://A.example/ü"] {
-            assert_eq!(url_problem(url), None, "{url}");
-        }
-        for url in [
-            "",
-            "a",
-            "/x",
-            "//a/x",
-            "ftp://a/x",
-            "file:///etc/passwd",
-            "http://",
-            "http://u@a",
-            "http://u:p@a",
-            "http://:p@a",
-        ] {
-            assert!(url_problem(url).is_some(), "{url}");
-        }
-    }
-
-    #[test]
-    fn durations_are_kept_to_the_microsecond_and_within_their_limits() {
-        let kept = |seconds, nanos| {
-            let mut violations = Violations::new();
-            duration(&mut violations, "x", prost_types::Duration { seconds, nanos }, CADENCE)
-        };
-        assert_eq!(kept(60, 1999), Some(Duration::new(60, 1000)));
-        assert_eq!(kept(366 * 86_400, 0), Some(CADENCE.1));
-        for (seconds, nanos) in [(59, 999_999_999), (0, 0), (-60, 0), (366 * 86_400, 1000), (i64::MAX, 0), (60, -1)] {
-            assert_eq!(kept(seconds, nanos), None, "{seconds} {nanos}");
-        }
-    }
-}
+mod tests;

@@ -24,6 +24,8 @@ const ADJUSTMENTS_MAX: usize = 100;
 const UNITS_MAX: i64 = 1_000_000_000;
 /// The most units that an adjustment may add or remove.
 const DELTA_MAX: i64 = 1_000_000;
+/// The columns of the file that typed counts become.
+pub const TYPED_COLUMNS: [&str; 3] = ["sku", "quantity", "expected"];
 /// How long ago somebody may have counted.
 const AGO_MAX: Duration = Duration::days(7);
 
@@ -57,6 +59,7 @@ pub fn submit_counts(request: wire::SubmitCountsRequest) -> Result<TypedCounts, 
     for (index, count) in request.counts.iter().enumerate() {
         violations.check_sku(format_args!("counts[{index}].sku"), &count.sku);
         violations.check_range(format_args!("counts[{index}].quantity"), count.quantity, 0..=UNITS_MAX);
+        check_expectation(&mut violations, index, count);
         if !seen.insert(count.sku.as_str()) {
             violations.add(format_args!("counts[{index}].sku"), "stands in the request before");
         }
@@ -75,6 +78,17 @@ pub fn submit_counts(request: wire::SubmitCountsRequest) -> Result<TypedCounts, 
     }
 }
 
+/// Exactly one of what was seen on hand and the word that it does not matter: whoever counts says which.
+fn check_expectation(violations: &mut Violations, index: usize, count: &wire::HouseCount) {
+    let field = format!("counts[{index}].expected_quantity");
+    match (count.expected_quantity, count.overwrite) {
+        (Some(expected), false) => drop(violations.check_range(field, expected, 0..=UNITS_MAX)),
+        (None, true) => {}
+        (None, false) => violations.add(field, "is required: what was on hand before counting; or else overwrite"),
+        (Some(_), true) => violations.add(field, "must not be set beside overwrite"),
+    }
+}
+
 impl TypedCounts {
     /// The key under which they are taken once.
     #[must_use]
@@ -82,8 +96,11 @@ impl TypedCounts {
         let HouseFile { location, typed_by, note } = &self.file;
         let parts = Fingerprint::new().part(location).part(typed_by).part(note);
         let parts = parts.part(self.as_of.map_or(0, OffsetDateTime::unix_timestamp_nanos).to_be_bytes());
-        let parts =
-            self.counts.iter().fold(parts, |parts, count| parts.part(&count.sku).part(count.quantity.to_be_bytes()));
+        let parts = self.counts.iter().fold(parts, |parts, count| {
+            let parts = parts.part(&count.sku).part(count.quantity.to_be_bytes());
+            // Nothing is added for an overwriting count: that is what all were before there were expectations.
+            count.expected_quantity.iter().fold(parts, |parts, expected| parts.part(expected.to_be_bytes()))
+        });
         typed_key(self.request_id, "SubmitCounts", parts)
     }
 
@@ -97,8 +114,12 @@ impl TypedCounts {
             return Err(violation("as_of_time", "must be at most 7 days ago by the server's clock, and not ahead"));
         }
         let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-        let row = |count: &wire::HouseCount| format!("{},{}\n", quoted(&count.sku), count.quantity);
-        let content = format!("sku,quantity\n{}", self.counts.iter().map(row).collect::<String>()).into_bytes();
+        let row = |count: &wire::HouseCount| {
+            let expected = count.expected_quantity.map(|expected| expected.to_string()).unwrap_or_default();
+            format!("{},{},{expected}\n", quoted(&count.sku), count.quantity)
+        };
+        let header = TYPED_COLUMNS.join(",");
+        let content = format!("{header}\n{}", self.counts.iter().map(row).collect::<String>()).into_bytes();
         Ok(Upload {
             connection: HOUSE.to_owned(),
             as_of,

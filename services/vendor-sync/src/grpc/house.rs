@@ -144,7 +144,7 @@ impl Grpc {
         }
         let mut on_hand: HashMap<(String, String), u64> = HashMap::new();
         for (location, skus) in by_location {
-            let levels = self.peers.on_hand(location, &skus).await.map_err(reservation_unreachable)?;
+            let levels = self.peers.on_hand(location, &skus, None).await.map_err(reservation_unreachable)?;
             on_hand.extend(levels.into_iter().map(|(sku, stock)| ((sku, location.to_owned()), stock.units)));
         }
         for (key, convert::Typed { sum, added, comes_in }) in view {

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::{Broken, Claim, Runs};
-use crate::model::{Batch, CountLine, CountsOf, RowOutcome, Run, Verdict};
+use crate::model::{Batch, CountLine, CountsOf, Promise, RowOutcome, Run, Verdict};
 use crate::peers::PeerError;
 
 /// How many attempts in a row reservation may refuse a request as a whole, before its counts are given up as rejected. Patience is for an as_of that is
@@ -34,16 +34,11 @@ impl Runs {
     }
 
     /// Tells reservation that the run was applied whole, unless it is stale as a whole or the shop's own, which promises nothing.
-    pub(super) async fn complete(
-        &self,
-        run: &Run,
-        of: &CountsOf,
-        cadence: Option<std::time::Duration>,
-    ) -> Result<(), Broken> {
+    pub(super) async fn complete(&self, run: &Run, of: &CountsOf, promise: Promise) -> Result<(), Broken> {
         if run.is_house() || !self.0.store.is_accepted(run.run_id).await? {
             return Ok(());
         }
-        match self.0.peers.complete(of, cadence).await {
+        match self.0.peers.complete(of, promise).await {
             Err(PeerError::Request(message)) if run.attempts >= REFUSALS_MAX => {
                 tracing::error!(message, "reservation does not take a run's end; its feed stays as old as it was");
                 Ok(())

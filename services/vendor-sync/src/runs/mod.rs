@@ -9,6 +9,7 @@
 mod apply;
 mod decide;
 mod prepare;
+mod typed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -332,7 +333,7 @@ impl Runs {
             covers_all: content.mode == Mode::Full,
         };
         self.apply(claim, run, &of).await?;
-        self.complete(run, &of, content.cadence).await?;
+        self.complete(run, &of, content.promise).await?;
         self.0.store.end_applied(run.run_id).await?;
         Ok(())
     }

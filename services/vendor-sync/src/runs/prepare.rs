@@ -9,7 +9,7 @@ use holdfast_feeds::observation::Mode;
 use holdfast_feeds::plan::{self, Beside, KnownKey, Offer};
 use tokio::task::spawn_blocking;
 
-use super::{Broken, Claim, Runs};
+use super::{Broken, Claim, Runs, typed};
 use crate::convert::AHEAD_MAX;
 use crate::model::{Connection, Run, RunState};
 use crate::offers::Offers;
@@ -28,12 +28,15 @@ impl Runs {
     /// Stores what the run's rows come to; false if the run ended or waits instead, because its file is refused or held.
     pub(super) async fn prepare(&self, claim: &Claim, run: &Run, connection: &Connection) -> Result<bool, Broken> {
         let store = &self.0.store;
-        let schema = connection.content.layout.schema();
+        let content = Arc::new(store.content(run.run_id).await?);
+        let typed = typed::is_typed(run, &content);
+        let layout = if typed { typed::layout() } else { connection.content.layout.clone() };
+        let schema = layout.schema();
         let schema = schema.map_err(|problems| StoreError::Unreadable(format!("a schema: {problems:?}")))?;
-        let content = store.content(run.run_id).await?;
         let rows_max = self.0.config.rows_max;
+        let bytes = Arc::clone(&content);
         // Reading a large file takes as long as a thousand requests: not on the threads that serve them.
-        let file = match spawn_blocking(move || schema.parse(&content, rows_max)).await? {
+        let file = match spawn_blocking(move || schema.parse(&bytes, rows_max)).await? {
             Ok(file) => Arc::new(file),
             Err(refusal) => {
                 let (state, reason) = (RunState::Refused, refusal.to_string());
@@ -62,8 +65,9 @@ impl Runs {
         };
         let planned = self.plan(run, connection, file, known).await?;
         claim.proceed()?;
+        let expected = if typed { typed::expected(&content)? } else { HashMap::new() };
         let file = Some((facts.rows, facts.top_value_permille()));
-        store.store_plan(run.run_id, &Planned { warnings, file, batch_counts, ..planned }).await?;
+        store.store_plan(run.run_id, &Planned { warnings, file, batch_counts, expected, ..planned }).await?;
         Ok(true)
     }
 
@@ -121,7 +125,13 @@ impl Runs {
         let mode = connection.content.mode;
         let alone = plan::alone(mode, &file, &offers.by_code, &known);
         let skus: Vec<String> = alone.keys().cloned().collect();
-        let on_hand = self.0.peers.on_hand(&run.location, &skus).await?;
+        // A file that a person believed may say that it was counted far ahead: nothing is known of what will be sold until then.
+        let as_of = run.moment.as_of.min(run.create_time + AHEAD_MAX);
+        let to_come = Some((as_of, connection.content.class));
+        let on_hand = self.0.peers.on_hand(&run.location, &skus, to_come).await?;
+        // Whatever the guards compare with, what was sold and is off the new number is not missing from it (PROTOCOL.md rule 18).
+        let sold = on_hand.iter().filter(|(_, stock)| stock.reflectable > 0);
+        let reflectable: HashMap<String, u64> = sold.map(|(sku, stock)| (sku.clone(), stock.reflectable)).collect();
         // Where somebody else counted since, the code's own last word is not what is known. Of the shop's own, none on hand is nothing known: what never was
         // there is counted for the first time.
         let is_telling = |sku: &str, stock: &OnHand| {
@@ -137,7 +147,8 @@ impl Runs {
         let guards = Arc::clone(&self.0.guards);
         let plan = spawn_blocking(move || {
             let (offers_by_code, known, on_hand, limits) = (&offers.by_code, known.as_slice(), &on_hand, &*guards);
-            let beside = Beside { mode, offers: offers_by_code, known, on_hand, limits, is_first };
+            let reflectable = &reflectable;
+            let beside = Beside { mode, offers: offers_by_code, known, on_hand, reflectable, limits, is_first };
             let mut plan = plan::plan(&file, &beside);
             offers.explain(&mut plan.rows);
             plan

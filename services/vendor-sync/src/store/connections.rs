@@ -11,7 +11,7 @@ use super::requests::{self, RequestKey};
 use super::{Listed, Store, StoreError, limit};
 use crate::convert::Switch;
 use crate::model::{
-    Columns, Connection, DropFolder, Fetched, Fields, FileSource, HttpPull, Layout, Moment, NewConnection,
+    Columns, Connection, DropFolder, Fetched, Fields, FileSource, HttpPull, Layout, Moment, NewConnection, Promise,
 };
 
 /// Binds what people say of a connection, in the order of the insert: vendor, location, and all that follows. A macro, because the two statements that need it
@@ -41,7 +41,7 @@ macro_rules! bind_said {
             .bind(json.map(|fields| &fields.key_field))
             .bind(json.map(|fields| &fields.quantity_field))
             .bind(json.map(|fields| fields.is_lines))
-            .bind(new.cadence.map(micros))
+            .bind(new.promise.cadence.map(micros))
             .bind(folder.map(|folder| &folder.path))
             .bind(folder.map(|folder| &folder.pattern))
             .bind(folder.map(|folder| &folder.done_suffix))
@@ -49,6 +49,8 @@ macro_rules! bind_said {
             .bind(pull.map(|pull| micros(pull.interval)))
             .bind(pull.map(|pull| &pull.credential))
             .bind(new.apply_first_file)
+            .bind(new.promise.clock_margin.map(micros))
+            .bind(new.promise.reflection_lag.map(micros))
     }};
 }
 
@@ -316,6 +318,8 @@ struct Row {
     pull_interval_micros: Option<i64>,
     pull_credential: Option<String>,
     apply_first_file: bool,
+    clock_margin_micros: Option<i64>,
+    reflection_lag_micros: Option<i64>,
     revision: i64,
     state: String,
     state_reason: String,
@@ -374,12 +378,17 @@ impl TryFrom<Row> for Found {
         let class = class_of(&row.meaning).ok_or_else(|| unreadable(&row.meaning))?;
         let layout = row.layout().ok_or_else(|| unreadable("schema"))?;
         let paused = row.paused().ok_or_else(|| unreadable(&row.state))?;
-        let (source, cadence) = (row.source(), row.cadence_micros.and_then(duration));
+        let source = row.source();
+        let promise = Promise {
+            cadence: row.cadence_micros.and_then(duration),
+            clock_margin: row.clock_margin_micros.and_then(duration),
+            reflection_lag: row.reflection_lag_micros.and_then(duration),
+        };
         let accepted =
             row.accepted_as_of.zip(row.accepted_sequence).map(|(as_of, sequence)| Moment { as_of, sequence });
         let fetched = row.fetch_time.map(|time| Fetched { status: row.fetch_status, time });
         let Row { code, vendor, location, apply_first_file, revision, create_time, present_time, .. } = row;
-        let content = NewConnection { code, vendor, location, mode, class, layout, cadence, source, apply_first_file };
+        let content = NewConnection { code, vendor, location, mode, class, layout, promise, source, apply_first_file };
         Ok(Self { connection: Connection { content, create_time, accepted, revision, paused, fetched }, present_time })
     }
 }

@@ -213,7 +213,7 @@ impl Store {
             .await?;
         transaction.commit().await?;
         match place {
-            Some(place) => Ok(Some((CountLine { sku: decided.sku.clone(), units, effect }, place))),
+            Some(place) => Ok(Some((CountLine { sku: decided.sku.clone(), units, effect, expected: None }, place))),
             None => Ok(self.quarantined(id).await?.and_then(|row| row.sent)),
         }
     }
@@ -441,7 +441,7 @@ impl TryFrom<Columns> for Quarantined {
         let effect = row.sent_effect.map(|name| CountEffect::of_name(&name).ok_or_else(|| unreadable(&name)));
         let sent = match (row.sent_units, effect.transpose()?, row.sent_place) {
             (Some(units), Some(effect), Some(place)) => {
-                Some((CountLine { sku: row.sku.clone(), units, effect }, place))
+                Some((CountLine { sku: row.sku.clone(), units, effect, expected: None }, place))
             }
             _ => None,
         };

@@ -38,7 +38,7 @@ impl RunCursor {
 }
 
 impl Store {
-    /// Takes a file into the record: once for its key, and once for its content and as_of.
+    /// Takes a file into the record: once for its key, and once for its content and as_of. One that was refused before its connection was changed is taken up again.
     ///
     /// Run it in a task of its own: a transaction must not be dropped in the middle because a caller went away.
     ///
@@ -50,14 +50,16 @@ impl Store {
         }
         let mut transaction = self.pool.begin().await?;
         if let Some(run_id) = same_content(&mut transaction, upload).await? {
+            // Refused by how files looked then: whoever sends it again after that was changed wants it read anew.
+            let take_up = sqlx::query(include_str!("../../queries/run_take_up.sql"));
+            if take_up.bind(run_id).fetch_optional(&mut *transaction).await?.is_some() {
+                insert_content(&mut transaction, run_id, upload).await?;
+            }
             return self.answer_again(transaction, key, run_id).await;
         }
         let run_id = Uuid::now_v7();
         // The bytes first: while they are written, the connection is not locked.
-        for (part, bytes) in (0_i32..).zip(&upload.content) {
-            let insert = sqlx::query(include_str!("../../queries/run_content_insert.sql"));
-            insert.bind(run_id).bind(part).bind(bytes).execute(&mut *transaction).await?;
-        }
+        insert_content(&mut transaction, run_id, upload).await?;
         let number: Option<i64> = sqlx::query_scalar(include_str!("../../queries/connection_number.sql"))
             .bind(&upload.connection)
             .fetch_optional(&mut *transaction)
@@ -282,6 +284,14 @@ async fn same_content(connection: &mut PgConnection, upload: &Upload) -> Result<
         .bind(upload.house.as_ref().map(|house| &house.location))
         .fetch_optional(connection)
         .await
+}
+
+async fn insert_content(connection: &mut PgConnection, run_id: Uuid, upload: &Upload) -> Result<(), sqlx::Error> {
+    for (part, bytes) in (0_i32..).zip(&upload.content) {
+        let insert = sqlx::query(include_str!("../../queries/run_content_insert.sql"));
+        insert.bind(run_id).bind(part).bind(bytes).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 async fn insert(connection: &mut PgConnection, run_id: Uuid, number: i64, upload: &Upload) -> Result<(), sqlx::Error> {

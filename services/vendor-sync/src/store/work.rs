@@ -29,6 +29,8 @@ pub struct Planned {
     pub counts: Vec<SkuCount>,
     /// The codes whose numbers wait for a person.
     pub stopped: Vec<Stopped>,
+    /// What must be on hand of a SKU for its number to be taken; of those without an entry, whatever is.
+    pub expected: HashMap<String, i64>,
     /// What the file gate has to say though the file is applied.
     pub warnings: Vec<String>,
     /// The file's rows and the share of its commonest number in thousandths; none for a file that is stale as a whole.
@@ -94,7 +96,7 @@ impl Store {
         insert_rows(&mut transaction, run_id, &plan.rows, &stopped).await?;
         let rows_of = rows_by_sku(&plan.rows);
         for (number, counts) in (0_i32..).zip(plan.counts.chunks(plan.batch_counts)) {
-            insert_batch(&mut transaction, run_id, number, counts, &rows_of).await?;
+            insert_batch(&mut transaction, run_id, number, counts, (&rows_of, &plan.expected)).await?;
         }
         let of = |fate| plan.rows.iter().filter(|row| row.fate == fate).count();
         sqlx::query(include_str!("../../queries/run_planned.sql"))
@@ -161,11 +163,12 @@ impl Store {
     /// [`StoreError::Postgres`].
     pub async fn batch_counts(&self, run_id: Uuid, batch: &Batch) -> Result<Vec<CountLine>, StoreError> {
         let counts = sqlx::query_as(include_str!("../../queries/run_batch_counts.sql"));
-        let counts: Vec<(String, i64, String)> = counts.bind(run_id).bind(batch.number).fetch_all(&self.pool).await?;
-        let line = |(sku, units, effect): (_, _, String)| {
+        let counts: Vec<(String, i64, String, Option<i64>)> =
+            counts.bind(run_id).bind(batch.number).fetch_all(&self.pool).await?;
+        let line = |(sku, units, effect, expected): (_, _, String, _)| {
             let known = CountEffect::of_name(&effect);
             let effect = known.ok_or_else(|| StoreError::Unreadable(format!("effect {effect:?} in run {run_id}")))?;
-            Ok(CountLine { sku, units, effect })
+            Ok(CountLine { sku, units, effect, expected })
         };
         counts.into_iter().map(line).collect()
     }
@@ -352,7 +355,7 @@ async fn insert_batch(
     run_id: Uuid,
     number: i32,
     counts: &[SkuCount],
-    rows_of: &HashMap<&str, i32>,
+    (rows_of, expected_of): (&HashMap<&str, i32>, &HashMap<String, i64>),
 ) -> Result<(), sqlx::Error> {
     let batch = sqlx::query(include_str!("../../queries/run_batch_insert.sql"));
     batch.bind(run_id).bind(number).bind(batch_key(run_id, number, 0)).execute(&mut *connection).await?;
@@ -361,7 +364,12 @@ async fn insert_batch(
     let rows: Vec<i32> = skus.iter().map(|sku| rows_of.get(sku).copied().unwrap_or(0)).collect();
     let insert = sqlx::query(include_str!("../../queries/run_counts_insert.sql"));
     let effects: Vec<&str> = counts.iter().map(|count| effect_name(count.effect)).collect();
-    insert.bind(run_id).bind(number).bind(skus).bind(units).bind(rows).bind(effects).execute(connection).await?;
+    // A limit leaves what is on hand alone, so nothing is expected of it.
+    let sets = |count: &&SkuCount| count.effect == Effect::Set;
+    let expected = counts.iter().map(|count| Some(count).filter(sets).and_then(|count| expected_of.get(&count.sku)));
+    let expected: Vec<Option<i64>> = expected.map(Option::<&i64>::copied).collect();
+    let insert = insert.bind(run_id).bind(number).bind(skus).bind(units).bind(rows).bind(effects).bind(expected);
+    insert.execute(connection).await?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ pub(crate) async fn holds(stock: StockServiceClient<Channel>) {
     the_same_key_for_another_payload_is_refused(stock.clone()).await;
     only_a_later_moment_or_sequence_is_taken(stock.clone()).await;
     results_stand_in_the_order_of_the_counts(stock.clone()).await;
+    a_count_that_expects_something_else_changes_nothing_and_stops_no_other(stock.clone()).await;
     a_refused_request_names_its_counts_and_leaves_the_key_free(stock).await;
 }
 
@@ -59,6 +60,31 @@ async fn results_stand_in_the_order_of_the_counts(mut stock: StockServiceClient<
     assert!(answer.results.iter().all(|result| result.previous_on_hand == 0 && result.shortfall == 0));
 }
 
+async fn a_count_that_expects_something_else_changes_nothing_and_stops_no_other(
+    mut stock: StockServiceClient<Channel>,
+) {
+    use pb::CountOutcome::{Applied, Conflict, Unchanged};
+    let expecting = |as_of, of: &[(&str, i64, i64)]| {
+        let plain: Vec<(&str, i64)> = of.iter().map(|(sku, quantity, _)| (*sku, *quantity)).collect();
+        let mut request = counts(as_of, 0, &plain);
+        for (count, (_, _, expected)) in request.counts.iter_mut().zip(of) {
+            count.expected_on_hand = Some(*expected);
+        }
+        request
+    };
+    let request = expecting(300, &[("suite-seen-a", 5, 0), ("suite-seen-b", 5, 3)]);
+    let first = stock.apply_counts(request.clone()).await.unwrap().into_inner();
+    assert_eq!(outcomes(&first), [Applied, Conflict], "where there is no row, 0 is expected");
+    let again = stock.apply_counts(request).await.unwrap().into_inner();
+    assert_eq!((&again.results, again.replayed), (&first.results, true), "its own effect is no conflict");
+    let later = expecting(301, &[("suite-seen-a", 7, 4), ("suite-seen-b", 0, 0)]);
+    let later = stock.apply_counts(later).await.unwrap().into_inner();
+    assert_eq!(outcomes(&later)[0], Conflict);
+    assert_eq!((later.results[0].previous_on_hand, later.results[0].on_hand), (5, 5));
+    let same = stock.apply_counts(expecting(302, &[("suite-seen-a", 5, 5)])).await.unwrap().into_inner();
+    assert_eq!(outcomes(&same), [Unchanged]);
+}
+
 async fn a_refused_request_names_its_counts_and_leaves_the_key_free(mut stock: StockServiceClient<Channel>) {
     let wrong = counts(100, 0, &[("suite-right", 1), ("suite-wrong", -1)]);
     let refused = stock.apply_counts(wrong.clone()).await.unwrap_err();
@@ -77,6 +103,7 @@ fn counts(as_of: i64, sequence: i64, counts: &[(&str, i64)]) -> pb::ApplyCountsR
         location: "suite".to_owned(),
         quantity: *quantity,
         effect: pb::CountEffect::Set.into(),
+        expected_on_hand: None,
     };
     pb::ApplyCountsRequest {
         request_id: Uuid::now_v7().to_string(),
@@ -87,6 +114,7 @@ fn counts(as_of: i64, sequence: i64, counts: &[(&str, i64)]) -> pb::ApplyCountsR
         meaning: pb::CountMeaning::OnHand.into(),
         counts: counts.iter().map(count).collect(),
         covers_all: false,
+        validate_only: false,
     }
 }
 

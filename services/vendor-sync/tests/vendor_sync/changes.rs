@@ -75,6 +75,8 @@ async fn a_connection_with_all_it_can_have_reads_back_as_it_was_created() {
         cadence: Some(Duration { seconds: 90, nanos: 1000 }),
         http_pull: Some(http_pull()),
         apply_first_file: false,
+        clock_margin: Some(Duration { seconds: 0, nanos: 1000 }),
+        reflection_lag: Some(Duration { seconds: 60 * 86_400, nanos: 0 }),
         ..connection(FeedMode::Full)
     };
     let created = world.create(wanted.clone()).await.unwrap();
@@ -106,6 +108,8 @@ async fn everything_that_is_wrong_with_a_source_is_said_at_once() {
         json_schema: Some(json_schema()),
         cadence: Some(Duration { seconds: 59, nanos: 0 }),
         http_pull: Some(pull),
+        clock_margin: Some(Duration { seconds: 7 * 86_400, nanos: 1000 }),
+        reflection_lag: Some(Duration { seconds: 59, nanos: 0 }),
         ..connection(FeedMode::Full)
     };
     assert_eq!(
@@ -116,6 +120,8 @@ async fn everything_that_is_wrong_with_a_source_is_said_at_once() {
             "connection.http_pull.url",
             "connection.http_pull.credential",
             "connection.http_pull.interval",
+            "connection.clock_margin",
+            "connection.reflection_lag",
         ]
     );
     let wrong = wire::Connection {
@@ -188,12 +194,58 @@ async fn a_change_touches_what_it_names_and_nothing_else() {
     };
     assert_eq!(after, wanted);
     assert_eq!(world.read().await, after);
+    let day = Some(Duration { seconds: 86_400, nanos: 0 });
+    let clocks = wire::Connection { clock_margin: day, reflection_lag: day, ..wire::Connection::default() };
+    let margin = world.change(clocks.clone(), &["clock_margin"]).await.unwrap();
+    assert_eq!((margin.clock_margin, margin.reflection_lag, margin.cadence), (day, None, after.cadence));
+    let lag = world.change(wire::Connection { clock_margin: None, ..clocks }, &["reflection_lag"]).await.unwrap();
+    assert_eq!((lag.clock_margin, lag.reflection_lag), (day, day));
+    let nothing = Some(Duration::default());
+    let zero = wire::Connection { clock_margin: nothing, reflection_lag: nothing, ..wire::Connection::default() };
+    assert_eq!(violations(world.change(zero.clone(), &["reflection_lag"]).await).0, ["connection.reflection_lag"]);
+    assert_eq!(world.change(zero, &["clock_margin"]).await.unwrap().clock_margin, None, "no margin is none");
     let unset = world.change(wire::Connection::default(), &["cadence", "apply_first_file"]).await.unwrap();
     assert_eq!((unset.cadence, unset.apply_first_file), (None, false));
     let said = world
         .number("SELECT count(*) FROM connection_event WHERE action = 'UPDATED' AND reason = 'cadence, meaning'")
         .await;
     assert_eq!(said, 1, "the history has it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_file_is_read_again_once_its_schema_was_corrected() {
+    let world = World::feed(FeedMode::Full, "a:CHAIR").await;
+    let file = "art;stock\na;3\n";
+    let refused = world.upload_as(spec(1), file).await.unwrap().run.unwrap();
+    assert_eq!(refused.state(), RunState::Refused);
+    let again = world.upload_as(spec(1), file).await.unwrap();
+    assert_eq!((again.run.as_ref(), again.replayed), (Some(&refused), true), "nothing was changed: the same word");
+    let schema = wire::CsvSchema {
+        delimiter: ";".to_owned(),
+        header: ["art", "stock"].map(str::to_owned).to_vec(),
+        key_column: "art".to_owned(),
+        quantity_column: "stock".to_owned(),
+    };
+    let corrected = wire::Connection { csv_schema: Some(schema), ..wire::Connection::default() };
+    world.change(corrected, &["csv_schema"]).await.unwrap();
+    let mut sent = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (mut client, parts) = (world.client.clone(), vec![Part::Spec(spec(1)), Part::Chunk(file.into())]);
+        let parts = parts.into_iter().map(|part| wire::UploadFeedRequest { part: Some(part) }).collect::<Vec<_>>();
+        sent.spawn(async move { client.upload_feed(tokio_stream::iter(parts)).await });
+    }
+    while let Some(answer) = sent.join_next().await {
+        let run = answer.unwrap().unwrap().into_inner().run.unwrap();
+        let run = world.finished(&run.run_id).await;
+        assert_eq!((run.state(), &run.run_id, totals(&run)), (RunState::Applied, &refused.run_id, [1, 1, 0, 0, 0, 0]));
+    }
+    assert_eq!((world.stock().as_str(), world.peers.landed()), ("CHAIR=3", 1));
+    assert_eq!(world.number("SELECT count(*) FROM run_content").await, 0);
+    // What was applied is never read again.
+    let partial = wire::Connection { mode: FeedMode::Partial.into(), ..wire::Connection::default() };
+    world.change(partial, &["mode"]).await.unwrap();
+    assert!(world.upload_as(spec(1), file).await.unwrap().replayed);
+    assert_eq!(world.peers.landed(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use holdfast_api::reservation::v1::CountMeaning;
 use holdfast_api::vendorsync::v1 as wire;
 use holdfast_api::vendorsync::v1::{FeedMode, RunOrigin, RunState};
 use holdfast_testkit::{database, eventually};
@@ -13,7 +14,7 @@ use rand::Rng as _;
 use tempfile::TempDir;
 
 use crate::interruptions::Killable;
-use crate::world::{FEED, World, connection, file, many, reason};
+use crate::world::{BERLIN, FEED, World, connection, file, many, reason};
 
 /// Long enough for anything on a busy machine; no test waits for so long when it passes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -326,4 +327,18 @@ async fn killed_at_any_moment_every_file_has_its_effect_once() {
     let stock = folder.world.peers.stock.lock().unwrap();
     assert_eq!(stock.rows.len(), 300);
     assert!(stock.rows.iter().all(|((sku, _), row)| format!("S{:05}", row.on_hand) == *sku));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_from_far_ahead_that_a_person_believes_is_judged_by_what_is_known_by_now() {
+    let folder = Folder::quiet("a:CHAIR", "").await;
+    folder.put("stock.csv", 5, &file("a=150"));
+    folder.look().await;
+    folder.world.peers.sell("CHAIR", BERLIN, 135, CountMeaning::OnHand, 1_767_268_800 + 600);
+    folder.put("stock.csv", 50 * 525_600, &file("a=15"));
+    let held = folder.look().await.runs.remove(0);
+    assert_eq!(held.state(), RunState::Held, "{held:?}");
+    let run = folder.world.approve_run(&held).await.unwrap();
+    let run = folder.world.finished(&run.run_id).await;
+    assert_eq!(folder.world.report(&run).await, "2:a:Applied", "what is left after what was shipped");
 }

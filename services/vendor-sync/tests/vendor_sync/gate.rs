@@ -229,13 +229,17 @@ async fn reservation_is_told_that_a_run_is_complete_once_every_batch_landed() {
     let world = World::with(&[]).await;
     world.offers("a:CHAIR b:CUP");
     let cadence = Some(prost_types::Duration { seconds: 3600, nanos: 0 });
-    world.create(wire::Connection { cadence, ..connection(FeedMode::Full) }).await.unwrap();
+    let clock_margin = Some(prost_types::Duration { seconds: 300, nanos: 0 });
+    let reflection_lag = Some(prost_types::Duration { seconds: 86_400, nanos: 0 });
+    let promising = wire::Connection { cadence, clock_margin, reflection_lag, ..connection(FeedMode::Full) };
+    world.create(promising).await.unwrap();
     let run = world.upload(5, "a=3 b=4").await;
     {
         let stock = world.peers.stock.lock().unwrap();
         let [completed] = stock.completed.as_slice() else { panic!("{:?}", stock.completed) };
         assert_eq!((completed.connection.as_str(), completed.location.as_str()), (FEED, BERLIN));
         assert_eq!((completed.as_of_time, completed.promised_interval), (run.as_of_time, cadence));
+        assert_eq!((completed.clock_margin, completed.reflection_lag), (clock_margin, reflection_lag));
         assert!(completed.covers_all && stock.landed[0].covers_all);
     }
     // What is stale as a whole says nothing of how fresh the feed is.

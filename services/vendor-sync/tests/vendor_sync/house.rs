@@ -1,6 +1,7 @@
 //! What the shop's own people type: counts and adjustments, with the same guards as a vendor's numbers.
 
 use holdfast_api::error::v1::ErrorReason as R;
+use holdfast_api::reservation::v1::CountMeaning;
 use holdfast_api::vendorsync::v1 as wire;
 use holdfast_api::vendorsync::v1::{HouseCondition, HouseReason, QuarantineState as Q, RowOutcome, RunState};
 use prost_types::Timestamp;
@@ -11,8 +12,14 @@ use crate::world::{BERLIN, World, file, id, reason, spec, subjects, totals, viol
 /// Counts such as `"CHAIR=3 CUP=5"` at Berlin.
 fn counts(counts: &str) -> wire::SubmitCountsRequest {
     let count = |count: &str| {
-        let (sku, quantity) = count.split_once('=').unwrap();
-        wire::HouseCount { sku: sku.to_owned(), quantity: quantity.parse().unwrap() }
+        let (sku, rest) = count.split_once('=').unwrap();
+        let (quantity, expected) = rest.split_once('/').map_or((rest, None), |(quantity, seen)| (quantity, Some(seen)));
+        wire::HouseCount {
+            sku: sku.to_owned(),
+            quantity: quantity.parse().unwrap(),
+            expected_quantity: expected.map(|seen| seen.parse().unwrap()),
+            overwrite: expected.is_none(),
+        }
     };
     wire::SubmitCountsRequest {
         request_id: id(),
@@ -152,6 +159,105 @@ async fn counts_of_one_moment_are_taken_in_the_order_in_which_they_came_and_olde
     for wrong in [seconds_ago(8 * 86_400), Some(Timestamp { seconds: 4_000_000_000, nanos: 0 })] {
         assert_eq!(violations(submit(&world, at("CHAIR=1", wrong)).await).0, ["as_of_time"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_count_is_taken_only_beside_what_the_person_saw_and_its_neighbours_all_the_same() {
+    let world = World::new().await;
+    for (sku, on_hand) in [("CHAIR", 10), ("CUP", 5), ("TABLE", 3)] {
+        world.peers.put(sku, BERLIN, on_hand);
+    }
+    let request = counts("CHAIR=12/10 CUP=6/4 TABLE=4 NEW=2/0 GONE=7/7");
+    let first = submit(&world, request.clone()).await.unwrap();
+    let expected = [
+        ("CHAIR", RowOutcome::Applied),
+        ("CUP", RowOutcome::Conflict),
+        ("TABLE", RowOutcome::Applied),
+        ("NEW", RowOutcome::Applied),
+        ("GONE", RowOutcome::Conflict),
+    ];
+    assert_eq!(outcomes(&first), expected.map(|(sku, outcome)| (sku.to_owned(), outcome)));
+    assert_eq!(world.stock(), "CHAIR=12 CUP=5 NEW=2 TABLE=4");
+    assert_eq!((first.rows[1].previous_on_hand, first.rows[1].quantity), (5, 6));
+    assert!(first.rows[1].note.contains("5 are on hand, not the 4"), "{}", first.rows[1].note);
+    let run = first.run.clone().unwrap();
+    assert_eq!((run.state(), totals(&run)), (RunState::Applied, [5, 3, 0, 0, 0, 2]), "what was not taken is rejected");
+    let again = submit(&world, request.clone()).await.unwrap();
+    assert_eq!((again.run, again.rows, again.replayed), (first.run, first.rows, true), "its own effect is no conflict");
+    assert!(world.quarantined(Q::Pending).await.is_empty(), "a conflict waits for nobody");
+    let rows = wire::ListRunRowsRequest {
+        run_id: run.run_id.clone(),
+        outcome: RowOutcome::Conflict.into(),
+        ..Default::default()
+    };
+    let rows = world.client.clone().list_run_rows(rows).await.unwrap().into_inner().rows;
+    assert_eq!(rows.iter().map(|row| row.sku.as_str()).collect::<Vec<_>>(), ["CUP", "GONE"]);
+    // With another expectation it is another count, and another request.
+    let mended = wire::SubmitCountsRequest { request_id: request.request_id, ..counts("CHAIR=12/10 CUP=6/5") };
+    assert_eq!(reason(submit(&world, mended).await), R::KeyReused);
+    let mended = submit(&world, counts("CUP=6/5")).await.unwrap();
+    assert_eq!(outcomes(&mended), [("CUP".to_owned(), RowOutcome::Applied)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_counts_says_what_was_there_or_that_it_does_not_matter() {
+    let world = World::new().await;
+    let with = |expected_quantity, overwrite| {
+        let count = wire::HouseCount { sku: "CHAIR".to_owned(), quantity: 3, expected_quantity, overwrite };
+        wire::SubmitCountsRequest { counts: vec![count], ..counts("CHAIR=3") }
+    };
+    for (expected, overwrite) in
+        [(None, false), (Some(3), true), (Some(0), true), (Some(-1), false), (Some(1_000_000_001), false)]
+    {
+        let refused = violations(submit(&world, with(expected, overwrite)).await);
+        assert_eq!(refused.0, ["counts[0].expected_quantity"], "{expected:?} {overwrite}");
+    }
+    assert_eq!(world.number("SELECT count(*) FROM run").await, 0);
+    submit(&world, with(Some(0), false)).await.unwrap();
+    submit(&world, with(Some(3), false)).await.unwrap();
+    assert_eq!(world.stock(), "CHAIR=3");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_people_who_saw_the_same_and_count_at_once_one_is_told_to_look_again() {
+    let world = World::new().await;
+    world.peers.put("CHAIR", BERLIN, 10);
+    let (one, other) = tokio::join!(submit(&world, counts("CHAIR=12/10")), submit(&world, counts("CHAIR=9/10")));
+    let mut seen = [one.unwrap().rows[0].outcome(), other.unwrap().rows[0].outcome()];
+    seen.sort();
+    // Whichever was counted later conflicts; one that was counted earlier and comes later is older than the row.
+    assert!(
+        matches!(seen, [RowOutcome::Applied, RowOutcome::Conflict | RowOutcome::Stale]),
+        "exactly one is taken: {seen:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_approves_a_stopped_count_has_the_last_word_whatever_was_expected() {
+    let world = World::new().await;
+    world.peers.put("CHAIR", BERLIN, 150);
+    // The guards look first: what is stopped is not sent, so it cannot conflict.
+    let answer = submit(&world, counts("CHAIR=999/140")).await.unwrap();
+    assert_eq!(outcomes(&answer), [("CHAIR".to_owned(), RowOutcome::Quarantined)]);
+    world.peers.put("CHAIR", BERLIN, 145);
+    let approved = world.approve_row(&world.waiting().await.quarantine_id, Some(160)).await.unwrap();
+    assert_eq!((approved.outcome(), world.stock().as_str()), (RowOutcome::Applied, "CHAIR=160"));
+    assert_eq!(world.peers.stock.lock().unwrap().landed[0].counts[0].expected_on_hand, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_shipped_is_not_missing_from_a_shelf() {
+    let world = World::new().await;
+    world.peers.put("CHAIR", BERLIN, 150);
+    world.peers.sell("CHAIR", BERLIN, 135, CountMeaning::OnHand, 0);
+    let answer = submit(&world, counts("CHAIR=15/150")).await.unwrap();
+    assert_eq!(outcomes(&answer), [("CHAIR".to_owned(), RowOutcome::Applied)], "135 were shipped: no slip of the hand");
+    world.peers.put("CUP", BERLIN, 100);
+    world.peers.sell("CUP", BERLIN, 80, CountMeaning::OnHand, 0);
+    submit(&world, counts("CUP=100/100")).await.unwrap();
+    let row = world.waiting().await;
+    assert_eq!((row.sku.as_str(), row.old_quantity, row.exposure), ("CUP", Some(100), 80));
+    assert_eq!(world.stock(), "CHAIR=15 CUP=100");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

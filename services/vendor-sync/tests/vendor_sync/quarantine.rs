@@ -98,6 +98,48 @@ async fn a_lower_number_that_looks_like_a_slip_caps_the_offer_until_it_is_decide
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_is_compared_with_what_is_left_after_the_orders_that_it_reflects() {
+    let world = World::new().await;
+    world.offers("a:CHAIR b:CUP c:LAMP");
+    let available = wire::Connection {
+        meaning: wire::QuantityMeaning::Available.into(),
+        ..crate::world::connection(FeedMode::Full)
+    };
+    world.create(available).await.unwrap();
+    let first = world.upload(0, "a=100 b=150 c=100").await;
+    let noon = first.as_of_time.unwrap().seconds;
+    for (sku, units, since) in [("CHAIR", 80, noon + 30), ("CUP", 135, noon + 60), ("LAMP", 80, noon + 61)] {
+        world.peers.sell(sku, BERLIN, units, pb::CountMeaning::Available, since);
+    }
+    world.peers.sell("LAMP", BERLIN, 80, pb::CountMeaning::OnHand, noon);
+    // A minute later 80 chairs and 135 cups were booked; the lamps a second later, and shipped ones do not matter here.
+    let run = world.upload(1, "a=100 b=15 c=100").await;
+    assert_eq!(world.report(&run).await, "2:a:Quarantined 3:b:Applied 4:c:Unchanged");
+    let row = world.waiting().await;
+    assert_eq!(
+        (row.old_quantity, row.new_quantity, row.exposure, row.rules.as_slice()),
+        (Some(100), Some(100), 80, &["R2".to_owned()][..])
+    );
+    assert!(row.explanation.contains("there were 100, and 80 sold since are off them"), "{}", row.explanation);
+    assert_eq!(world.stock(), "CHAIR=100 CUP=15 LAMP=100");
+    // What a person believes is the number itself; what it reflects is off it from then on.
+    world.approve_row(&row.quarantine_id, None).await.unwrap();
+    let again = world.upload(2, "a=100 b=15 c=20").await;
+    assert_eq!(world.report(&again).await, "2:a:Unchanged 3:b:Unchanged 4:c:Applied");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slip_below_what_is_expected_limits_the_offer_to_the_number_that_was_said() {
+    let world = shop().await;
+    let since = world.upload(1, "a=150 b=8").await.as_of_time.unwrap().seconds;
+    world.peers.sell("CHAIR", BERLIN, 20, pb::CountMeaning::OnHand, since + 1);
+    world.upload(2, "a=13 b=8").await;
+    assert_eq!((world.stock().as_str(), world.peers.offered("CHAIR", BERLIN)), ("CHAIR=150 CUP=8", Some(13)));
+    let row = world.waiting().await;
+    assert_eq!((row.old_quantity, row.new_quantity, row.exposure), (Some(150), Some(13), 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lower_number_is_believed_by_itself_after_a_cadence() {
     let world = World::new().await;
     world.offers("a:CHAIR");

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use holdfast_client::RequestKey;
 use holdfast_client::api::vendorsync::v1::{Connection, ListConnectionsRequest, QuantityMeaning};
 
-use self::shape::{Cadence, Means, Mode, Shape, Source};
+use self::shape::{Cadence, Clock, Means, Mode, Shape, Source};
 use super::Context;
 use super::deciding::Deciding;
 use super::paging::Paging;
@@ -37,6 +37,8 @@ const FIELDS: &[Column] = &[
     ("CSV", "csv_schema"),
     ("JSON", "json_schema"),
     ("cadence", "cadence"),
+    ("clock margin", "clock_margin"),
+    ("reflection lag", "reflection_lag"),
     ("drop folder", "drop_folder"),
     ("fetched from", "http_pull"),
     ("  last look", "fetch_time"),
@@ -123,6 +125,8 @@ pub(crate) struct Create {
     #[command(flatten)]
     cadence: Cadence,
     #[command(flatten)]
+    clock: Clock,
+    #[command(flatten)]
     source: Source,
     /// Apply the first file like any other. Without it, a person has to look at it first (`holdctl run approve`).
     #[arg(long)]
@@ -147,6 +151,8 @@ pub(crate) struct Update {
     shape: Shape,
     #[command(flatten)]
     cadence: Cadence,
+    #[command(flatten)]
+    clock: Clock,
     #[command(flatten)]
     source: Source,
     /// Take files by upload only: neither from a folder nor from an address.
@@ -231,6 +237,8 @@ fn describe(args: Create) -> Result<Connection, Failure> {
         drop_folder: args.source.folder(),
         http_pull: args.source.pull(),
         apply_first_file: args.apply_first_file,
+        clock_margin: args.clock.margin().flatten(),
+        reflection_lag: args.clock.lag().flatten(),
         ..Connection::default()
     })
 }
@@ -255,6 +263,14 @@ fn change(args: Update) -> Result<(Connection, Vec<&'static str>), Failure> {
     if let Some(cadence) = args.cadence.value() {
         fields.push("cadence");
         connection.cadence = cadence;
+    }
+    if let Some(margin) = args.clock.margin() {
+        fields.push("clock_margin");
+        connection.clock_margin = margin;
+    }
+    if let Some(lag) = args.clock.lag() {
+        fields.push("reflection_lag");
+        connection.reflection_lag = lag;
     }
     let (folder, pull) = (args.source.folder(), args.source.pull());
     if folder.is_some() || pull.is_some() || args.upload_only {
@@ -312,13 +328,15 @@ mod tests {
     #[test]
     fn an_example_in_csv_is_registered_as_it_stands() {
         let (_dir, path) = example("stock.csv", "Art;available;name\n1;2;x\n3;4;y\n");
-        let connection = created(&["--like", &path, "--key-column", "Art", "--cadence", "1h"]).unwrap();
+        let connection =
+            created(&["--like", &path, "--key-column", "Art", "--cadence", "1h", "--reflection-lag", "1d"]).unwrap();
         let schema = connection.csv_schema.clone().unwrap();
         assert_eq!((schema.delimiter.as_str(), schema.header.join("|").as_str()), (";", "Art|available|name"));
         assert_eq!((schema.key_column.as_str(), schema.quantity_column.as_str()), ("Art", "available"));
         assert_eq!(connection.meaning(), QuantityMeaning::Available, "as the column is called");
         assert_eq!(connection.mode(), FeedMode::Full);
         assert_eq!(connection.cadence.unwrap().seconds, 3_600);
+        assert_eq!((connection.clock_margin, connection.reflection_lag.unwrap().seconds), (None, 86_400));
         assert!(connection.json_schema.is_none() && !connection.apply_first_file);
     }
 
@@ -355,6 +373,9 @@ mod tests {
         let (connection, fields) = updated(&["--pull", "http://example.com/x", "--every", "1h"]).unwrap();
         assert_eq!(fields, ["drop_folder", "http_pull"], "a folder that was there goes");
         assert!(connection.http_pull.is_some());
+        let (connection, fields) = updated(&["--clock-margin", "5m", "--reflection-lag", "none"]).unwrap();
+        assert_eq!(fields, ["clock_margin", "reflection_lag"]);
+        assert_eq!((connection.clock_margin.unwrap().seconds, connection.reflection_lag), (300, None));
         let (_, fields) = updated(&["--upload-only"]).unwrap();
         assert_eq!(fields, ["drop_folder", "http_pull"]);
         assert!(matches!(updated(&[]), Err(Failure::Usage(_))));

@@ -177,6 +177,33 @@ impl Cadence {
     }
 }
 
+/// What a vendor's numbers know of our orders, and when.
+#[derive(Debug, Args)]
+pub(crate) struct Clock {
+    /// How far the vendor's clock may be from ours, for example 5m: added to our time of receipt where the vendor does not say when it booked or shipped. none: not
+    /// at all.
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration_or_none)]
+    clock_margin: Option<parse::OrNone<Duration>>,
+    /// How long after an order was sent the vendor's numbers are without it at the latest, where nothing says when, for example 1d. none: that is never taken for
+    /// granted.
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration_or_none)]
+    reflection_lag: Option<parse::OrNone<Duration>>,
+}
+
+impl Clock {
+    /// What was said of the margin, if anything was.
+    #[expect(clippy::option_option, reason = "not given, none, and a duration are three things")]
+    pub(super) fn margin(&self) -> Option<Option<prost_types::Duration>> {
+        self.clock_margin.as_ref().map(|margin| margin.as_ref().copied().map(parse::proto_duration))
+    }
+
+    /// What was said of the lag, if anything was.
+    #[expect(clippy::option_option, reason = "not given, none, and a duration are three things")]
+    pub(super) fn lag(&self) -> Option<Option<prost_types::Duration>> {
+        self.reflection_lag.as_ref().map(|lag| lag.as_ref().copied().map(parse::proto_duration))
+    }
+}
+
 /// Where files come from, beside uploads.
 #[derive(Debug, Args)]
 pub(crate) struct Source {

@@ -4,8 +4,8 @@ use super::parts::{Broken, LIMITS, Mini, Phase, Queue, Request, Said, Setup, Ver
 use super::promises;
 use crate::world::{key, payload, request};
 use holdfast_stock::{
-    Allocation, Answer, Cart, Cause, HoldMicros, Level, Line, Moment, Op, Owner, Plan, Quantity, Record, Refusal,
-    ReservationId, Shortage, Snapshot, State, StoredAnswer, StoredOperation, UnixMicros, plan,
+    Allocation, Answer, Cart, Cause, Details, HoldMicros, Level, Line, Moment, Op, Owner, Plan, Quantity, Record,
+    Refusal, ReservationId, Shortage, Snapshot, State, StoredAnswer, StoredOperation, UnixMicros, plan,
 };
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ impl Setup {
 
     pub(super) fn cart(&self, buyer: usize) -> Cart {
         let quantity = Quantity::new(i64::from(self.wants[buyer])).unwrap();
-        Cart::new(vec![Line { sku: self.sku.clone(), location: None, quantity }]).unwrap()
+        Cart::new(vec![Line { sku: self.sku.clone(), location: None, quantity, split: true }]).unwrap()
     }
 
     pub(super) fn shortage(&self, buyer: usize) -> Vec<Shortage> {
@@ -45,11 +45,7 @@ impl Setup {
         let Mini { state, made, expires, fence } = mini;
         let never_held = fence || state == State::Refused;
         let end = (!never_held).then(|| tick(expires));
-        let allocation = Allocation {
-            sku: self.sku.clone(),
-            location: self.location.clone(),
-            quantity: i64::from(self.wants[buyer]),
-        };
+        let allocation = Allocation::new(self.sku.clone(), self.location.clone(), i64::from(self.wants[buyer]));
         Record {
             id: buyer_key(buyer),
             owner: (!fence).then(|| Owner::new("b").unwrap()),
@@ -63,6 +59,9 @@ impl Setup {
             state_at: tick(made),
             version: 1,
             shortages: if state == State::Refused { self.shortage(buyer) } else { Vec::new() },
+            details: Details::default(),
+            predecessor: None,
+            successor: None,
         }
     }
 
@@ -77,7 +76,7 @@ impl Setup {
         let operations = self.requests.iter().filter_map(|sent| {
             let (was, expires) = state.operations[usize::from(sent.key)]?;
             let moment = Moment { state: was, expires_at: Some(tick(expires)), state_at: tick(0), version: 1 };
-            let answer = StoredAnswer::Reservation { id: buyer_key(sent.buyer), moment };
+            let answer = StoredAnswer::Reservation { id: buyer_key(sent.buyer), moment, progress: BTreeMap::new() };
             Some((request(sent.key), StoredOperation { payload: payload(100 + sent.key), answer }))
         });
         Snapshot {
@@ -102,9 +101,19 @@ impl Setup {
             }
             Verb::Reserve { marked } => {
                 let retry = marked && !self.is(Broken::RetryIsRefusedWithoutAFence);
-                Op::Reserve { id, owner, payload: said, cart: self.cart(buyer), hold: Some(hold), retry }
+                Op::Reserve {
+                    id,
+                    owner,
+                    payload: said,
+                    cart: self.cart(buyer),
+                    hold: Some(hold),
+                    retry,
+                    terms: Box::default(),
+                }
             }
-            Verb::Confirm => Op::Confirm { request: own, payload: own_said, id },
+            Verb::Confirm => {
+                Op::Confirm { request: own, payload: own_said, id, portions: Vec::new(), reacquire: None, order: None }
+            }
             Verb::Release => Op::Release { request: own, payload: own_said, id },
             Verb::Extend => Op::Extend { request: own, payload: own_said, id, hold },
         }

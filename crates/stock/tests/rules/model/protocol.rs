@@ -8,7 +8,8 @@ use super::postgres::{buyer_byte, buyer_key, said, tick};
 use super::promises;
 use super::search::System;
 use crate::world::{location, payload, sku};
-use holdfast_stock::{Availability, Reading, State, read};
+use holdfast_stock::{Availability, Reading, State, Terms, Wanted, read};
+use std::collections::BTreeSet;
 
 impl Setup {
     pub(super) fn new(units: i8, wants: [i8; 2], requests: Vec<Request>) -> Self {
@@ -65,9 +66,12 @@ impl Setup {
         let availability = Availability::from_iter([(self.sku.clone(), self.location.clone(), available)]);
         let record = looked.records.get(&buyer_key(buyer)).filter(|_| !self.is(Broken::ReadIgnoresTheKey));
         let said_before = payload(buyer_byte(buyer));
-        match read(tick(state.now), record, said_before, &self.cart(buyer), &availability) {
+        let (cart, terms, paused) = (self.cart(buyer), Terms::default(), BTreeSet::new());
+        let wanted = Wanted { cart: &cart, terms: &terms, paused: &paused };
+        match read(tick(state.now), record, said_before, wanted, &availability) {
             Reading::Settled(answer) => self.tell(state, index, said(&answer)),
             Reading::UnknownSku(_) => return Err("the SKU is known".into()),
+            Reading::Paused { .. } => return Err("the SKU is sold".into()),
             Reading::Insufficient(_) => {
                 promises::short(self, state, buyer)?;
                 let marked = verb == Verb::Reserve { marked: true };

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use holdfast_api::catalog::v1::catalog_service_server::CatalogServiceServer;
+use holdfast_api::reservation::v1::CountMeaning;
 use holdfast_api::reservation::v1::stock_service_server::StockServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -106,6 +107,15 @@ impl Peers {
     pub(crate) fn put(&self, sku: &str, location: &str, on_hand: i64) {
         let row = stock::Row { on_hand, ..stock::Row::default() };
         self.stock.lock().unwrap().rows.insert((sku.to_owned(), location.to_owned()), row);
+    }
+}
+
+impl Peers {
+    /// As if units of a SKU had been sold: counts of that meaning are without them from that second of the day of these tests on.
+    pub(crate) fn sell(&self, sku: &str, location: &str, units: i64, meaning: CountMeaning, since: i64) {
+        let mut stock = self.stock.lock().unwrap();
+        let row = stock.rows.get_mut(&(sku.to_owned(), location.to_owned())).unwrap();
+        row.sold.push((units, meaning, (since, 0)));
     }
 }
 

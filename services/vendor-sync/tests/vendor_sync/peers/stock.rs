@@ -44,12 +44,19 @@ pub(crate) struct Row {
     pub(crate) limit: Option<(i64, Moment)>,
     /// Units that are there but must not be sold.
     pub(crate) unsellable: i64,
+    /// Units sold and not taken off on_hand, with the moment from which each meaning's counts reflect them.
+    pub(crate) sold: Vec<(i64, pb::CountMeaning, (i64, i32))>,
 }
 
 impl Row {
     /// What is offered.
     pub(crate) fn offered(&self) -> i64 {
         self.limit.map_or(self.on_hand, |(limit, _)| limit.min(self.on_hand))
+    }
+
+    /// How many sold units a count of that moment and meaning reflects.
+    fn reflectable(&self, as_of: (i64, i32), meaning: pb::CountMeaning) -> i64 {
+        self.sold.iter().filter(|(_, of, since)| *of == meaning && *since <= as_of).map(|(units, ..)| units).sum()
     }
 
     fn level(&self, (sku, location): &(String, String)) -> pb::StockLevel {
@@ -80,33 +87,46 @@ impl Stock {
         }
         check(&request).into_result()?;
         let as_of = request.as_of_time.map(|time| (time.seconds, time.nanos)).unwrap_or_default();
-        let moment = (as_of, request.sequence);
+        let (moment, meaning) = ((as_of, request.sequence), request.meaning());
         let by = request.connection.as_str();
-        let results: Vec<_> = request.counts.iter().map(|count| self.count(count, by, moment)).collect();
+        let results: Vec<_> = request.counts.iter().map(|count| self.count(count, by, moment, meaning)).collect();
         self.operations.insert(request.request_id.clone(), (request.clone(), results.clone()));
         self.landed.push(request);
         Ok(pb::ApplyCountsResponse { results, replayed: false })
     }
 
-    fn count(&mut self, count: &pb::Count, by: &str, moment: Moment) -> pb::CountResult {
+    fn count(&mut self, count: &pb::Count, by: &str, moment: Moment, meaning: pb::CountMeaning) -> pb::CountResult {
         let key = (count.sku.clone(), count.location.clone());
         let previous_on_hand = self.rows.get(&key).map_or(0, |row| row.on_hand);
         let outcome = match count.effect() {
-            pb::CountEffect::Unspecified | pb::CountEffect::Set => self.set(&key, count.quantity, by, moment),
+            pb::CountEffect::Unspecified | pb::CountEffect::Set => {
+                let outcome = self.set(&key, count, by, moment);
+                let taken = matches!(outcome, pb::CountOutcome::Applied | pb::CountOutcome::Unchanged);
+                if let Some(row) = self.rows.get_mut(&key).filter(|_| taken) {
+                    row.sold.retain(|(_, of, since)| *of != meaning || *since > moment.0);
+                }
+                outcome
+            }
             pb::CountEffect::Limit => self.limit(&key, count.quantity, moment),
             pb::CountEffect::Unlimit => self.unlimit(&key, moment),
         };
         let on_hand = self.rows.get(&key).map_or(0, |row| row.on_hand);
         let (sku, location) = key;
-        pb::CountResult { sku, location, outcome: outcome.into(), previous_on_hand, on_hand, shortfall: 0 }
+        let outcome = outcome.into();
+        pb::CountResult { sku, location, outcome, previous_on_hand, on_hand, ..pb::CountResult::default() }
     }
 
-    fn set(&mut self, key: &(String, String), quantity: i64, by: &str, moment: Moment) -> pb::CountOutcome {
-        let is_new = !self.rows.contains_key(key);
-        let row = self.rows.entry(key.clone()).or_default();
-        if !is_new && (row.as_of, row.sequence) >= moment {
+    fn set(&mut self, key: &(String, String), count: &pb::Count, by: &str, moment: Moment) -> pb::CountOutcome {
+        let quantity = count.quantity;
+        let known = self.rows.get(key);
+        if known.is_some_and(|row| (row.as_of, row.sequence) >= moment) {
             return pb::CountOutcome::Stale;
         }
+        if count.expected_on_hand.is_some_and(|expected| expected != known.map_or(0, |row| row.on_hand)) {
+            return pb::CountOutcome::Conflict;
+        }
+        let is_new = known.is_none();
+        let row = self.rows.entry(key.clone()).or_default();
         let unchanged = !is_new && row.on_hand == quantity;
         (row.on_hand, row.as_of, row.sequence, row.taken) = (quantity, moment.0, moment.1, row.taken + 1);
         by.clone_into(&mut row.counted_by);
@@ -181,6 +201,8 @@ fn check(request: &pb::ApplyCountsRequest) -> Violations {
         violations.check_sku(format_args!("counts[{index}].sku"), &count.sku);
         violations.check_code(format_args!("counts[{index}].location"), &count.location);
         violations.check_range(format_args!("counts[{index}].quantity"), count.quantity, 0..=1_000_000_000);
+        let expected = count.expected_on_hand.unwrap_or_default();
+        violations.check_range(format_args!("counts[{index}].expected_on_hand"), expected, 0..=1_000_000_000);
         if !seen.insert((&count.sku, &count.location)) {
             violations.add(format_args!("counts[{index}]"), "stands in the request before");
         }
@@ -274,8 +296,17 @@ impl StockService for Peers {
         if self.faults.down.load(Ordering::SeqCst) {
             return Err(Problem::new(ErrorReason::StoreUnavailable, "down").into());
         }
-        let pb::BatchGetStockRequest { location, skus } = request.into_inner();
+        let request = request.into_inner();
+        let meaning = request.reflect_meaning();
+        let pb::BatchGetStockRequest { location, skus, reflect_as_of_time, .. } = request;
         let mut violations = Violations::new();
+        if reflect_as_of_time.is_some() != (meaning != pb::CountMeaning::Unspecified) {
+            violations.add("reflect_meaning", "is required with reflect_as_of_time, and says nothing without it");
+        }
+        let latest = time::OffsetDateTime::now_utc().unix_timestamp() + 300;
+        if reflect_as_of_time.is_some_and(|time| time.seconds > latest) {
+            violations.add("reflect_as_of_time", "is more than 5 minutes ahead");
+        }
         if !(1..=1000).contains(&skus.len()) {
             violations.add("skus", "must have 1 to 1000 entries");
         }
@@ -283,7 +314,12 @@ impl StockService for Peers {
         violations.into_result()?;
         let stock = self.stock.lock().unwrap();
         let asked: BTreeSet<(String, String)> = skus.into_iter().map(|sku| (sku, location.clone())).collect();
-        let levels = asked.iter().filter_map(|key| stock.rows.get(key).map(|row| row.level(key))).collect();
+        let level = |key: &(String, String)| {
+            let row = stock.rows.get(key)?;
+            let reflectable = reflect_as_of_time.map(|time| row.reflectable((time.seconds, time.nanos), meaning));
+            Some(pb::StockLevel { reflectable_quantity: reflectable.unwrap_or(0), ..row.level(key) })
+        };
+        let levels = asked.iter().filter_map(level).collect();
         Ok(Response::new(pb::BatchGetStockResponse { levels }))
     }
 
@@ -306,10 +342,39 @@ impl StockService for Peers {
         Err(uncalled())
     }
 
+    async fn move_stock(&self, _: Request<pb::MoveStockRequest>) -> Answer<pb::MoveStockResponse> {
+        Err(uncalled())
+    }
+
+    async fn pause_selling(&self, _: Request<pb::PauseSellingRequest>) -> Answer<pb::PauseSellingResponse> {
+        Err(uncalled())
+    }
+
+    async fn resume_selling(&self, _: Request<pb::ResumeSellingRequest>) -> Answer<pb::ResumeSellingResponse> {
+        Err(uncalled())
+    }
+
+    async fn list_paused_skus(&self, _: Request<pb::ListPausedSkusRequest>) -> Answer<pb::ListPausedSkusResponse> {
+        Err(uncalled())
+    }
+
     async fn list_ledger_entries(
         &self,
         _: Request<pb::ListLedgerEntriesRequest>,
     ) -> Answer<pb::ListLedgerEntriesResponse> {
+        Err(uncalled())
+    }
+
+    async fn get_stock_as_of(&self, _: Request<pb::GetStockAsOfRequest>) -> Answer<pb::GetStockAsOfResponse> {
+        Err(uncalled())
+    }
+
+    type WatchAvailabilityStream = tonic::codegen::BoxStream<pb::WatchAvailabilityResponse>;
+
+    async fn watch_availability(
+        &self,
+        _: Request<pb::WatchAvailabilityRequest>,
+    ) -> Answer<Self::WatchAvailabilityStream> {
         Err(uncalled())
     }
 }
