@@ -80,7 +80,8 @@ fn a_shipment_where_a_feed_counts_leaves_stock_to_the_count() {
     world.one(fulfil(1, 1, &[], 150)).unwrap();
     assert_eq!(
         (world.state(1), world.stock(), world.level("A", "W1").version),
-        (State::Fulfilled, (10, 4, 6), version)
+        (State::Fulfilled, (10, 4, 6), version + 1),
+        "the ledger tells of it, and nothing else of the row changed"
     );
     assert_eq!(world.progress(1).evidence, [Evidence { kind: EvidenceKind::Shipped, units: 4, at: UnixMicros(150) }]);
 }
