@@ -34,7 +34,7 @@ CREATE TABLE discrepancy (
     resolved_at    timestamptz,
     CONSTRAINT discrepancy_pk PRIMARY KEY (id),
     CONSTRAINT discrepancy_kind_known CHECK (kind IN
-        ('LEDGER_SUM', 'LEDGER_CHAIN', 'PROMISES', 'RESERVATION', 'POLICY', 'TURN', 'SHORTFALL', 'OVERSOLD', 'COUNTER')),
+        ('LEDGER_SUM', 'LEDGER_CHAIN', 'PROMISES', 'RESERVATION', 'POLICY', 'TURN', 'SHORTFALL', 'OVERSOLD', 'COUNTER', 'CHANNEL')),
     CONSTRAINT discrepancy_times_ordered CHECK (found_at <= seen_at)
 );
 CREATE UNIQUE INDEX discrepancy_open ON discrepancy (kind, sku, location, reservation_id) WHERE resolved_at IS NULL;
@@ -71,19 +71,16 @@ CREATE VIEW promise AS
     LEFT JOIN progress p ON p.reservation_id = a.reservation_id AND p.sku = a.sku AND p.location = a.location;
 COMMENT ON VIEW promise IS 'What each allocation counts for in held and committed of its row of stock, by its reservation''s state (null: there is no such reservation) and by what became of its units (rule 15). open: units neither given back, called off nor shipped; touched: more than 0 if anything happened to it after it was held; loose: by so many units its own entries in the ledger may differ from it, because counts'' entries moved them; progressed: the units of its row of progress, null where it has none. The auditor and repair read the rule here only.';
 
-CREATE FUNCTION contradiction(of_id uuid, of_state text) RETURNS text
+CREATE FUNCTION contradiction(of_state text, parts bigint, open numeric, fulfilled numeric, touched numeric) RETURNS text
     LANGUAGE sql STABLE
-AS $$
-    SELECT CASE
-        WHEN count(*) = 0 THEN CASE WHEN of_state IN ('HELD', 'CONFIRMED', 'FULFILLED', 'EXPIRED', 'CANCELLED') THEN of_state || ' without allocations' END
-        WHEN CASE of_state WHEN 'CONFIRMED' THEN sum(p.open) <= 0
-                           WHEN 'FULFILLED' THEN sum(p.open) <> 0 OR sum(p.fulfilled) = 0
-                           WHEN 'CANCELLED' THEN sum(p.open) <> 0 OR sum(p.fulfilled) <> 0
-                           ELSE sum(p.touched) <> 0 END
-        THEN format('%s, but %s units of it are open, %s were shipped, and %s were otherwise moved', of_state, sum(p.open), sum(p.fulfilled), sum(p.touched)) END
-    FROM promise p WHERE p.reservation_id = of_id
-$$;
-COMMENT ON FUNCTION contradiction IS 'What is wrong with a reservation by itself, whatever the ledger says: it should have taken units and has none, or its state does not fit what became of them; null if nothing is.';
+    RETURN CASE
+        WHEN parts = 0 THEN CASE WHEN of_state IN ('HELD', 'CONFIRMED', 'FULFILLED', 'EXPIRED', 'CANCELLED') THEN of_state || ' without allocations' END
+        WHEN CASE of_state WHEN 'CONFIRMED' THEN open <= 0
+                           WHEN 'FULFILLED' THEN open <> 0 OR fulfilled = 0
+                           WHEN 'CANCELLED' THEN open <> 0 OR fulfilled <> 0
+                           ELSE touched <> 0 END
+        THEN format('%s, but %s units of it are open, %s were shipped, and %s were otherwise moved', of_state, open, fulfilled, touched) END;
+COMMENT ON FUNCTION contradiction IS 'What is wrong with a reservation by itself, whatever the ledger says, by its state and the sums over its promises: it should have taken units and has none, or its state does not fit what became of them; null if nothing is.';
 
 ALTER TABLE ledger
     DROP CONSTRAINT ledger_cause_known,

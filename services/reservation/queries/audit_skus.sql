@@ -84,6 +84,13 @@ found AS (
                                coalesce(array_position(p.locations, s.location) - 1, 32767) AS rank) w
     WHERE (s.safety - s.buffer, s.backorder, s.archived, s.rank::integer) IS DISTINCT FROM (p.safety, w.backorder, p.archived, w.rank)
     UNION ALL
+    SELECT 'CHANNEL', u.sku, '', NULL,
+           string_agg(format('channel %s is counted with %s units, but its reservations have %s', u.channel, u.units, coalesce(c.units, 0)), '; ' ORDER BY u.channel)
+    FROM channel_use u
+    LEFT JOIN (SELECT sku, channel, sum(open) AS units FROM promises WHERE channel IS NOT NULL GROUP BY sku, channel) c ON c.sku = u.sku AND c.channel = u.channel
+    WHERE u.sku = ANY ($1) AND u.units <> coalesce(c.units, 0)
+    GROUP BY u.sku
+    UNION ALL
     SELECT 'TURN', s.sku, s.location, NULL,
            format('freshness %s, offer limit %s, archived %s, paused %s, but the ledger last said %s, %s, %s, %s; the SKU''s selling is paused: %s', s.freshness,
                   coalesce(s.cap_units::text, 'none'), s.archived, s.paused, coalesce(l.freshness, 'FRESH'), coalesce(nullif(l.cap, -1)::text, 'none'),

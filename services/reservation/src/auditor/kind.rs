@@ -1,5 +1,8 @@
 //! What can be wrong.
 
+/// The kind that repair cannot put right by an entry.
+pub(crate) const CHANNEL: &str = "CHANNEL";
+
 /// Which check a discrepancy broke. The enum of the same name in the protos says what each means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiscrepancyKind {
@@ -21,11 +24,13 @@ pub enum DiscrepancyKind {
     Oversold,
     /// Redis publishes another number than Postgres has.
     Counter,
+    /// What a channel has is not what its reservations add up to.
+    Channel,
 }
 
 impl DiscrepancyKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::LedgerSum,
         Self::LedgerChain,
         Self::Promises,
@@ -35,6 +40,7 @@ impl DiscrepancyKind {
         Self::Shortfall,
         Self::Oversold,
         Self::Counter,
+        Self::Channel,
     ];
 
     /// Its name in the database, in metrics and, with a prefix, in the protos.
@@ -50,6 +56,7 @@ impl DiscrepancyKind {
             Self::Shortfall => "SHORTFALL",
             Self::Oversold => "OVERSOLD",
             Self::Counter => "COUNTER",
+            Self::Channel => CHANNEL,
         }
     }
 }

@@ -23,6 +23,7 @@ use uuid::Uuid;
 pub use check::Checker;
 pub(crate) use counters::COUNTER;
 use counters::Suspects;
+pub(crate) use kind::CHANNEL;
 pub use kind::DiscrepancyKind;
 pub(crate) use whole::Whole;
 

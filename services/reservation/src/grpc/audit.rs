@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::Asker;
-use crate::auditor::{AuditorConfig, COUNTER, Checker, Whole};
+use crate::auditor::{AuditorConfig, CHANNEL, COUNTER, Checker, Whole};
 use crate::committer::{Committer, Failure};
 use crate::convert;
 use crate::metrics::AuditorMetrics;
@@ -111,9 +111,10 @@ impl AuditService for Audit {
             let problem = Problem::new(ErrorReason::NotFound, "there is no such discrepancy");
             return Err(problem.resource("discrepancy", unknown.to_string()).into());
         }
+        let (channels, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.kind == CHANNEL);
         let (counters, record): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.kind == COUNTER);
         let (actor, reason) = (ask.actor.to_string(), ask.reason.to_string());
-        let (mut results, mut replayed) = (Vec::new(), false);
+        let (mut results, mut replayed): (Vec<_>, bool) = (channels.iter().map(left).collect(), false);
         if !record.is_empty() {
             let (rows, reservations) = self.scope(&record).await.map_err(failed)?;
             let op = Op::Repair {
@@ -197,6 +198,19 @@ fn row(one: &Discrepancy) -> Option<RowKey> {
 
 fn reservation(one: &Discrepancy) -> Option<ReservationId> {
     (!one.reservation_id.is_nil()).then(|| ReservationId::from_bytes(one.reservation_id.into_bytes()))
+}
+
+/// What channels have stands in no ledger: it is counted anew by a policy, under the locks of all the SKU's rows.
+fn left(channel: &Discrepancy) -> pb::RepairResult {
+    pb::RepairResult {
+        sku: channel.sku.clone(),
+        outcome: pb::RepairOutcome::Left.into(),
+        detail: format!(
+            "{}: delete the SKU's rows of channel_use and apply its policy with a newer version, which counts them anew",
+            channel.detail
+        ),
+        ..pb::RepairResult::default()
+    }
 }
 
 /// Publishes what Postgres has of the SKUs whose counters were found wrong.
