@@ -138,6 +138,8 @@ pub(crate) enum Kind {
     Booked,
     /// It took the cancellation of units that it had been sent.
     CancellationTaken,
+    /// It shipped units in spite of their being called off.
+    ShippedAnyway,
 }
 
 impl From<Kind> for pb::EvidenceKind {
@@ -146,6 +148,7 @@ impl From<Kind> for pb::EvidenceKind {
             Kind::Sent => Self::Sent,
             Kind::Booked => Self::Booked,
             Kind::CancellationTaken => Self::CancellationTaken,
+            Kind::ShippedAnyway => Self::ShippedAnyway,
         }
     }
 }

@@ -95,7 +95,7 @@ fn timestamp(micros: i64) -> Option<Timestamp> {
 }
 
 fn reservation(id: ReservationKey, state: ReservationState, until: i64) -> Reservation {
-    let allocations = vec![Allocation { location: "HALL".into(), quantity: 1 }];
+    let allocations = vec![Allocation { location: "HALL".into(), quantity: 1, ..Allocation::default() }];
     Reservation {
         reservation_id: id.to_string(),
         owner: "cart".into(),

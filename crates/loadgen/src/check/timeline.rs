@@ -44,6 +44,7 @@ struct Version {
     offer_limit: Option<i64>,
     /// Whether nothing is offered, whatever there is.
     archived: bool,
+    paused: bool,
     stale: bool,
     /// Whether this change took units for a reservation.
     took: bool,
@@ -202,6 +203,7 @@ impl Version {
                 Some(limit) => Some(limit),
             },
             archived: entry.archived.unwrap_or(self.archived),
+            paused: entry.paused.unwrap_or(self.paused),
             stale: match entry.freshness() {
                 Freshness::Unspecified => self.stale,
                 Freshness::Fresh | Freshness::Late => false,
@@ -219,7 +221,7 @@ impl Version {
 
     /// Units that a reservation could get at this instant.
     fn available(&self, at: Instant) -> i64 {
-        if self.archived || self.stale {
+        if self.archived || self.paused || self.stale {
             return 0;
         }
         let lapsed: i64 = self.due.iter().filter(|(ends, _)| *ends <= at).map(|(_, units)| units).sum();

@@ -10,6 +10,7 @@ mod evidence;
 mod feed;
 mod goods;
 mod later;
+mod orders;
 mod report;
 mod sale;
 mod say;

@@ -28,18 +28,18 @@ const KEPT_BACK: i64 = 2;
 const MAX_PER_RESERVATION: i64 = 2;
 
 /// How long a policy may take from catalog to reservation. Seconds, it is said; a busy machine is given more.
-const POLICY_TIME_MAX: Duration = Duration::from_secs(30);
+pub(super) const POLICY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What the story is told with.
-struct Story<'a> {
-    services: &'a Services,
+pub(super) struct Story<'a> {
+    pub(super) services: &'a Services,
     goods: &'a Goods,
-    location: &'a str,
-    options: &'a Options,
+    pub(super) location: &'a str,
+    pub(super) options: &'a Options,
     feed: Feed<'a>,
-    cast: Cast,
-    say: &'a Say,
-    claims: Claims<'a>,
+    pub(super) cast: Cast,
+    pub(super) say: &'a Say,
+    pub(super) claims: Claims<'a>,
 }
 
 /// What a guard stopped in the later file.
@@ -78,6 +78,8 @@ pub(super) async fn tell(
     story.damaged_returns().await?;
     if is_applied {
         story.decide(stopped).await?;
+        story.ship_and_cancel().await?;
+        story.sold_too_fast().await?;
     }
     Ok(story.claims.broken)
 }
@@ -99,7 +101,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    async fn set_policy(&self, code: &str, policy: SellingPolicy, field: &str) -> anyhow::Result<()> {
+    pub(super) async fn set_policy(&self, code: &str, policy: SellingPolicy, field: &str) -> anyhow::Result<()> {
         let sku = Sku { code: code.to_owned(), policy: Some(policy), ..Sku::default() };
         let answer = self.services.catalog.update_sku(RequestKey::new(), sku, &[field], false).await;
         let sku = answer.with_context(|| format!("the policy of {code} could not be set"))?.sku.unwrap_or_default();
@@ -380,7 +382,7 @@ impl Story<'_> {
     }
 
     /// A SKU's stock here, by Postgres; all zeros if there is none.
-    async fn level(&self, sku: &str) -> anyhow::Result<StockLevel> {
+    pub(super) async fn level(&self, sku: &str) -> anyhow::Result<StockLevel> {
         match self.services.stock.get_stock(sku).await {
             Ok(answer) => {
                 Ok(answer.levels.into_iter().find(|level| level.location == self.location).unwrap_or_default())

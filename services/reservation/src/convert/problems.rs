@@ -247,10 +247,8 @@ fn negative(adjustments: &[NegativeAdjustment]) -> Problem {
     let problem = Problem::new(ErrorReason::StockWouldBeNegative, "more units would be removed than there are");
     adjustments.iter().take(LISTED_MAX).fold(problem, |problem, a| {
         let subject = format!("sku/{}", a.sku);
-        let description = format!(
-            "adjustments[{}]: {} {} at {}, cannot change by {}",
-            a.index, a.present, a.condition, a.location, a.delta
-        );
+        let description =
+            format!("entry {}: {} {} at {}, cannot change by {}", a.index, a.present, a.condition, a.location, a.delta);
         problem.precondition("STOCK", subject, description)
     })
 }

@@ -165,9 +165,10 @@ pub(crate) fn evidence(request: &pb::RecordEvidenceRequest, now: UnixMicros) -> 
     let kind = match request.kind() {
         pb::EvidenceKind::Sent => Some(Some(EvidenceKind::Sent)),
         pb::EvidenceKind::Booked => Some(Some(EvidenceKind::Booked)),
+        pb::EvidenceKind::ShippedAnyway => Some(Some(EvidenceKind::Shipped)),
         pb::EvidenceKind::CancellationTaken => Some(None),
         pb::EvidenceKind::Unspecified => {
-            violations.add("kind", "must be SENT, BOOKED or CANCELLATION_TAKEN");
+            violations.add("kind", "must be SENT, BOOKED, CANCELLATION_TAKEN or SHIPPED_ANYWAY");
             None
         }
     };

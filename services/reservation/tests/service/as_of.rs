@@ -7,7 +7,7 @@ use pb::LedgerCause as C;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 
-use crate::world::{World, key, now, reason, test};
+use crate::world::{World, cancel, fulfil, key, now, reason, test};
 
 fn at(sku: &str, time: prost_types::Timestamp) -> pb::GetStockAsOfRequest {
     pb::GetStockAsOfRequest { sku: sku.into(), time: Some(time), ..Default::default() }
@@ -25,8 +25,8 @@ async fn ledger(world: &World, request: pb::ListLedgerEntriesRequest) -> Vec<pb:
 fn bare(level: &pb::StockLevel) -> pb::StockLevel {
     let freshness =
         if level.freshness() == pb::Freshness::Unspecified { pb::Freshness::Fresh } else { level.freshness() };
-    let (count_as_of_time, connection) = (None, String::new());
-    pb::StockLevel { count_as_of_time, connection, freshness: freshness.into(), ..level.clone() }
+    let (count_as_of_time, connection, count_meaning) = (None, String::new(), pb::CountMeaning::Unspecified.into());
+    pb::StockLevel { count_as_of_time, connection, count_meaning, freshness: freshness.into(), ..level.clone() }
 }
 
 /// The levels of a SKU and the time of its newest entry, none of them older than the other.
@@ -53,13 +53,22 @@ fn count(world: &World, location: &str, units: i64, effect: pb::CountEffect) -> 
 /// One of the things that can happen to a SKU.
 async fn happen(world: &World, rng: &mut StdRng, holds: &mut Vec<String>, policy_version: &mut i64) {
     let location = ["east", "west"][rng.random_range(0..2)];
-    match rng.random_range(0..9) {
+    match rng.random_range(0..11) {
         0 | 1 => {
             if let Ok(held) = world.reserve("CHAIR", rng.random_range(1..=4)).await {
                 holds.push(crate::world::id_of(&held));
             }
         }
-        2 if !holds.is_empty() => drop(world.confirm(&holds.swap_remove(rng.random_range(0..holds.len()))).await),
+        2 if !holds.is_empty() => {
+            let id = holds.swap_remove(rng.random_range(0..holds.len()));
+            drop(world.confirm(&id).await);
+            // Shipped or called off at once, or left as it is.
+            match rng.random_range(0..3) {
+                0 => drop(world.reservations().fulfil(fulfil(&id, Vec::new())).await),
+                1 => drop(world.reservations().cancel(cancel(&id, Vec::new())).await),
+                _ => {}
+            }
+        }
         3 if !holds.is_empty() => drop(world.release(&holds.swap_remove(rng.random_range(0..holds.len()))).await),
         4 => {
             let set = count(world, location, rng.random_range(0..30), pb::CountEffect::Set);
@@ -81,6 +90,22 @@ async fn happen(world: &World, rng: &mut StdRng, holds: &mut Vec<String>, policy
                 ..Default::default()
             };
             world.stock().apply_policies(pb::ApplyPoliciesRequest { policies: vec![policy] }).await.unwrap();
+        }
+        7 => {
+            let (skus, actor, note) = (vec!["CHAIR".into()], "ann".into(), "a price".into());
+            world
+                .stock()
+                .pause_selling(pb::PauseSellingRequest { request_id: key(), skus, actor, note })
+                .await
+                .unwrap();
+        }
+        8 => {
+            let (skus, actor, note) = (vec!["CHAIR".into()], "ann".into(), "the price".into());
+            world
+                .stock()
+                .resume_selling(pb::ResumeSellingRequest { request_id: key(), skus, actor, note })
+                .await
+                .unwrap();
         }
         _ => {
             let condition =
