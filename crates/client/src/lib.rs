@@ -1,6 +1,6 @@
 //! The Rust client of Holdfast: keys that make every retry safe, deadlines on every call, and errors that say what to do next.
 //!
-//! One [`Connection`] reaches one service, over one endpoint or several. From it come the handles: [`ReservationClient`] and [`StockClient`] for
+//! One [`Connection`] reaches one service, over one endpoint or several. From it come the handles: [`ReservationClient`], [`StockClient`] and [`AuditClient`] for
 //! reservation, [`CatalogClient`] for catalog, [`VendorSyncClient`], [`QuarantineClient`] and [`HouseClient`] for vendor-sync. A handle is cheap to clone and
 //! is meant to be shared. [`SkuWatch`], [`AvailabilityWatch`] and [`ReservationWatch`] follow what changes and resume by themselves.
 //!
@@ -26,6 +26,7 @@
 //!
 //! Architecture invariant: a call is sent again only where that cannot have a second effect, and never twice at the same time (no hedging).
 
+mod audit;
 mod catalog;
 mod connection;
 mod error;
@@ -40,6 +41,7 @@ mod upload;
 mod vendor_sync;
 mod watch;
 
+pub use audit::{AuditClient, AuditRun};
 pub use catalog::CatalogClient;
 pub use connection::{BuildError, Builder, Connection, Settings};
 pub use error::{Error, Outcome, ShortLine, Violation};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    availability, backup, connection, feed, location, offer, quarantine, reservation, restore, runs, sales, sku, stock,
-    vendor,
+    audit, availability, backup, connection, feed, location, offer, quarantine, reservation, restore, runs, sales, sku,
+    stock, vendor,
 };
 use crate::parse;
 
@@ -116,6 +116,11 @@ pub(crate) enum Command {
     /// Reservations as Postgres has them, and what follows a sale: shipping, cancelling, returns.
     #[command(subcommand)]
     Reservation(reservation::Command),
+    /// Whether stock, ledger, reservations and Redis agree.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Put right what an audit found, by entries that are added to the ledger. Shows what it would write; --yes writes it.
+    Repair(audit::RepairArgs),
     /// Back up the services' databases into a new folder, while they are in use. Needs the databases' owning roles, and no service.
     Backup(backup::BackupArgs),
     /// Restore databases from a backup into empty ones, with the services stopped; says what is lost. Read docs/backup.md first.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdfast_client::{
-    CatalogClient, Connection, HouseClient, QuarantineClient, ReservationClient, RetryPolicy, Settings, StockClient,
-    VendorSyncClient,
+    AuditClient, CatalogClient, Connection, HouseClient, QuarantineClient, ReservationClient, RetryPolicy, Settings,
+    StockClient, VendorSyncClient,
 };
 use serde::Deserialize;
 
@@ -38,6 +38,10 @@ impl<'a> Services<'a> {
 
     pub(crate) fn stock(&self) -> Result<StockClient, Failure> {
         Ok(StockClient::new(&self.connect(Service::Reservation)?))
+    }
+
+    pub(crate) fn audit(&self) -> Result<AuditClient, Failure> {
+        Ok(AuditClient::new(&self.connect(Service::Reservation)?))
     }
 
     pub(crate) fn vendor_sync(&self) -> Result<VendorSyncClient, Failure> {

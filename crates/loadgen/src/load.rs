@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_client::api::reservation::v1::ReadSource;
 use holdfast_client::{
-    BuildError, Connection, Line, ReservationClient, ReservationKey, Reserve, RetryPolicy, Settings,
+    BuildError, Connection, Line, ReservationClient, ReservationKey, Reserve, RetryPolicy, Settings, StockClient,
 };
 
 use crate::history::{Answer, History, Recorder};
@@ -72,6 +73,16 @@ pub async fn run(spec: &Spec) -> Result<History, BuildError> {
     callers.join_all().await;
     let recorder = Arc::into_inner(recorder).expect("all callers have ended");
     Ok(recorder.finish())
+}
+
+/// Asks what could be reserved of 1 to 1,000 SKUs, as a page of the shop does.
+///
+/// # Errors
+/// The endpoint cannot be used, or the service did not answer. Asking changes nothing.
+pub async fn look(endpoint: &str, skus: Vec<String>) -> anyhow::Result<()> {
+    let connection = connect(&[endpoint.to_owned()], None, 1)?;
+    StockClient::new(&connection).batch_get_availability(skus, ReadSource::Unspecified).await?;
+    Ok(())
 }
 
 /// A connection that never retries by itself, for callers that write down each attempt.

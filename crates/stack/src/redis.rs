@@ -16,6 +16,8 @@ pub const ADMIN: &str = "holdfast_admin";
 /// The user that reservation's gate connects as.
 pub const GATE: &str = "holdfast_reservation";
 const READY_WITHIN: Duration = Duration::from_secs(20);
+/// To wipe a million keys takes a second or two.
+const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the gate's user may do: the same file that the gate's own tests compare with its scripts.
 const GATE_RULES: &str = include_str!("../../../services/reservation/redis.acl");
@@ -192,14 +194,21 @@ pub async fn wipe(url: &str) -> Result<()> {
     ask(url, &["FLUSHALL", "SYNC"]).await
 }
 
+/// A connection that waits as long as a command on a large Redis takes.
+pub(crate) async fn patient_connection(url: &str) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
+    let patient = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(COMMAND_WITHIN))
+        .set_response_timeout(Some(COMMAND_WITHIN));
+    redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&patient).await
+}
+
 /// Sends one command over a connection of its own.
 async fn ask(url: &str, words: &[&str]) -> Result<()> {
     let failed = |error: redis::RedisError| StackError::Store {
         doing: format!("asking Redis to {}", words.join(" ")),
         detail: error.to_string(),
     };
-    let client = redis::Client::open(url).map_err(failed)?;
-    let mut connection = client.get_multiplexed_async_connection().await.map_err(failed)?;
+    let mut connection = patient_connection(url).await.map_err(failed)?;
     let mut command = redis::Cmd::new();
     words.iter().for_each(|word| {
         command.arg(word);

@@ -4,6 +4,7 @@ use crate::ids::{Location, PayloadHash, ReservationId, RowKey, Sku, UnixMicros};
 use crate::level::{Condition, Level};
 use crate::policy::Breach;
 use crate::record::{Moment, Record, Shortage, State};
+use crate::repair::RepairResult;
 use crate::sale::Progress;
 use crate::terms::Portion;
 use std::collections::BTreeMap;
@@ -37,6 +38,13 @@ pub enum Answer {
     Sold {
         /// Those of the SKUs that were not so before, in the order asked.
         changed: Vec<Sku>,
+        /// Whether this key had landed before.
+        replayed: bool,
+    },
+    /// To Repair.
+    Repaired {
+        /// One result for each subject, reservations first.
+        results: Vec<RepairResult>,
         /// Whether this key had landed before.
         replayed: bool,
     },
@@ -257,4 +265,6 @@ pub enum StoredAnswer {
     Counted(Vec<CountResult>),
     /// To Adjust.
     Adjusted(Vec<StockRow>),
+    /// To Repair.
+    Repaired(Vec<RepairResult>),
 }

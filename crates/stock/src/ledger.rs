@@ -14,7 +14,8 @@ pub struct Entry {
     pub version: i64,
     /// When, by the clock that the snapshot was read with.
     pub at: UnixMicros,
-    /// What changed. All zero only in the entry that creates a row with nothing in it, and where a shipment or a cancellation leaves the row as it is.
+    /// What changed. All zero only in the entry that creates a row with nothing in it, where a shipment or a cancellation leaves the row as it is, and where a repair
+    /// just says that it was.
     pub delta: Delta,
     /// What caused it.
     pub cause: Cause,
@@ -53,6 +54,10 @@ pub enum Cause {
     Pause(RequestId),
     /// Selling was resumed.
     Resume(RequestId),
+    /// The record contradicted itself and was repaired.
+    Repair(RequestId),
+    /// The same, of a reservation's share in the row.
+    RepairReservation(ReservationId),
 }
 
 impl Cause {
@@ -74,6 +79,7 @@ impl Cause {
             Self::Evidence(_) => "EVIDENCE",
             Self::Pause(_) => "PAUSE",
             Self::Resume(_) => "RESUME",
+            Self::Repair(_) | Self::RepairReservation(_) => "REPAIR",
         }
     }
 
@@ -88,8 +94,11 @@ impl Cause {
             | Self::Fulfil(id)
             | Self::Cancel(id)
             | Self::Return(id)
-            | Self::Evidence(id) => id.to_bytes(),
-            Self::Count(id) | Self::Adjust(id, _) | Self::Pause(id) | Self::Resume(id) => id.to_bytes(),
+            | Self::Evidence(id)
+            | Self::RepairReservation(id) => id.to_bytes(),
+            Self::Count(id) | Self::Adjust(id, _) | Self::Pause(id) | Self::Resume(id) | Self::Repair(id) => {
+                id.to_bytes()
+            }
             Self::Policy(_) | Self::Freshness => [0; 16],
         }
     }
@@ -115,6 +124,7 @@ impl Cause {
             | Self::Resume(_) => false,
             // Shipping from a location without a feed, and a loss, take units off the shelf beside the promise that they were for.
             Self::Fulfil(_) | Self::Cancel(_) | Self::Count(_) | Self::Adjust(..) | Self::Policy(_) => true,
+            Self::Repair(_) | Self::RepairReservation(_) => true,
         }
     }
 
@@ -123,6 +133,8 @@ impl Cause {
     pub const fn may_make_row(self) -> bool {
         match self {
             Self::Count(_) | Self::Adjust(..) | Self::Policy(_) | Self::Return(_) => true,
+            // What is missing may be made anew.
+            Self::Repair(_) | Self::RepairReservation(_) => true,
             Self::Reserve(_)
             | Self::Confirm(_)
             | Self::Release(_)

@@ -1,13 +1,15 @@
 //! What the committer is asked to do.
 
 use crate::cart::Cart;
-use crate::ids::{Location, Name, Note, Owner, PayloadHash, RequestId, ReservationId, Sku, UnixMicros};
+use crate::ids::{Location, Name, Note, Owner, PayloadHash, RequestId, ReservationId, RowKey, Sku, UnixMicros};
 use crate::ledger::AdjustmentReason;
 use crate::level::{Condition, Freshness};
 use crate::policy::Policy;
 use crate::record::Shortage;
+use crate::repair::Side;
 use crate::sale::EvidenceKind;
 use crate::terms::{Portion, Terms};
+use std::collections::BTreeSet;
 
 /// How long to hold: microseconds, at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -225,6 +227,25 @@ pub enum Op {
         /// Rows, and the units to keep back beside the policy's.
         rows: Vec<(Sku, Location, i64)>,
     },
+    /// Put right what the auditor found, by entries that say so.
+    Repair {
+        /// The request's key.
+        request: RequestId,
+        /// What the request said.
+        payload: PayloadHash,
+        /// Who does it.
+        actor: Name,
+        /// Why.
+        note: Note,
+        /// The stock rows: all those that the reservations are about, too.
+        rows: BTreeSet<RowKey>,
+        /// The reservations.
+        reservations: BTreeSet<ReservationId>,
+        /// Whose word stands for what nobody else knows.
+        side: Side,
+        /// Whether only to say what would be done.
+        validate_only: bool,
+    },
 }
 
 /// One counted number.
@@ -347,7 +368,8 @@ impl Op {
             | Self::Adjust { .. }
             | Self::Sell { .. }
             | Self::Policies { .. }
-            | Self::Freshen { .. } => None,
+            | Self::Freshen { .. }
+            | Self::Repair { .. } => None,
         }
     }
 
@@ -374,7 +396,8 @@ impl Op {
             | Self::Evidence { request, payload, .. }
             | Self::Sell { request, payload, .. }
             | Self::Count { request, payload, .. }
-            | Self::Adjust { request, payload, .. } => Some((*request, *payload)),
+            | Self::Adjust { request, payload, .. }
+            | Self::Repair { request, payload, .. } => Some((*request, *payload)),
             Self::Reserve { .. }
             | Self::Refuse { .. }
             | Self::Expire { .. }

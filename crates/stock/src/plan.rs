@@ -12,6 +12,7 @@ mod evidence;
 mod fulfil;
 mod holds;
 mod policies;
+mod repair;
 mod reserve;
 mod returns;
 mod sales;
@@ -24,7 +25,8 @@ use crate::ledger::Entry;
 use crate::level::Level;
 use crate::op::{HoldMicros, Op};
 use crate::policy::Policy;
-use crate::record::Record;
+use crate::record::{Allocation, Record};
+use crate::repair::RepairEvidence;
 use crate::sale::{FeedTerms, Progress};
 use crate::selling::{ChannelUse, Pause, Selling};
 use crate::terms::Terms;
@@ -57,6 +59,8 @@ pub struct Snapshot {
     /// Of the connections that counted rows in `levels`: the moment of the last run that said something of all its rows. Their rows are as of then, whatever the row
     /// says.
     pub marks: BTreeMap<Name, (UnixMicros, i64)>,
+    /// Of the rows that a repair names: what their ledger and their reservations say.
+    pub evidence: BTreeMap<RowKey, RepairEvidence>,
     /// For each row that a count names: the allocations there of confirmed reservations (whatever their state now) that still have committed units and evidence, in
     /// `records` or not; where an ON_HAND count follows an AVAILABLE one, also those of which the count before reflects units that were not shipped, or that were told of
     /// since as of later than it. Guarded by the lock of the stock row: whatever changes an allocation's progress holds it.
@@ -108,6 +112,8 @@ pub struct Plan {
     pub operations: Vec<(RequestId, StoredOperation)>,
     /// Policies that are new.
     pub policies: BTreeMap<Sku, Policy>,
+    /// Allocations that reservations which were there get back.
+    pub allocations: Vec<(ReservationId, Allocation)>,
     /// Progress of allocations that changed, as it stands after the batch; those of new reservations included, where there is any.
     pub progress: BTreeMap<(ReservationId, RowKey), Progress>,
     /// How SKUs sell, where that changed.
@@ -182,6 +188,10 @@ impl Draft {
             Op::Adjust { request, payload, adjustments, .. } => self.adjust(index, (*request, *payload), adjustments),
             Op::Policies { policies } => self.take_policies(index, policies),
             Op::Freshen { connection, freshness, rows } => self.freshen(index, connection, *freshness, rows),
+            Op::Repair { request, payload, rows, reservations, side, validate_only, .. } => {
+                let (request, payload, side, validate_only) = (*request, *payload, *side, *validate_only);
+                self.repair(index, &repair::Asked { request, payload, rows, reservations, side, validate_only })
+            }
         }
     }
 }

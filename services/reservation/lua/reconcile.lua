@@ -60,15 +60,16 @@ if found ~= READABLE then
 end
 
 -- Takes themselves stay: a take is a request on its way, and Postgres cannot know it yet.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local members = redis.pcall('ZRANGE', takes_key, 0, -1)
 if members.err then
   redis.call('DEL', takes_key)
   members = {}
-elseif #members > 0
-  and redis.call('ZREMRANGEBYSCORE', takes_key, '(' .. string.format('%.0f', now + LAPSE_MS_MAX), '+inf') > 0 then
-  members = redis.call('ZRANGE', takes_key, 0, -1)
+elseif #members > 0 then
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  if redis.call('ZREMRANGEBYSCORE', takes_key, '(' .. string.format('%.0f', now + LAPSE_MS_MAX), '+inf') > 0 then
+    members = redis.call('ZRANGE', takes_key, 0, -1)
+  end
 end
 local taken = 0
 for _, member in ipairs(members) do
@@ -79,12 +80,19 @@ if found ~= MISSING then
   redis.call('DEL', availability_key)
 end
 if #ARGV > 1 then
-  for i = 2, #ARGV, 2 do
-    redis.call('HSET', availability_key, ARGV[i], ARGV[i + 1])
-  end
-  redis.call('HSET', availability_key, 'at', ARGV[1])
+  -- One call where it can be: after a wipe this is done for every SKU. Lua does not unpack any number of values.
+  local fields = { 'at', ARGV[1] }
   if taken > 0 then
-    redis.call('HSET', availability_key, 'taken', string.format('%.0f', taken))
+    fields = { 'at', ARGV[1], 'taken', string.format('%.0f', taken) }
   end
+  for i = 2, #ARGV, 2 do
+    if #fields >= 1000 then
+      redis.call('HSET', availability_key, unpack(fields))
+      fields = {}
+    end
+    fields[#fields + 1] = ARGV[i]
+    fields[#fields + 1] = ARGV[i + 1]
+  end
+  redis.call('HSET', availability_key, unpack(fields))
 end
 return { found, published, taken, before - taken }

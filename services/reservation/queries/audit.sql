@@ -31,13 +31,14 @@ moves AS (
     SELECT cause_id, sku, location, sum(held) AS held, sum(committed) AS committed,
            count(*) FILTER (WHERE cause = 'RESERVE') AS reserved, count(*) FILTER (WHERE cause IN ('CONFIRM', 'RELEASE', 'EXPIRE')) AS ended,
            count(*) FILTER (WHERE cause = 'CONFIRM') AS confirmed,
-           count(*) FILTER (WHERE cause NOT IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE')) AS after
-    FROM ledger WHERE cause IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE', 'FULFIL', 'CANCEL', 'EVIDENCE')
+           count(*) FILTER (WHERE cause IN ('FULFIL', 'CANCEL', 'EVIDENCE')) AS after, count(*) FILTER (WHERE cause = 'REPAIR') AS repaired
+    FROM ledger WHERE cause IN ('RESERVE', 'CONFIRM', 'RELEASE', 'EXPIRE', 'FULFIL', 'CANCEL', 'EVIDENCE', 'REPAIR')
     GROUP BY cause_id, sku, location),
 history AS (
     SELECT sku, location, version, cause, cause_id, at,
            sum(held + committed - on_hand - backorder + safety) OVER past AS beyond,
-           lag(at) OVER past AS before
+           lag(at) OVER past AS before,
+           max(version) FILTER (WHERE cause = 'REPAIR') OVER (PARTITION BY sku, location) AS repaired
     FROM ledger_whole WINDOW past AS (PARTITION BY sku, location ORDER BY version))
 
 SELECT 'I2' AS invariant, s.sku || '@' || s.location AS subject,
@@ -45,7 +46,7 @@ SELECT 'I2' AS invariant, s.sku || '@' || s.location AS subject,
 FROM stock s WHERE s.held + s.committed > s.on_hand + s.backorder + s.shortfall
 UNION ALL
 SELECT 'I2', h.sku || '@' || h.location, format('reservation %s took %s units more than were available, at version %s', h.cause_id, h.beyond, h.version)
-FROM history h WHERE h.cause = 'RESERVE' AND h.beyond > 0
+FROM history h WHERE h.cause = 'RESERVE' AND h.beyond > 0 AND h.version > coalesce(h.repaired, 0)
 UNION ALL
 SELECT 'I3', coalesce(s.sku, l.sku) || '@' || coalesce(s.location, l.location),
        format('stock (on_hand, held, committed, safety, backorder, unsellable) (%s, %s, %s, %s, %s, %s/%s/%s) is not its ledger''s sum (%s, %s, %s, %s, %s, %s/%s/%s)',
@@ -74,12 +75,15 @@ SELECT CASE WHEN m.reserved > 1 THEN 'I4'
               coalesce(l.quantity, 0), coalesce(m.sku, l.sku) || '@' || coalesce(m.location, l.location),
               coalesce(m.held, 0), coalesce(m.committed, 0), coalesce(m.reserved, 0), coalesce(m.ended, 0), coalesce(m.after, 0))
 FROM taken l FULL JOIN moves m ON m.cause_id = l.reservation_id AND m.sku = l.sku AND m.location = l.location
-WHERE (l.state IS NULL OR coalesce(m.reserved, 0) <> 1
+-- A repair explains what entries there are and are not; what they add up to must be right all the same.
+WHERE NOT (l.reservation_id IS NULL AND m.reserved + m.ended + m.after = 0)
+  AND (l.state IS NULL
+   OR coalesce(m.repaired, 0) = 0 AND (coalesce(m.reserved, 0) <> 1
        OR coalesce(m.ended, 0) <> CASE WHEN l.state = 'HELD' THEN 0 ELSE 1 END
-       OR m.confirmed <> CASE WHEN l.state IN ('CONFIRMED', 'FULFILLED', 'CANCELLED') THEN 1 ELSE 0 END
-       OR m.held <> l.held
-       -- What a count reflected left committed by the count's entry, not by one of the reservation's: then only the rows' sums tell.
-       OR abs(m.committed - l.committed) > CASE WHEN l.is_known THEN l.quantity ELSE 0 END)
+       OR m.confirmed <> CASE WHEN l.state IN ('CONFIRMED', 'FULFILLED', 'CANCELLED') THEN 1 ELSE 0 END)
+   OR m.held <> l.held
+   -- What a count reflected left committed by the count's entry, not by one of the reservation's: then only the rows' sums tell.
+   OR abs(m.committed - l.committed) > CASE WHEN l.is_known THEN l.quantity ELSE 0 END)
   AND NOT is_forgotten(coalesce(m.cause_id, l.reservation_id), l.reservation_id IS NOT NULL, m.held)
 UNION ALL
 SELECT CASE WHEN s.state IN ('HELD', 'RELEASED', 'EXPIRED') THEN 'I3' ELSE 'I6' END, s.reservation_id::text,

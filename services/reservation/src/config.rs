@@ -4,6 +4,7 @@ use holdfast_kit::{Common, Priority, ServiceConfig};
 use holdfast_stock::{HoldMicros, KeyWindow, Limits};
 use serde::Deserialize;
 
+use crate::auditor::AuditorConfig;
 use crate::committer::CommitterConfig;
 use crate::freshener::FreshenerConfig;
 use crate::gate::GateConfig;
@@ -40,6 +41,8 @@ pub struct Config {
     pub watch: WatchConfig,
     /// How long the record is kept.
     pub retention: RetentionConfig,
+    /// What looks whether the record agrees with itself.
+    pub auditor: AuditorConfig,
     /// Holds and keys.
     pub holds: HoldsConfig,
 }
@@ -134,6 +137,7 @@ impl ServiceConfig for Config {
         if self.holds.retry_window_seconds > self.holds.bulk_retry_window_seconds {
             problems.push("holds.retry_window_seconds must not exceed holds.bulk_retry_window_seconds".to_owned());
         }
+        problems.extend(self.auditor.problems(self.reconciler.period_ms));
         if self.holds.default_seconds > self.holds.longest_seconds {
             problems.push("holds.default_seconds must not exceed holds.longest_seconds".to_owned());
         }

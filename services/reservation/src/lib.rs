@@ -1,11 +1,12 @@
 //! The only writer of stock: reservations, counts, adjustments, availability and the ledger.
 //!
 //! In reading order: [`grpc`] decodes and calls; [`reserve`] is the use case that the service is for; [`gate`] says which queue, [`looker`] and [`committer`] are the
-//! queues, [`store`] is Postgres. Beside the path: [`publisher`], [`sweeper`], [`freshener`], [`reconciler`]; [`selling`] tells alarms how selling stands;
-//! [`watch`] follows the ledger for watchers; [`retention`] says how long the record is kept.
+//! queues, [`store`] is Postgres. Beside the path: [`publisher`], [`sweeper`], [`freshener`], [`reconciler`], [`auditor`]; [`selling`] tells alarms how selling
+//! stands; [`watch`] follows the ledger for watchers; [`retention`] says how long the record is kept.
 //!
 //! Architecture invariant: Redis routes, Postgres speaks every yes and every no. Decisions are `holdfast_stock`'s.
 
+pub mod auditor;
 pub mod changes;
 mod clock;
 pub mod committer;
@@ -30,13 +31,19 @@ pub mod sweeper;
 mod trace;
 pub mod watch;
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
+use holdfast_api::reservation::v1::audit_service_server::AuditServiceServer;
 use holdfast_api::reservation::v1::reservation_service_server::ReservationServiceServer;
 use holdfast_api::reservation::v1::stock_service_server::StockServiceServer;
 use holdfast_kit::{
     CancellationToken, Listeners, MethodTable, Metrics, PostgresConfig, Readiness, Server, Service, Tasks, pg,
 };
 
+use tokio::sync::Semaphore;
+
+use crate::auditor::{AuditorConfig, Checker};
 use crate::clock::PostgresClock;
 use crate::committer::Committer;
 use crate::config::Config;
@@ -52,6 +59,9 @@ use crate::store::{MIGRATOR, Store};
 
 /// Connections of a committer's lane: one at work, one to take its place at once when it breaks.
 const LANE_CONNECTIONS: u32 = 2;
+
+/// Connections that look for contradictions: the auditor's, and one for a person who looks.
+const AUDIT_CONNECTIONS: u32 = 2;
 
 /// The service.
 #[derive(Debug)]
@@ -76,7 +86,9 @@ impl Service for Reservation {
         pg::check_schema(&reads, &MIGRATOR, Self::NAME).await?;
         let checkout = pg::connect(&lane, "holdfast-reservation checkout").await?;
         let bulk = pg::connect(&lane, "holdfast-reservation bulk").await?;
+        let audit = pg::connect(&auditing(postgres, &config.auditor), "holdfast-reservation auditor").await?;
         let stores = Stores {
+            audit: Store::new(audit.clone()),
             reads: Store::new(reads.clone()),
             checkout: Store::new(checkout.clone()),
             bulk: Store::new(bulk.clone()),
@@ -85,7 +97,7 @@ impl Service for Reservation {
         let registry = Metrics::new();
         // The parts behind the handlers stop after the handlers: what was handed over is answered.
         let tasks = Tasks::new(CancellationToken::new());
-        let (reservations, stock) = start(&config, stores, &registry, &tasks, &shutdown).await?;
+        let (reservations, stock, mut audits) = start(&config, stores, &registry, &tasks, &shutdown).await?;
         // A background task that panicked takes the process with it: it must not look healthy.
         let (died, end) = (tasks.token().clone(), shutdown.clone());
         tasks.spawn("watchdog", async move {
@@ -93,13 +105,16 @@ impl Service for Reservation {
             end.cancel();
         });
         let gate = stock.gate.clone();
+        // A stream ends when the process is told to, not when its handlers have.
+        audits.shutdown = shutdown.clone();
         let served = Server::new(&config.common, Self::NAME, &methods::METHODS, &registry)
             .add_service(ReservationServiceServer::new(reservations))
             .add_service(StockServiceServer::new(stock))
+            .add_service(AuditServiceServer::new(audits))
             .serve(listeners, move || readiness(&gate), shutdown)
             .await;
         let stopped = tasks.shutdown(config.common.server.drain_max()).await;
-        for pool in [checkout, bulk, reads] {
+        for pool in [checkout, bulk, audit, reads] {
             pool.close().await;
         }
         served?;
@@ -113,6 +128,18 @@ struct Stores {
     reads: Store,
     checkout: Store,
     bulk: Store,
+    audit: Store,
+}
+
+/// The auditor's connections: statements that take too long end by themselves.
+fn auditing(postgres: &PostgresConfig, config: &AuditorConfig) -> PostgresConfig {
+    let lock_timeout_ms = postgres.lock_timeout_ms.min(config.statement_timeout_ms);
+    PostgresConfig {
+        pool_connections_max: AUDIT_CONNECTIONS,
+        statement_timeout_ms: config.statement_timeout_ms,
+        lock_timeout_ms,
+        ..postgres.clone()
+    }
 }
 
 /// Starts the parts and gives the handlers that use them.
@@ -122,8 +149,8 @@ async fn start(
     registry: &Metrics,
     tasks: &Tasks,
     shutdown: &CancellationToken,
-) -> anyhow::Result<(grpc::Reservations, grpc::Stock)> {
-    let Stores { reads: store, checkout, bulk } = stores;
+) -> anyhow::Result<(grpc::Reservations, grpc::Stock, grpc::Audit)> {
+    let Stores { reads: store, checkout, bulk, audit } = stores;
     let metrics = ReservationMetrics::register(registry);
     let gate = Gate::connect(&config.gate, metrics.gate.clone()).await;
     let clock = PostgresClock::new(store.due(1).await.context("cannot read Postgres's clock")?.0);
@@ -141,6 +168,16 @@ async fn start(
     let tails = watch::start(config.watch, &store, &metrics.watch, tasks);
     let watching = grpc::Watching::new(config.watch, store.clone(), tails, metrics.watch, shutdown.clone());
     retention::start(config.retention, store.clone(), metrics.retention, tasks);
+    let checker = Checker::new(audit, gate.clone(), i64::from(config.auditor.open_max));
+    auditor::start(config.auditor, checker.clone(), metrics.auditor.clone(), tasks);
+    let audits = grpc::Audit {
+        checker,
+        committer: committer.clone(),
+        config: config.auditor,
+        metrics: metrics.auditor,
+        shutdown: tasks.token().clone(),
+        runs: Arc::new(Semaphore::new(1)),
+    };
     let reserver = Reserver {
         gate: gate.clone(),
         looker: looker.clone(),
@@ -160,7 +197,7 @@ async fn start(
     );
     let publish_micros_max = config.reconciler.publish_micros_max();
     let stock = grpc::Stock { committer, store, looker, gate, asked_for, clock, publish_micros_max, watching };
-    Ok((reservations, stock))
+    Ok((reservations, stock, audits))
 }
 
 /// Without Redis everything still works, through the limiter.

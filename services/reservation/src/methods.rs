@@ -1,6 +1,6 @@
 //! Who may call what. A method of the protos without a row fails the build.
 
-use holdfast_api::reservation::v1::{reservation_service_server, stock_service_server};
+use holdfast_api::reservation::v1::{audit_service_server, reservation_service_server, stock_service_server};
 use holdfast_kit::{Method, MethodTable, Priority, Role};
 
 const BUYING: &[Role] = &[Role::Checkout, Role::Operator];
@@ -11,6 +11,8 @@ const INSPECTING: &[Role] = &[Role::Merchandiser, Role::Operator, Role::Monitor]
 const COUNTING: &[Role] = &[Role::VendorSync];
 /// Policies come from catalog only.
 const GOVERNING: &[Role] = &[Role::Catalog];
+/// What changes the record to make it agree with itself.
+const REPAIRING: &[Role] = &[Role::Operator];
 /// Who acts on what happens to reservations: checkouts, people, and vendor-sync, which sends orders to vendors.
 const FOLLOWING: &[Role] = &[Role::Checkout, Role::Operator, Role::VendorSync];
 /// Who decides what becomes of reservations that lack units.
@@ -27,7 +29,7 @@ const GOVERNING_SALES: &[Role] = &[Role::Merchandiser, Role::Operator];
 
 /// The table.
 pub static METHODS: MethodTable = MethodTable::new(
-    &[reservation_service_server::SERVICE_NAME, stock_service_server::SERVICE_NAME],
+    &[audit_service_server::SERVICE_NAME, reservation_service_server::SERVICE_NAME, stock_service_server::SERVICE_NAME],
     &[
         Method::new("/holdfast.reservation.v1.ReservationService/Reserve", Priority::Begin, BUYING),
         Method::new("/holdfast.reservation.v1.ReservationService/BatchReserve", Priority::Begin, BUYING),
@@ -59,5 +61,8 @@ pub static METHODS: MethodTable = MethodTable::new(
         Method::new("/holdfast.reservation.v1.StockService/ListLedgerEntries", Priority::Read, INSPECTING),
         Method::new("/holdfast.reservation.v1.StockService/GetStockAsOf", Priority::Read, INSPECTING),
         Method::new("/holdfast.reservation.v1.StockService/WatchAvailability", Priority::Read, LOOKING),
+        Method::new("/holdfast.reservation.v1.AuditService/ListDiscrepancies", Priority::Read, INSPECTING),
+        Method::new("/holdfast.reservation.v1.AuditService/RunAudit", Priority::Read, INSPECTING),
+        Method::new("/holdfast.reservation.v1.AuditService/Repair", Priority::Begin, REPAIRING),
     ],
 );

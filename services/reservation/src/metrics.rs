@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
+use crate::auditor::DiscrepancyKind;
 use crate::gate::{GateMetrics, ReconcileReport};
 
 /// All metrics of the service.
@@ -39,6 +40,8 @@ pub struct ReservationMetrics {
     pub watch: WatchMetrics,
     /// The janitor's.
     pub retention: RetentionMetrics,
+    /// The auditor's.
+    pub auditor: AuditorMetrics,
 }
 
 impl ReservationMetrics {
@@ -67,6 +70,7 @@ impl ReservationMetrics {
             reconciler: ReconcilerMetrics::register(registry),
             watch: WatchMetrics::register(registry),
             retention: RetentionMetrics::register(registry),
+            auditor: AuditorMetrics::register(registry),
         }
     }
 }
@@ -292,6 +296,7 @@ pub struct ReconcilerMetrics {
     above: Counter,
     below: Counter,
     missing: Counter,
+    rebuild_seconds: Histogram,
 }
 
 impl ReconcilerMetrics {
@@ -302,12 +307,24 @@ impl ReconcilerMetrics {
             above: registry.counter("holdfast_counter_above_skus", "SKUs found published above the record"),
             below: registry.counter("holdfast_counter_below_skus", "SKUs found published below the record"),
             missing: registry.counter("holdfast_counter_missing_skus", "SKUs found not published"),
+            rebuild_seconds: registry.histogram(
+                "holdfast_counter_rebuild_seconds",
+                "Time from when most counters were found missing to when all had been published anew",
+                DETECTION_SECONDS,
+            ),
         }
     }
 
-    pub(crate) fn passed(&self, round_ended: bool) {
+    pub(crate) fn passed(&self) {
         self.passes.inc();
+    }
+
+    pub(crate) fn came_round(&self, round_ended: bool) {
         self.rounds.inc_by(u64::from(round_ended));
+    }
+
+    pub(crate) fn rebuilt(&self, took: Duration) {
+        self.rebuild_seconds.observe(took.as_secs_f64());
     }
 
     pub(crate) fn reconciled(&self, report: &ReconcileReport) {
@@ -417,6 +434,78 @@ impl RetentionMetrics {
 
     pub(crate) fn failed(&self) {
         self.failures.inc();
+    }
+}
+
+/// Bounds of how long a fault was there before it was found or mended, in seconds: from a round of the auditor to days.
+const DETECTION_SECONDS: &[f64] = &[1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
+
+/// The auditor's metrics.
+#[derive(Debug, Clone)]
+pub struct AuditorMetrics {
+    turn: Gauge,
+    open: Family<KindLabels, Gauge>,
+    pass_age_seconds: Gauge,
+    passes: Counter,
+    skus: Counter,
+    skipped: Counter,
+    look_seconds: Histogram,
+    detection_seconds: Histogram,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: String,
+}
+
+impl AuditorMetrics {
+    fn register(registry: &Metrics) -> Self {
+        Self {
+            turn: registry.gauge("holdfast_audit_turn", "1 while this replica is the one that audits"),
+            open: registry.register(
+                "holdfast_discrepancies",
+                "Discrepancies that are open, by kind; the same on every replica",
+                Family::default(),
+            ),
+            pass_age_seconds: registry.gauge(
+                "holdfast_audit_pass_age_seconds",
+                "Time since the auditor last ended a pass through everything; since the process started if it never did",
+            ),
+            passes: registry.counter("holdfast_audit_passes", "Passes through everything that this replica ended"),
+            skus: registry.counter("holdfast_audit_skus", "SKUs that this replica's auditor looked at"),
+            skipped: registry
+                .counter("holdfast_audit_skipped_skus", "SKUs that it could not look at within a statement's time"),
+            look_seconds: registry.histogram("holdfast_audit_look_seconds", "Time of a look at some SKUs", SECONDS),
+            detection_seconds: registry.histogram(
+                "holdfast_audit_detection_seconds",
+                "Time from when a discrepancy could first be seen to when it was found",
+                DETECTION_SECONDS,
+            ),
+        }
+    }
+
+    pub(crate) fn turn(&self, is_ours: bool, pass_age_micros: i64, open: &[(String, i64)]) {
+        self.turn.set(i64::from(is_ours));
+        self.pass_age_seconds.set(pass_age_micros.max(0) / 1_000_000);
+        for kind in DiscrepancyKind::ALL.map(DiscrepancyKind::as_str) {
+            let count = open.iter().find(|(name, _)| name == kind).map_or(0, |(_, count)| *count);
+            self.open.get_or_create(&KindLabels { kind: kind.to_owned() }).set(count);
+        }
+    }
+
+    pub(crate) fn passed(&self) {
+        self.passes.inc();
+    }
+
+    pub(crate) fn looked(&self, skus: usize, skipped: usize, took: Duration) {
+        self.skus.inc_by(skus as u64);
+        self.skipped.inc_by(skipped as u64);
+        self.look_seconds.observe(took.as_secs_f64());
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a histogram's bounds are no finer")]
+    pub(crate) fn found(&self, unseen_micros: i64) {
+        self.detection_seconds.observe(unseen_micros.max(0) as f64 / 1e6);
     }
 }
 

@@ -1,5 +1,8 @@
 //! Makes Redis converge: reads Postgres and overwrites what is published, whatever it finds; the SKUs asked for since the last pass first, all others in turn.
 //!
+//! Where most of what it looks at is missing, Redis was wiped or is new: then it goes on without a pause until everything has come round, slice by slice, one after the
+//! other, so that buyers' calls find their way between. Requests for a SKU that has not come yet are decided by the record meanwhile, and publish it.
+//!
 //! Architecture invariant: it takes no input but Postgres. It never adds to a counter and never touches a take.
 
 use std::collections::BTreeSet;
@@ -9,10 +12,16 @@ use std::time::Duration;
 use holdfast_kit::Tasks;
 use holdfast_stock::Sku;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use crate::gate::{Gate, GateState, Published};
+use crate::gate::{Gate, GateError, GateState, Published, ReconcileReport};
 use crate::metrics::ReconcilerMetrics;
 use crate::store::{Look, Store, StoreError};
+
+/// SKUs of those that come in turn that are published before it is noted how far they are.
+const PART_SKUS: usize = 128;
+/// The pause of a rebuild when Redis did not answer: it has others to serve.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often and how much.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -80,18 +89,52 @@ pub fn start(
     let stop = tasks.token().clone();
     tasks.spawn("reconciler", async move {
         let period = Duration::from_millis(config.period_ms);
-        let mut reconciler = Reconciler { config, store, gate, metrics, cursor: String::new() };
-        while stop.run_until_cancelled(tokio::time::sleep(period)).await.is_some() {
+        let mut reconciler = Reconciler { config, store, gate, metrics, cursor: String::new(), rebuild: None };
+        let mut pause = period;
+        while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
             if reconciler.gate.state() == GateState::Down {
+                pause = if reconciler.rebuild.is_some() { BUSY_PAUSE.min(period) } else { period };
                 continue;
             }
             let asked = asked_for.take();
             if let Err(error) = reconciler.pass(&asked).await {
                 tracing::warn!(%error, "a pass of the reconciler failed; the next one tries again");
                 asked_for.note(asked.iter());
+                continue;
+            }
+            let until = Instant::now() + period;
+            pause = period;
+            while reconciler.rebuild.is_some() && !stop.is_cancelled() {
+                if Instant::now() >= until {
+                    // What was asked for meanwhile is looked at as often as ever.
+                    pause = Duration::ZERO;
+                    break;
+                }
+                match reconciler.others().await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        pause = BUSY_PAUSE.min(period);
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "Redis could not be rebuilt further; the next pass goes on");
+                        break;
+                    }
+                }
             }
         }
     });
+}
+
+/// What is left of a rebuild.
+#[derive(Debug)]
+struct Rebuild {
+    began: Instant,
+    /// Where it began; it ends there, once it has come round.
+    from: String,
+    has_come_round: bool,
+    /// SKUs that were missing.
+    missing: usize,
 }
 
 struct Reconciler {
@@ -101,6 +144,7 @@ struct Reconciler {
     metrics: ReconcilerMetrics,
     /// The last SKU of those that come in turn; empty at the beginning of a round.
     cursor: String,
+    rebuild: Option<Rebuild>,
 }
 
 impl Reconciler {
@@ -108,18 +152,18 @@ impl Reconciler {
         for skus in asked.chunks(usize::from(self.config.skus_max)) {
             self.overwrite(skus).await?;
         }
-        let ended = self.others().await?;
-        self.metrics.passed(ended);
+        self.others().await?;
+        self.metrics.passed();
         Ok(())
     }
 
     async fn overwrite(&self, skus: &[Sku]) -> Result<(), StoreError> {
         let look = self.store.availability(skus).await?;
-        self.publish(published(&look)).await;
+        let _tried_again = self.publish(published(&look)).await;
         Ok(())
     }
 
-    /// The next of those that come in turn; true at the end of a round.
+    /// The next of those that come in turn; false if Redis did not take them.
     async fn others(&mut self) -> Result<bool, StoreError> {
         let rows_max = usize::from(self.config.others_max);
         let look = self.store.available_after(&self.cursor, i64::from(self.config.others_max)).await?;
@@ -130,20 +174,72 @@ impl Reconciler {
             // The last SKU may have further locations: it comes with the next ones.
             found.pop();
         }
-        self.cursor = match found.last() {
-            Some(last) if !ended => last.sku.to_string(),
-            _ => String::new(),
-        };
-        self.publish(found).await;
-        Ok(ended)
+        let before = self.cursor.clone();
+        let mut report = ReconcileReport::default();
+        while !found.is_empty() {
+            // Two at once: Redis works on one while the other is written or read.
+            let (first, second) = (next_part(&mut found), next_part(&mut found));
+            let ends = [&first, &second].map(|part| part.last().map(|last| last.sku.to_string()));
+            let (first, second) = tokio::join!(self.publish(first), self.publish(second));
+            // What Redis did not take is tried again before anything else; what it took stays done.
+            for (taken, end) in [first, second].into_iter().zip(ends) {
+                let Some(more) = taken else { return Ok(false) };
+                (report.checked, report.missing) = (report.checked + more.checked, report.missing + more.missing);
+                if let Some(end) = end {
+                    self.cursor = end;
+                }
+            }
+        }
+        if ended {
+            self.cursor = String::new();
+        }
+        self.metrics.came_round(ended);
+        self.note(before, &report, ended);
+        Ok(true)
     }
 
-    async fn publish(&self, found: Vec<Published>) {
-        match self.gate.reconcile(found).await {
-            Ok(report) => self.metrics.reconciled(&report),
-            Err(error) => tracing::debug!(%error, "Redis was not overwritten; the next pass tries again"),
+    /// Notes what a slice after that SKU found, and whether a rebuild is to begin or has ended.
+    fn note(&mut self, after: String, report: &ReconcileReport, ended: bool) {
+        let is_wiped = report.missing > report.checked / 2;
+        if self.rebuild.is_none() && is_wiped {
+            tracing::info!("most counters are missing in Redis: all are published anew");
+            self.rebuild = Some(Rebuild { began: Instant::now(), from: after, has_come_round: false, missing: 0 });
+        }
+        let Some(rebuild) = &mut self.rebuild else { return };
+        rebuild.missing += report.missing;
+        rebuild.has_come_round |= ended;
+        let is_over = rebuild.has_come_round && (rebuild.from.is_empty() || (!ended && self.cursor >= rebuild.from));
+        if is_over {
+            let took = rebuild.began.elapsed();
+            tracing::info!(counters = rebuild.missing, seconds = took.as_secs_f64(), "all counters are in Redis again");
+            self.metrics.rebuilt(took);
+            self.rebuild = None;
         }
     }
+
+    /// None if Redis did not take it, or not all of it: it may be tried again.
+    async fn publish(&self, found: Vec<Published>) -> Option<ReconcileReport> {
+        match self.gate.reconcile(found).await {
+            Ok(report) => {
+                self.metrics.reconciled(&report);
+                Some(report)
+            }
+            Err(GateError::Rejected(what)) => {
+                tracing::debug!(what, "Redis refused some counters; they come round again");
+                Some(ReconcileReport::default())
+            }
+            Err(error @ (GateError::NotAsked | GateError::Unanswered)) => {
+                tracing::debug!(%error, "Redis was not overwritten; the next pass tries again");
+                None
+            }
+        }
+    }
+}
+
+/// Takes the next SKUs to publish at once.
+fn next_part(found: &mut Vec<Published>) -> Vec<Published> {
+    let rest = found.split_off(found.len().min(PART_SKUS));
+    std::mem::replace(found, rest)
 }
 
 /// What a read found, by SKU: rows come in the order of SKU and location.

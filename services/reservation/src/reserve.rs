@@ -273,7 +273,8 @@ pub(crate) fn reservation(outcome: Result<Answer, Failure>) -> Result<Reservatio
         | Answer::Adjusted { .. }
         | Answer::Sold { .. }
         | Answer::Policies { .. }
-        | Answer::Freshened { .. } => {
+        | Answer::Freshened { .. }
+        | Answer::Repaired { .. } => {
             Err(Failure::Store(StoreError::Defect("an operation on a reservation was answered as another".to_owned())))
         }
     }

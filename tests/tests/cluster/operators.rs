@@ -135,7 +135,11 @@ fn own_services(service: Service) -> Vec<&'static str> {
     match service {
         Service::Catalog => vec!["holdfast.catalog.v1.CatalogService"],
         Service::Reservation => {
-            vec!["holdfast.reservation.v1.ReservationService", "holdfast.reservation.v1.StockService"]
+            vec![
+                "holdfast.reservation.v1.AuditService",
+                "holdfast.reservation.v1.ReservationService",
+                "holdfast.reservation.v1.StockService",
+            ]
         }
         Service::VendorSync => vec![
             "holdfast.vendorsync.v1.HouseService",

@@ -1,5 +1,6 @@
 //! The commands, one file for each kind of thing.
 
+pub(crate) mod audit;
 pub(crate) mod availability;
 pub(crate) mod backup;
 pub(crate) mod connection;
@@ -50,5 +51,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Reservation(command) => reservation::run(&context, command).await,
         Command::Backup(args) => backup::run(context.format, &args).await,
         Command::Restore(args) => restore::run(context.format, &args).await,
+        Command::Audit(command) => audit::run(&context, command).await,
+        Command::Repair(args) => audit::repair(&context, args).await,
     }
 }

@@ -11,8 +11,8 @@ use time::format_description::well_known::Rfc3339;
 
 pub(crate) use catalog::{import, location, offer, sku, sku_match, sku_state, vendor};
 pub(crate) use reservation::{
-    at_risk, availability, changed, feed, ledger_entry, level, paused_sku, reservation, reservation_event,
-    row_availability,
+    at_risk, audit_end, availability, changed, discrepancy, feed, ledger_entry, level, paused_sku, repair_result,
+    reservation, reservation_event, row_availability,
 };
 pub(crate) use vendor_sync::{connection, house_level, quarantined, run, run_row, run_state};
 

@@ -1,9 +1,10 @@
 //! Reservation's messages.
 
 use holdfast_client::api::reservation::v1::{
-    AdjustmentReason, Allocation, Availability, Condition, CountMeaning, Feed, Freshness, LedgerCause, LedgerEntry,
-    PausedSku, ReadSource, Reservation, ReservationAtRisk, ReservationEvent, ReservationEventKind, ReservationState,
-    RowAvailability, RowShortage, Shortage, StockLevel,
+    AdjustmentReason, Allocation, AuditEnd, Availability, Condition, CountMeaning, Discrepancy, DiscrepancyKind, Feed,
+    Freshness, LedgerCause, LedgerEntry, PausedSku, ReadSource, RepairOutcome, RepairResult, Reservation,
+    ReservationAtRisk, ReservationEvent, ReservationEventKind, ReservationState, RowAvailability, RowShortage,
+    Shortage, StockLevel,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -211,6 +212,42 @@ pub(crate) fn feed(feed: &Feed) -> Value {
         "freshness": freshness(feed.freshness),
         "late_time": instant(feed.late_time.as_ref()),
         "stale_time": instant(feed.stale_time.as_ref()),
+    })
+}
+
+/// Something that is wrong, or was.
+pub(crate) fn discrepancy(one: &Discrepancy) -> Value {
+    json!({
+        "discrepancy_id": one.discrepancy_id,
+        "kind": short(DiscrepancyKind::try_from(one.kind).unwrap_or_default().as_str_name(), "DISCREPANCY_KIND_"),
+        "sku": one.sku,
+        "location": one.location,
+        "reservation_id": one.reservation_id,
+        "detail": one.detail,
+        "since_time": instant(one.since_time.as_ref()),
+        "found_time": instant(one.found_time.as_ref()),
+        "seen_time": instant(one.seen_time.as_ref()),
+        "resolve_time": instant(one.resolve_time.as_ref()),
+    })
+}
+
+pub(crate) fn audit_end(end: &AuditEnd) -> Value {
+    json!({
+        "skus": end.skus,
+        "reservations": end.reservations,
+        "discrepancies": end.discrepancies,
+        "skipped_skus": end.skipped_skus,
+        "counters_checked": end.counters_checked,
+    })
+}
+
+pub(crate) fn repair_result(result: &RepairResult) -> Value {
+    json!({
+        "sku": result.sku,
+        "location": result.location,
+        "reservation_id": result.reservation_id,
+        "outcome": short(RepairOutcome::try_from(result.outcome).unwrap_or_default().as_str_name(), "REPAIR_OUTCOME_"),
+        "detail": result.detail,
     })
 }
 

@@ -126,6 +126,7 @@ impl Row {
                     | LedgerCause::Evidence
                     | LedgerCause::Pause
                     | LedgerCause::Resume
+                    | LedgerCause::Repair
                     | LedgerCause::Unspecified => {}
                 }
             }
@@ -144,6 +145,7 @@ impl Row {
                 | LedgerCause::Evidence
                 | LedgerCause::Pause
                 | LedgerCause::Resume
+                | LedgerCause::Repair
                 | LedgerCause::Unspecified => None,
             };
             let from = micros(entry.create_time.as_ref()).unwrap_or(Instant::MIN);

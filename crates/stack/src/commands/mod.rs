@@ -8,6 +8,8 @@ use crate::error::{Result, StackError};
 use crate::project::Project;
 use crate::say::complain;
 
+#[cfg(feature = "demo")]
+mod bench;
 mod ctl;
 #[cfg(feature = "demo")]
 mod demo;
@@ -31,6 +33,10 @@ enum Command {
     /// A stock file and a flash sale, and the proof that nothing was oversold or wrongly refused.
     #[cfg(feature = "demo")]
     Demo(demo::Flags),
+    /// What Holdfast costs, in figures.
+    #[cfg(feature = "demo")]
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Start everything and stay until Ctrl-C.
     Up(up::Options),
     /// End what `up` started.
@@ -66,6 +72,8 @@ async fn run(command: Command) -> Result<ExitCode> {
     match command {
         #[cfg(feature = "demo")]
         Command::Demo(flags) => demo::run(&project, flags).await,
+        #[cfg(feature = "demo")]
+        Command::Bench(command) => bench::run(&project, command).await,
         Command::Up(options) => up::run(&project, options).await,
         Command::Down => down::run(&project).await,
         Command::Reset(options) => reset::run(&project, &options),

@@ -9,7 +9,8 @@ use crate::ledger::{Cause, Entry};
 use crate::level::{Delta, Level, LevelProblem};
 use crate::op::{CountMeaning, Op};
 use crate::policy::{Policy, Rank};
-use crate::record::{Record, State};
+use crate::record::{Allocation, Record, State};
+use crate::repair::RepairEvidence;
 use crate::sale::{FeedTerms, Progress};
 use crate::selling::{ChannelUse, Selling};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,9 @@ pub(super) struct Draft {
     policies: BTreeMap<Sku, Policy>,
     owned: BTreeMap<(Owner, Sku), i64>,
     pub(super) marks: BTreeMap<Name, (UnixMicros, i64)>,
+    pub(super) evidence: BTreeMap<RowKey, RepairEvidence>,
+    /// Allocations that repair gives back.
+    pub(super) restored: Vec<(ReservationId, Allocation)>,
     /// For each row, the allocations there whose committed units a count may reflect; those that this batch changed stand here as it left them.
     pending: BTreeMap<RowKey, Vec<Pending>>,
     pub(super) feeds: BTreeMap<Name, FeedTerms>,
@@ -62,6 +66,7 @@ impl Draft {
             policies,
             owned,
             marks,
+            evidence,
             pending,
             feeds,
             selling,
@@ -76,6 +81,8 @@ impl Draft {
             policies,
             owned,
             marks,
+            evidence,
+            restored: Vec::new(),
             pending,
             feeds,
             selling,
@@ -103,7 +110,13 @@ impl Draft {
     }
 
     pub(super) fn into_plan(mut self, answers: Vec<Result<Answer, Refusal>>) -> Plan {
-        let mut plan = Plan { answers, ledger: self.ledger, operations: self.landed, ..Plan::default() };
+        let mut plan = Plan {
+            answers,
+            ledger: self.ledger,
+            operations: self.landed,
+            allocations: self.restored,
+            ..Plan::default()
+        };
         for (id, inserted) in self.changed_records {
             if let Some(record) = self.records.remove(&id) {
                 if inserted { &mut plan.records_inserted } else { &mut plan.records_changed }.push(record);
@@ -331,6 +344,13 @@ impl Draft {
         Some(level)
     }
 
+    /// Puts a row to what repair found to be right, with the entries that say so.
+    pub(super) fn put_right(&mut self, row: RowKey, level: Level, entries: Vec<Entry>) {
+        let before = self.levels.insert(row.clone(), level);
+        self.changed_levels.entry(row).or_insert(before);
+        self.ledger.extend(entries);
+    }
+
     pub(super) fn insert_record(&mut self, record: Record) {
         self.changed_records.insert(record.id, true);
         self.records.insert(record.id, record);
@@ -417,12 +437,16 @@ impl Draft {
             (StoredAnswer::Adjusted(levels), Op::Adjust { .. }) => {
                 Ok(Answer::Adjusted { levels: levels.clone(), replayed: true })
             }
+            (StoredAnswer::Repaired(results), Op::Repair { .. }) => {
+                Ok(Answer::Repaired { results: results.clone(), replayed: true })
+            }
             // The payload should have told the verbs apart.
             (
                 StoredAnswer::Reservation { .. }
                 | StoredAnswer::Sold(_)
                 | StoredAnswer::Counted(_)
-                | StoredAnswer::Adjusted(_),
+                | StoredAnswer::Adjusted(_)
+                | StoredAnswer::Repaired(_),
                 _,
             ) => Err(Refusal::KeyReused),
         })

@@ -258,7 +258,7 @@ fn signed(mut op: Op) -> Op {
         | Op::Extend { payload, .. }
         | Op::Count { payload, .. }
         | Op::Adjust { payload, .. } => *payload = PayloadHash(said),
-        Op::Expire { .. } | Op::Policies { .. } | Op::Freshen { .. } => {}
+        Op::Expire { .. } | Op::Policies { .. } | Op::Freshen { .. } | Op::Repair { .. } => {}
     }
     op
 }
@@ -314,6 +314,7 @@ fn conserves(entry: &Entry) {
         Cause::Adjust(..) | Cause::Policy(_) | Cause::Freshness | Cause::Pause(_) | Cause::Resume(_) => {
             promises == (0, 0)
         }
+        Cause::Repair(_) | Cause::RepairReservation(_) => unreachable!("nobody repairs here"),
     };
     assert!(is_fine, "{entry:?}");
     let may_move = match entry.cause {

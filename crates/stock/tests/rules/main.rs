@@ -13,6 +13,7 @@ mod pace;
 mod policies;
 mod properties;
 mod reference;
+mod repair;
 mod reservations;
 mod sales;
 mod shelf;

@@ -138,7 +138,8 @@ impl Reference {
             | Op::Evidence { .. }
             | Op::Sell { .. }
             | Op::Policies { .. }
-            | Op::Freshen { .. } => unreachable!("not among the operations of these properties"),
+            | Op::Freshen { .. }
+            | Op::Repair { .. } => unreachable!("not among the operations of these properties"),
         }
     }
 

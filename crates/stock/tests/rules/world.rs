@@ -122,6 +122,7 @@ impl World {
             policies: self.policies.clone(),
             owned: self.owned(),
             marks: self.marks.clone(),
+            evidence: BTreeMap::new(),
             pending: self.pending(ops),
             feeds: self.feeds.clone(),
             selling: self.selling.clone(),
@@ -366,6 +367,7 @@ fn touched(ops: &[Op]) -> (BTreeSet<Sku>, BTreeSet<RowKey>) {
             Op::Freshen { rows: fresh, .. } => {
                 rows.extend(fresh.iter().map(|(sku, at, _)| (sku.clone(), at.clone())));
             }
+            Op::Repair { rows: repaired, .. } => rows.extend(repaired.iter().cloned()),
             Op::Return { returns, .. } => {
                 let to = |returned: &Returned| Some((returned.portion.sku.clone(), returned.to.clone()?));
                 rows.extend(returns.iter().filter_map(to));

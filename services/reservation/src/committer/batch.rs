@@ -70,7 +70,8 @@ fn is_plain(queued: &Queued) -> bool {
         | Op::Count { .. }
         | Op::Adjust { .. }
         | Op::Policies { .. }
-        | Op::Freshen { .. } => false,
+        | Op::Freshen { .. }
+        | Op::Repair { .. } => false,
     }
 }
 
@@ -148,7 +149,8 @@ fn fast_batch(batch: &[Queued]) -> FastBatch {
             | Op::Count { .. }
             | Op::Adjust { .. }
             | Op::Policies { .. }
-            | Op::Freshen { .. } => {}
+            | Op::Freshen { .. }
+            | Op::Repair { .. } => {}
         }
     }
     request

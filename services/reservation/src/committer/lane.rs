@@ -147,6 +147,7 @@ fn reservations_of(op: &Op) -> Vec<ReservationId> {
     let other = match op {
         Op::Reserve { terms, .. } => terms.replaces,
         Op::Confirm { reacquire, .. } => *reacquire,
+        Op::Repair { reservations, .. } => return reservations.iter().copied().collect(),
         Op::Refuse { .. }
         | Op::Release { .. }
         | Op::Extend { .. }
@@ -172,6 +173,7 @@ fn row_count(op: &Op) -> usize {
         Op::Adjust { adjustments, .. } => adjustments.len(),
         Op::Policies { policies } => policies.len(),
         Op::Freshen { rows, .. } => rows.len(),
+        Op::Repair { rows, reservations, .. } => rows.len() + reservations.len(),
         Op::Sell { skus, .. } => skus.len(),
         Op::Refuse { .. }
         | Op::Confirm { .. }

@@ -135,7 +135,8 @@ impl Committer {
             | Op::Count { .. }
             | Op::Adjust { .. }
             | Op::Policies { .. }
-            | Op::Freshen { .. } => &self.bulk,
+            | Op::Freshen { .. }
+            | Op::Repair { .. } => &self.bulk,
         };
         // Two that look at the same time may both find the last place of their share: the queue's end is the bound, this only orders who meets it.
         let waiting = lane.max_capacity() - lane.capacity();
@@ -173,7 +174,8 @@ const fn priority(op: &Op) -> Priority {
         | Op::Count { .. }
         | Op::Adjust { .. }
         | Op::Policies { .. }
-        | Op::Freshen { .. } => Priority::Begin,
+        | Op::Freshen { .. }
+        | Op::Repair { .. } => Priority::Begin,
         Op::Release { .. } | Op::Extend { .. } | Op::Return { .. } | Op::Evidence { .. } | Op::Expire { .. } => {
             Priority::Undo
         }

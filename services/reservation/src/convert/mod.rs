@@ -1,6 +1,7 @@
 //! Between the wire and the rules: requests in, answers and problems out. No decision lives here.
 
 mod answers;
+mod audit;
 mod feeds;
 mod problems;
 mod requests;
@@ -12,6 +13,7 @@ mod watching;
 pub(crate) use answers::{
     availability, batch_failure, count_result, ledger_entry, reservation, reservation_at, state, stock_level, timestamp,
 };
+pub(crate) use audit::{discrepancy, repair_ask, repair_result};
 pub(crate) use feeds::{feed, policies, whole_run};
 pub(crate) use problems::{bad_resume_token, problem, unknown_sku_problem};
 pub(crate) use requests::{

@@ -144,6 +144,17 @@ impl Drift {
     }
 }
 
+/// What is published about a SKU, as an inspector sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing: it is unknown, not wrong.
+    Missing,
+    /// Something that cannot be read.
+    Garbage,
+    /// Units by location, takes not deducted.
+    Readable(Published),
+}
+
 /// The state in which the reconciler found a SKU's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
@@ -259,6 +270,29 @@ impl Gate {
         )
         .await?;
         Ok(read)
+    }
+
+    /// As [`Gate::read`], telling what is not published from what cannot be read.
+    ///
+    /// # Errors
+    /// [`GateError`]; nothing is ever changed.
+    pub async fn inspect(&self, skus: &[Sku]) -> Result<Vec<Seen>, GateError> {
+        let mut seen = Vec::with_capacity(skus.len());
+        self.in_batches(
+            Call::Read,
+            skus,
+            |sku| scripts::read(sku),
+            |sku, answer| {
+                seen.push(match scripts::decode_hash(answer) {
+                    Some((locations, at)) => Seen::Readable(Published { sku: sku.clone(), locations, at }),
+                    None if scripts::is_empty(answer) => Seen::Missing,
+                    None => Seen::Garbage,
+                });
+                true
+            },
+        )
+        .await?;
+        Ok(seen)
     }
 
     async fn take_in_one_call(&self, id: ReservationId, cart: &[(&Sku, i64)]) -> Taken {

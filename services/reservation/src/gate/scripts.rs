@@ -202,6 +202,11 @@ pub(super) fn decode_hash(answer: &Value) -> Option<(Vec<(Location, i64)>, UnixM
     Some((locations, at?))
 }
 
+/// Whether there is nothing under the key that was read.
+pub(super) fn is_empty(answer: &Value) -> bool {
+    items(answer).is_some_and(<[Value]>::is_empty)
+}
+
 /// What kind of error Redis answered with.
 pub(super) fn outcome_of(error: &ServerError) -> Outcome {
     match error.code() {

@@ -1,9 +1,11 @@
 //! The handlers: decode, call, encode.
 
+mod audit;
 mod reservations;
 mod stock;
 mod watching;
 
+pub use audit::Audit;
 pub use reservations::Reservations;
 pub use stock::Stock;
 pub use watching::Watching;

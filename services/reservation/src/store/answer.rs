@@ -1,6 +1,8 @@
 //! The first answer to a mutation, as the column `operation.answer` keeps it.
 
-use holdfast_stock::{CountOutcome, CountResult, Moment, StockRow, StoredAnswer, UnixMicros};
+use holdfast_stock::{
+    CountOutcome, CountResult, Moment, RepairOutcome, RepairResult, RepairSubject, StockRow, StoredAnswer, UnixMicros,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -10,6 +12,9 @@ use super::rows::{self, LevelRow, damaged};
 
 /// `[SKU, location, outcome, on hand before, on hand, shortfall]`.
 type CountRow = (String, String, String, i64, i64, i64);
+
+/// `[reservation, SKU, location, outcome, detail]`.
+type RepairedRow = (Option<Uuid>, String, String, String, String);
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE")]
@@ -34,6 +39,9 @@ pub(super) enum AnswerRow {
     },
     Sold {
         skus: Vec<String>,
+    },
+    Repaired {
+        results: Vec<RepairedRow>,
     },
 }
 
@@ -65,6 +73,7 @@ impl AnswerRow {
                     .map(|row| LevelRow::from_level(&(row.sku.clone(), row.location.clone()), &row.level))
                     .collect(),
             },
+            StoredAnswer::Repaired(results) => Self::Repaired { results: results.iter().map(repaired_row).collect() },
             StoredAnswer::Sold(skus) => Self::Sold { skus: skus.iter().map(ToString::to_string).collect() },
         }
     }
@@ -88,6 +97,9 @@ impl AnswerRow {
             Self::Adjusted { levels } => {
                 StoredAnswer::Adjusted(levels.into_iter().map(stock_row).collect::<Result<_, _>>()?)
             }
+            Self::Repaired { results } => {
+                StoredAnswer::Repaired(results.into_iter().map(repair_result).collect::<Result<_, _>>()?)
+            }
             Self::Sold { skus } => {
                 StoredAnswer::Sold(skus.iter().map(|code| rows::sku(code)).collect::<Result<_, _>>()?)
             }
@@ -98,6 +110,23 @@ impl AnswerRow {
 fn stock_row(row: LevelRow) -> Result<StockRow, StoreError> {
     let ((sku, location), level) = row.into_row()?;
     Ok(StockRow { sku, location, level })
+}
+
+fn repaired_row(result: &RepairResult) -> RepairedRow {
+    let (id, sku, location) = match &result.subject {
+        RepairSubject::Reservation(id) => (Some(rows::uuid_of(*id)), String::new(), String::new()),
+        RepairSubject::Row((sku, location)) => (None, sku.to_string(), location.to_string()),
+    };
+    (id, sku, location, result.outcome.as_str().to_owned(), result.detail.clone())
+}
+
+fn repair_result((id, code, at, outcome, detail): RepairedRow) -> Result<RepairResult, StoreError> {
+    let subject = match id {
+        Some(id) => RepairSubject::Reservation(rows::id_of(id)),
+        None => RepairSubject::Row((rows::sku(&code)?, rows::location(&at)?)),
+    };
+    let outcome = RepairOutcome::parse(&outcome).ok_or_else(|| damaged("a repair's outcome"))?;
+    Ok(RepairResult { subject, outcome, detail })
 }
 
 fn count_result((row, effect): (CountRow, (i64, i64, i64))) -> Result<CountResult, StoreError> {

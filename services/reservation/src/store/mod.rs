@@ -4,6 +4,7 @@
 //! anything that `holdfast_stock` would decide otherwise: the first verifies that there is nothing to decide, the second writes a plan.
 
 mod answer;
+mod audit;
 mod changes;
 mod error;
 mod fast;
@@ -12,6 +13,7 @@ mod history;
 mod planned;
 mod progress;
 mod reads;
+mod repair;
 mod retention;
 mod rows;
 mod sales;
@@ -20,6 +22,7 @@ mod selling;
 
 use sqlx::PgPool;
 
+pub use audit::{Discrepancy, Finding, Turn};
 pub use changes::{AT_RISK, ChangesPage, ReservationChange, Risk, RowAvailability};
 pub use error::StoreError;
 pub use fast::{FastBatch, FastOutcome, FastReserve, FastTransition, Target};
@@ -82,4 +85,19 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("partition_state", retention::PARTITION_STATE),
     ("kept_from", retention::KEPT_FROM),
     ("incarnation", retention::INCARNATION),
+    ("audit_skus", audit::SKUS),
+    ("audit_next_skus", audit::NEXT_SKUS),
+    ("audit_lately", audit::LATELY),
+    ("audit_reservations", audit::RESERVATIONS),
+    ("audit_reservations_again", audit::RESERVATIONS_AGAIN),
+    ("audit_turn", audit::TURN),
+    ("audit_advance", audit::ADVANCE),
+    ("list_discrepancies", audit::LIST),
+    ("get_discrepancies", audit::GET),
+    ("open_discrepancies", audit::OPEN),
+    ("note_discrepancies", audit::NOTE),
+    ("resolve_discrepancies", audit::RESOLVE),
+    ("forget_discrepancies", audit::FORGET),
+    ("repair_evidence", repair::EVIDENCE),
+    ("repair_rows", repair::ROWS),
 ];

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_stock::{
-    Answer, Cause, Entry, Freshness, Limits, Location, Op, Owner, Plan, Record, Refusal, RequestId, RowKey, Sku,
-    Snapshot, StoredOperation, UnixMicros, plan,
+    Allocation, Answer, Cause, Entry, Freshness, Limits, Location, Op, Owner, Plan, Refusal, RequestId, ReservationId,
+    RowKey, Sku, Snapshot, StoredOperation, UnixMicros, plan,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use super::progress::{PendingRow, ProgressRow};
 use super::rows::{self, AvailableRow, LevelRow, RecordRow};
 use super::scope::Scope;
 use super::selling::{self, ChannelRow, PolicyRow, SellingRow, TermsRow};
-use super::{Store, StoreError};
+use super::{Store, StoreError, repair};
 
 pub(super) const WRITE_PLAN: &str = "SELECT write_plan($1)";
 
@@ -133,7 +133,10 @@ impl Store {
         let scope = Scope::of(ops);
         let mut transaction = self.pool.begin().await.map_err(|error| StoreError::before(&error))?;
         let locked = scope.lock(&mut transaction).await.map_err(before_commit)?;
-        let (snapshot, locked) = snapshot(locked)?;
+        let (mut snapshot, locked) = snapshot(locked)?;
+        if !scope.repaired.is_empty() {
+            snapshot.evidence = repair::evidence(&mut transaction, &scope.repaired, &scope.cured).await?;
+        }
         let now = snapshot.now;
         let shortfalls: BTreeMap<RowKey, i64> =
             snapshot.levels.iter().map(|(row, level)| (row.clone(), level.shortfall)).collect();
@@ -157,7 +160,7 @@ impl Store {
 
 /// An error before the commit was sent: a broken connection has rolled everything back.
 #[expect(clippy::needless_pass_by_value, reason = "used as a function value by map_err")]
-fn before_commit(error: sqlx::Error) -> StoreError {
+pub(super) fn before_commit(error: sqlx::Error) -> StoreError {
     match StoreError::from(&error) {
         // A key that another replica landed meanwhile: rolled back, and found when the batch is decided anew.
         StoreError::NeedsPlanning | StoreError::OverLimit(_) => StoreError::Contended(error.to_string()),
@@ -229,20 +232,19 @@ fn plan_row<'a>(plan: &'a Plan, claimed: &'a Claimed, ops: &'a [Asked], now: Uni
         row.may_raise_shortfall = by_hand.contains(&(&key.0, &key.1));
         row
     };
-    let taken = |record: &'a Record| {
-        let id = rows::uuid_of(record.id);
-        record.allocations.iter().map(move |a| {
-            let promised_at = a.promised_at.map(|at| at.0);
-            (id, a.sku.as_str(), a.location.as_str(), a.quantity, a.backordered, promised_at)
-        })
+    let taken = |id: ReservationId, a: &'a Allocation| {
+        let promised_at = a.promised_at.map(|at| at.0);
+        (rows::uuid_of(id), a.sku.as_str(), a.location.as_str(), a.quantity, a.backordered, promised_at)
     };
+    let new = plan.records_inserted.iter().flat_map(|record| record.allocations.iter().map(move |a| (record.id, a)));
+    let restored = plan.allocations.iter().map(|(id, a)| (*id, a));
     PlanRow {
         decided_at: now.0,
         created: &claimed.created,
         unused: claimed.ids.iter().filter(|id| !written.contains(id)).copied().collect(),
         levels: plan.levels.iter().map(level).collect(),
         records: plan.records_inserted.iter().chain(&plan.records_changed).map(RecordRow::from_record).collect(),
-        allocations: plan.records_inserted.iter().flat_map(taken).collect(),
+        allocations: new.chain(restored).map(|(id, a)| taken(id, a)).collect(),
         ledger: plan.ledger.iter().map(|entry| ledger_row(entry, ops, plan)).collect(),
         operations: plan
             .operations
@@ -271,6 +273,7 @@ fn signed<'a>(entry: &Entry, asked: Option<&'a Asked>, plan: &'a Plan) -> (&'a s
         Op::Adjust { actor, note, .. }
         | Op::Cancel { actor, note, .. }
         | Op::Return { actor, note, .. }
+        | Op::Repair { actor, note, .. }
         | Op::Sell { actor, note, .. } => (actor.as_str(), note.as_str().into()),
         Op::Freshen { connection, .. } => (actor.as_str(), connection.as_str().into()),
         Op::Policies { .. } => match entry.cause {

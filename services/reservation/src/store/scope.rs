@@ -44,6 +44,9 @@ pub(super) struct Scope {
     channels: BTreeSet<(Sku, Name)>,
     /// Whether what feeds say of sales matters.
     has_sales: bool,
+    /// Rows and reservations that a repair looks at more closely.
+    pub(super) repaired: BTreeSet<RowKey>,
+    pub(super) cured: BTreeSet<ReservationId>,
 }
 
 impl Scope {
@@ -112,6 +115,14 @@ impl Scope {
             Op::Policies { policies } => policies.iter().for_each(|(sku, policy)| self.policy(sku, policy)),
             Op::Freshen { rows, .. } => {
                 self.rows.extend(rows.iter().map(|(sku, location, _)| (sku.clone(), location.clone())));
+            }
+            Op::Repair { rows, reservations, .. } => {
+                // What is missing may have to be made anew.
+                self.claims.extend(reservations);
+                self.new_rows.extend(rows.iter().cloned());
+                self.policies.extend(rows.iter().map(|(sku, _)| sku.clone()));
+                self.repaired.extend(rows.iter().cloned());
+                self.cured.extend(reservations);
             }
         }
     }

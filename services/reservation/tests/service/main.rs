@@ -5,6 +5,7 @@
 mod after_sale;
 mod as_of;
 mod at_risk;
+mod audit;
 mod availability;
 mod bad_input;
 mod batch;
@@ -20,6 +21,7 @@ mod pairs;
 mod pausing;
 mod policies;
 mod races;
+mod rebuild;
 mod replace;
 mod reserve;
 mod retention;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use holdfast_api::reservation::v1 as pb;
+use holdfast_api::reservation::v1::audit_service_client::AuditServiceClient;
 use holdfast_api::reservation::v1::reservation_service_client::ReservationServiceClient;
 use holdfast_api::reservation::v1::stock_service_client::StockServiceClient;
 use holdfast_kit::config::load_with;
@@ -114,6 +115,19 @@ impl World {
 
     pub fn stock_of(&self, replica: usize) -> StockServiceClient<Channel> {
         StockServiceClient::new(self.replicas[replica % self.replicas.len()].channel.clone())
+    }
+
+    pub fn audits_of(&self, replica: usize) -> AuditServiceClient<Channel> {
+        AuditServiceClient::new(self.replicas[replica % self.replicas.len()].channel.clone())
+    }
+
+    pub async fn metrics(&self) -> String {
+        self.metrics_of(0).await
+    }
+
+    /// A replica's metrics, as text.
+    pub async fn metrics_of(&self, replica: usize) -> String {
+        holdfast_stack::http::get(self.replicas[replica].admin, "/metrics").await.expect("the admin port answers").1
     }
 
     /// Counts so many units of a SKU in the warehouse.

@@ -1,0 +1,7 @@
+-- A page of discrepancies before id $1, newest first, at most $2, with resolved ones only if $3.
+SELECT jsonb_build_object(
+    'id', d.id, 'kind', d.kind, 'sku', d.sku, 'location', d.location, 'reservation_id', d.reservation_id, 'detail', d.detail,
+    'since', micros(d.since), 'found_at', micros(d.found_at), 'seen_at', micros(d.seen_at), 'resolved_at', micros(d.resolved_at))
+FROM discrepancy d
+WHERE d.id < $1 AND ($3 OR d.resolved_at IS NULL)
+ORDER BY d.id DESC LIMIT $2
