@@ -177,7 +177,7 @@ impl Draft {
             }
             Op::Sell { request, payload, skus, pause, actor, note } => {
                 let pause = pause.then(|| Pause { at: self.now, actor: actor.clone(), note: note.clone() });
-                self.sell(index, (*request, *payload), skus, pause)
+                self.sell(index, (*request, *payload), skus, pause.as_ref())
             }
             Op::Expire { id } => self.expire(index, *id),
             Op::Count { request, payload, connection, as_of, sequence, meaning, covers_all, counts, .. } => {

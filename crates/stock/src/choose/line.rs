@@ -70,9 +70,12 @@ fn fullest_first(locations: &[(Location, i64)]) -> Vec<(Location, i64)> {
     fullest
 }
 
+/// Locations and what they have.
+type Offers = Vec<(Location, i64)>;
+
 /// The near ones, the nearest first, and the others as they stood.
-fn by_distance(nearest: &[Location], locations: &[(Location, i64)]) -> (Vec<(Location, i64)>, Vec<(Location, i64)>) {
-    let mut near: Vec<(Location, i64)> = Vec::new();
+fn by_distance(nearest: &[Location], locations: &[(Location, i64)]) -> (Offers, Offers) {
+    let mut near = Offers::new();
     for wanted in nearest {
         let is_new = near.iter().all(|(location, _)| location != wanted);
         near.extend(locations.iter().find(|(location, _)| is_new && location == wanted).cloned());

@@ -21,7 +21,7 @@ impl Draft {
         op: usize,
         (request, payload): (RequestId, PayloadHash),
         skus: &[Sku],
-        pause: Option<Pause>,
+        pause: Option<&Pause>,
     ) -> Result<Answer, Refusal> {
         let is_unknown = |sku: &&Sku| self.policy(sku).is_none() && self.rows(sku).next().is_none();
         let unknown: Vec<_> = skus.iter().filter(is_unknown).map(|sku| (sku.clone(), None)).collect();
@@ -37,7 +37,7 @@ impl Draft {
                 Some(_) => self.selling(sku).map(|selling| selling.recent.clone()).unwrap_or_default(),
                 None => Vec::new(),
             };
-            self.set_selling(sku, Selling { pause: pause.clone(), recent });
+            self.set_selling(sku, Selling { pause: pause.cloned(), recent });
         }
         self.land(request, payload, StoredAnswer::Sold(changed.clone()));
         Ok(Answer::Sold { changed, replayed: false })

@@ -132,7 +132,7 @@ impl Store {
             .bind(transitions.iter().map(|t| t.actor.as_str()).collect::<Vec<_>>())
             .bind(limits.default_hold.get())
             .bind(limits.longest_hold_micros)
-            .bind(reserves.iter().map(|r| details(r)).collect::<Vec<_>>())
+            .bind(reserves.iter().map(details).collect::<Vec<_>>())
             .bind(transitions.iter().map(|t| t.order.as_ref().map(Name::as_str)).collect::<Vec<_>>())
             .bind(reserves.iter().map(|r| r.trace.as_deref()).collect::<Vec<_>>())
             .bind(transitions.iter().map(|t| t.trace.as_deref()).collect::<Vec<_>>())

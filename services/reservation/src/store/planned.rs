@@ -62,6 +62,9 @@ pub(super) struct LockedRow {
     channels: Vec<ChannelRow>,
 }
 
+/// `[reservation, SKU, location, units, of these not there, when those are promised]`.
+type AllocationRow<'a> = (Uuid, &'a str, &'a str, i64, i64, Option<i64>);
+
 #[derive(Serialize)]
 struct PlanRow<'a> {
     decided_at: i64,
@@ -69,8 +72,7 @@ struct PlanRow<'a> {
     unused: Vec<Uuid>,
     levels: Vec<LevelRow>,
     records: Vec<RecordRow>,
-    /// `[reservation, SKU, location, units, of these not there, when those are promised]`.
-    allocations: Vec<(Uuid, &'a str, &'a str, i64, i64, Option<i64>)>,
+    allocations: Vec<AllocationRow<'a>>,
     ledger: Vec<LedgerRow<'a>>,
     operations: Vec<(Uuid, String, AnswerRow)>,
     policies: Vec<PolicyRow>,

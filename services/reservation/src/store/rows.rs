@@ -55,6 +55,9 @@ pub(super) fn unhex(text: &str) -> Result<PayloadHash, StoreError> {
 /// `[SKU, named location, requested, available]`.
 type ShortageRow = (String, Option<String>, i64, i64);
 
+/// `[SKU, location, units that were not there, when they are promised]`.
+type BackorderedRow = (String, String, i64, Option<i64>);
+
 /// A reservation, as `record_json` builds it and `record_row` reads it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RecordRow {
@@ -78,9 +81,9 @@ pub(super) struct RecordRow {
     labels: Option<BTreeMap<String, String>>,
     predecessor: Option<Uuid>,
     successor: Option<Uuid>,
-    /// `[SKU, location, units that were not there, when they are promised]`, where there are such units.
+    /// Where there are such units.
     #[serde(skip_serializing)]
-    backordered: Option<Vec<(String, String, i64, Option<i64>)>>,
+    backordered: Option<Vec<BackorderedRow>>,
     #[serde(skip_serializing)]
     progress: Option<Vec<ProgressRow>>,
 }

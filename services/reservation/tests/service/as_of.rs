@@ -50,6 +50,26 @@ fn count(world: &World, location: &str, units: i64, effect: pb::CountEffect) -> 
     request
 }
 
+/// Stops selling, or lets it go on.
+async fn pause(world: &World, pause: bool) {
+    let (request_id, skus, actor, note) = (key(), vec!["CHAIR".into()], "ann".into(), "the price".into());
+    if pause {
+        world.stock().pause_selling(pb::PauseSellingRequest { request_id, skus, actor, note }).await.unwrap();
+    } else {
+        world.stock().resume_selling(pb::ResumeSellingRequest { request_id, skus, actor, note }).await.unwrap();
+    }
+}
+
+/// Confirms a hold if its time is not over, and then ships it, calls it off, or leaves it as it is.
+async fn buy(world: &World, id: &str, then: usize) {
+    drop(world.confirm(id).await);
+    match then {
+        0 => drop(world.reservations().fulfil(fulfil(id, Vec::new())).await),
+        1 => drop(world.reservations().cancel(cancel(id, Vec::new())).await),
+        _ => {}
+    }
+}
+
 /// One of the things that can happen to a SKU.
 async fn happen(world: &World, rng: &mut StdRng, holds: &mut Vec<String>, policy_version: &mut i64) {
     let location = ["east", "west"][rng.random_range(0..2)];
@@ -61,13 +81,7 @@ async fn happen(world: &World, rng: &mut StdRng, holds: &mut Vec<String>, policy
         }
         2 if !holds.is_empty() => {
             let id = holds.swap_remove(rng.random_range(0..holds.len()));
-            drop(world.confirm(&id).await);
-            // Shipped or called off at once, or left as it is.
-            match rng.random_range(0..3) {
-                0 => drop(world.reservations().fulfil(fulfil(&id, Vec::new())).await),
-                1 => drop(world.reservations().cancel(cancel(&id, Vec::new())).await),
-                _ => {}
-            }
+            buy(world, &id, rng.random_range(0..3)).await;
         }
         3 if !holds.is_empty() => drop(world.release(&holds.swap_remove(rng.random_range(0..holds.len()))).await),
         4 => {
@@ -91,22 +105,8 @@ async fn happen(world: &World, rng: &mut StdRng, holds: &mut Vec<String>, policy
             };
             world.stock().apply_policies(pb::ApplyPoliciesRequest { policies: vec![policy] }).await.unwrap();
         }
-        7 => {
-            let (skus, actor, note) = (vec!["CHAIR".into()], "ann".into(), "a price".into());
-            world
-                .stock()
-                .pause_selling(pb::PauseSellingRequest { request_id: key(), skus, actor, note })
-                .await
-                .unwrap();
-        }
-        8 => {
-            let (skus, actor, note) = (vec!["CHAIR".into()], "ann".into(), "the price".into());
-            world
-                .stock()
-                .resume_selling(pb::ResumeSellingRequest { request_id: key(), skus, actor, note })
-                .await
-                .unwrap();
-        }
+        7 => pause(world, true).await,
+        8 => pause(world, false).await,
         _ => {
             let condition =
                 [pb::Condition::Sellable, pb::Condition::Damaged, pb::Condition::QualityHold][rng.random_range(0..3)];

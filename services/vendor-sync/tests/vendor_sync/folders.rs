@@ -13,7 +13,7 @@ use rand::Rng as _;
 use tempfile::TempDir;
 
 use crate::interruptions::Killable;
-use crate::world::{BERLIN, FEED, World, connection, file, many, reason};
+use crate::world::{FEED, World, connection, file, many, reason};
 
 /// Long enough for anything on a busy machine; no test waits for so long when it passes.
 const PATIENCE: Duration = Duration::from_secs(60);
