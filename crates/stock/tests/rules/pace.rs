@@ -8,8 +8,8 @@ use holdfast_stock::{
 
 const SECOND: i64 = 1_000_000;
 
-fn paused(outcome: Outcome) {
-    assert_eq!(outcome, Err(Refusal::Paused(vec![sku("A")])));
+fn paused(outcome: &Outcome) {
+    assert_eq!(*outcome, Err(Refusal::Paused(vec![sku("A")])));
 }
 
 fn changed(outcome: Outcome) -> Vec<Sku> {
@@ -33,9 +33,9 @@ fn what_is_paused_is_not_reserved_and_everything_else_goes_on() {
     reserved(world.one(reserve(2, &[("A", "", 2)])));
     assert_eq!(changed(world.one(pause(1, &["A"]))), [sku("A")]);
     assert!(world.level("A", "W1").available() == 0 && world.level("A", "W2").available() == 0);
-    paused(world.one(reserve(3, &[("A", "", 1), ("B", "", 1)])));
-    paused(world.one(replacing(3, 1, &[("A", "", 1)])));
-    paused(world.one(best_effort(3, &[("A", "", 1), ("B", "", 1)])));
+    paused(&world.one(reserve(3, &[("A", "", 1), ("B", "", 1)])));
+    paused(&world.one(replacing(3, 1, &[("A", "", 1)])));
+    paused(&world.one(best_effort(3, &[("A", "", 1), ("B", "", 1)])));
     reserved(world.one(reserve(3, &[("B", "", 1)])));
     reserved(world.one(extend(2, 1, 2 * HOLD)));
     reserved(world.one(confirm(3, 1)));
@@ -76,7 +76,7 @@ fn nobody_pauses_what_nobody_knows_but_a_sku_with_a_policy_is_known() {
 fn a_pause_closes_the_key_of_a_retry() {
     let mut world = World::with(&[("A", "W1", 9)]);
     changed(world.one(pause(1, &["A"])));
-    paused(world.one(retried(reserve(1, &[("A", "", 1)]))));
+    paused(&world.one(retried(reserve(1, &[("A", "", 1)]))));
     assert_eq!(world.state(1), State::Refused);
     changed(world.one(resume(2, &["A"])));
     let refused = Err(Refusal::Insufficient(vec![missing(("A", "", 1, 0))]));
@@ -88,7 +88,7 @@ fn whoever_would_sell_too_fast_pauses_the_sku() {
     let mut world = limited(10);
     reserved(world.one(reserve(1, &[("A", "", 6), ("B", "", 1)])));
     reserved(world.one(reserve(2, &[("A", "", 4)])));
-    paused(world.one(reserve(3, &[("A", "", 1), ("B", "", 1)])));
+    paused(&world.one(reserve(3, &[("A", "", 1), ("B", "", 1)])));
     let pause = world.selling[&sku("A")].pause.clone().unwrap();
     assert_eq!((pause.at, pause.actor.as_str()), (UnixMicros(world.now), "holdfast"));
     assert_eq!(pause.note.as_str(), "10 units within a minute, 1 more wanted, 10 allowed");
@@ -97,7 +97,7 @@ fn whoever_would_sell_too_fast_pauses_the_sku() {
     assert_eq!(entry.cause, holdfast_stock::Cause::Pause(RequestId::from_bytes([3; 16])));
     assert!(!world.records.contains_key(&key(3)));
     world.wait(90 * SECOND);
-    paused(world.one(reserve(3, &[("A", "", 1)])));
+    paused(&world.one(reserve(3, &[("A", "", 1)])));
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn the_rest_of_a_batch_finds_the_pause() {
         confirm(1, 1),
     ]);
     assert!(answers[0].is_ok() && answers[3].is_ok() && answers[4].is_ok());
-    paused(answers[1].clone());
-    paused(answers[2].clone());
+    paused(&answers[1]);
+    paused(&answers[2]);
     assert_eq!(world.ledger[&row("A", "W1")].iter().filter(|e| e.delta.turn.paused == Some(true)).count(), 1);
 }
 
@@ -122,7 +122,7 @@ fn a_minute_is_never_shorter_than_sixty_seconds() {
     world.wait(SECOND - 1);
     reserved(world.one(reserve(1, &[("A", "", 10)])));
     world.wait(60 * SECOND);
-    paused(world.clone().one(reserve(2, &[("A", "", 1)])));
+    paused(&world.clone().one(reserve(2, &[("A", "", 1)])));
     world.wait(1);
     reserved(world.one(reserve(2, &[("A", "", 10)])));
 }
@@ -134,7 +134,7 @@ fn what_is_given_back_was_sold_all_the_same_and_a_replacement_counts_whole() {
     reserved(world.one(release(1, 1)));
     reserved(world.one(reserve(2, &[("A", "", 2)])));
     reserved(world.one(replacing(3, 2, &[("A", "", 3)])));
-    paused(world.one(reserve(4, &[("A", "", 1)])));
+    paused(&world.one(reserve(4, &[("A", "", 1)])));
 }
 
 #[test]
@@ -143,14 +143,14 @@ fn what_is_bought_anew_counts_too() {
     reserved(world.one(reserve(1, &[("A", "", 5)])));
     world.wait(HOLD);
     reserved(world.one(reacquire(1, 1, 2, &[])));
-    paused(world.one(reserve(3, &[("A", "", 1)])));
+    paused(&world.one(reserve(3, &[("A", "", 1)])));
 }
 
 #[test]
 fn a_replacement_that_trips_the_breaker_leaves_the_hold() {
     let mut world = limited(10);
     reserved(world.one(reserve(1, &[("A", "", 6)])));
-    paused(world.one(replacing(2, 1, &[("A", "", 6)])));
+    paused(&world.one(replacing(2, 1, &[("A", "", 6)])));
     assert_eq!((world.state(1), world.level("A", "W1").held), (State::Held, 6));
     reserved(world.one(confirm(1, 1)));
 }
@@ -159,7 +159,7 @@ fn a_replacement_that_trips_the_breaker_leaves_the_hold() {
 fn resuming_forgets_the_minute() {
     let mut world = limited(10);
     reserved(world.one(reserve(1, &[("A", "", 10)])));
-    paused(world.one(reserve(2, &[("A", "", 1)])));
+    paused(&world.one(reserve(2, &[("A", "", 1)])));
     changed(world.one(resume(1, &["A"])));
     assert_eq!(world.selling[&sku("A")], Selling::default());
     reserved(world.one(reserve(2, &[("A", "", 10)])));
@@ -187,7 +187,7 @@ fn a_clock_that_is_set_back_frees_nothing_and_keeps_the_seconds_in_order() {
     let recent = &world.selling[&sku("A")].recent;
     assert!(recent.is_sorted_by(|a, b| a.0 < b.0) && recent.len() <= Selling::RECENT_MAX);
     assert_eq!(recent.iter().map(|(_, units)| units).sum::<i64>(), 80);
-    paused(world.one(reserve(81, &[("A", "", 21)])));
+    paused(&world.one(reserve(81, &[("A", "", 21)])));
 }
 
 #[test]

@@ -358,7 +358,7 @@ impl Shop {
 
     fn arrive(&mut self, index: usize, again: bool) {
         let letter = self.letters.swap_remove(index);
-        let landed = self.deliver(letter);
+        let landed = self.deliver(&letter);
         if again {
             self.letters.push(Letter::Landed(landed));
         }
@@ -377,7 +377,7 @@ impl Shop {
             self.world = trial;
         } else {
             self.world.marks = marks;
-            pair.into_iter().for_each(|letter| drop(self.deliver(letter)));
+            pair.iter().for_each(|letter| drop(self.deliver(letter)));
         }
     }
 
@@ -411,15 +411,15 @@ impl Shop {
     }
 
     /// Hands a letter over and says what of it landed. A shipment of what the shop has called off meanwhile is split: what is open is shipped, the rest was in spite.
-    fn deliver(&mut self, letter: Letter) -> Vec<Op> {
-        self.mark(&letter);
-        let ops = self.ops(&letter);
+    fn deliver(&mut self, letter: &Letter) -> Vec<Op> {
+        self.mark(letter);
+        let ops = self.ops(letter);
         let mut refused = None;
         for op in &ops {
             refused = self.world.one(op.clone()).err();
         }
         let Some(refusal) = refused else { return ops };
-        let Letter::Shipped { order, units, at } = letter else { panic!("{letter:?} is refused: {refusal:?}") };
+        let Letter::Shipped { order, units, at } = *letter else { panic!("{letter:?} is refused: {refusal:?}") };
         let open = match refusal {
             Refusal::Exceeded(excesses) => excesses[0].left,
             Refusal::Cancelled | Refusal::Fulfilled => 0,

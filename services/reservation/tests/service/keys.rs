@@ -234,13 +234,13 @@ fn after_a_sale_and_beside_it_keys_that_are_too_old_or_ahead_are_refused_too() {
                 request_id: key_of(day),
                 skus: vec!["CHAIR".into()],
                 actor: "ann".into(),
-                note: String::new(),
+                note: "the price".into(),
             };
             let resume = pb::ResumeSellingRequest {
                 request_id: key_of(day),
                 skus: pause.skus.clone(),
                 actor: "ann".into(),
-                note: String::new(),
+                note: "the price".into(),
             };
             assert_eq!(reason(stock.pause_selling(pause).await), ErrorReason::KeyOutOfWindow);
             assert_eq!(reason(stock.resume_selling(resume).await), ErrorReason::KeyOutOfWindow);
@@ -256,7 +256,7 @@ fn after_a_sale_and_beside_it_keys_that_are_too_old_or_ahead_are_refused_too() {
                 request_id: key_of(month),
                 moves: vec![step],
                 actor: "ann".into(),
-                note: String::new(),
+                note: "the price".into(),
                 validate_only: false,
             };
             assert_eq!(reason(stock.move_stock(moves).await), ErrorReason::KeyOutOfWindow);
