@@ -8,6 +8,8 @@ use holdfast_client::{
     AvailabilityEvent, AvailabilityWatch, Line, RequestKey, ReservationEvent, ReservationKey, ReservationWatch, Reserve,
 };
 
+use tokio::time::Instant;
+
 use crate::world::{Options, scenario};
 
 const WAIT: Duration = Duration::from_secs(120);
@@ -23,8 +25,9 @@ impl Rows {
     }
 
     async fn until(&mut self, watch: &mut AvailabilityWatch, enough: impl Fn(&Self) -> bool) {
+        let until = Instant::now() + WAIT;
         while !enough(self) {
-            let event = tokio::time::timeout(WAIT, watch.next()).await.expect("what changed is told");
+            let event = tokio::time::timeout_at(until, watch.next()).await.expect("what changed is told");
             if let AvailabilityEvent::Row(row) = event.expect("the watch goes on") {
                 let known = self.0.entry((row.sku, row.location)).or_default();
                 *known = (*known).max((row.version, row.available));
@@ -34,8 +37,10 @@ impl Rows {
 }
 
 async fn until_sold(sold: &mut BTreeSet<String>, watch: &mut ReservationWatch, wanted: &BTreeSet<String>) {
+    let until = Instant::now() + WAIT;
     while !wanted.is_subset(sold) {
-        let event = tokio::time::timeout(WAIT, watch.next()).await.expect("what happened is told");
+        // Checkpoints come though nothing happens: the wait is for what is wanted.
+        let event = tokio::time::timeout_at(until, watch.next()).await.expect("what happened is told");
         if let ReservationEvent::Happened(event) = event.expect("the watch goes on") {
             assert_eq!(event.kind(), ReservationEventKind::Confirmed);
             sold.insert(event.reservation.expect("a reservation").reservation_id);
@@ -52,6 +57,9 @@ fn watches_see_every_sale_though_the_replicas_that_serve_them_are_killed() {
         let mut sales = reservations.watch_reservations("", &[ReservationEventKind::Confirmed], "");
         let (mut rows, mut sold, mut wanted) = (Rows::default(), BTreeSet::new(), BTreeSet::new());
         rows.until(&mut availability, |rows| SKUS.iter().all(|sku| rows.total(sku) == 1_000)).await;
+        // A watch tells what happens once it stands: it is opened by the first look at it.
+        let first = sales.next().await.expect("nothing is at risk");
+        assert!(matches!(first, ReservationEvent::SnapshotEnd), "{first:?}");
         for round in 0..4 {
             for _ in 0..10 {
                 let key = ReservationKey::new();
