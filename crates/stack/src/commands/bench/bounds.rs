@@ -54,8 +54,10 @@ fn verdict(kept: bool) -> &'static str {
 async fn memory(project: &Project, flags: &Flags) -> Result<bool> {
     // As many requests as are to wait must be let in; they come over four connections.
     let room = flags.waiting + 512;
+    // New work may fill 90 % of these.
+    let places = room * 10 / 9 + 1;
     let sections = format!(
-        "[server]\nrequests_in_flight_max = {room}\nconcurrent_streams_max = {room}\n\n[committer]\nqueue_max = {room}\n\n\
+        "[server]\nrequests_in_flight_max = {places}\nconcurrent_streams_max = {places}\n\n[committer]\nqueue_max = {places}\n\n\
          [limiter]\nrequests_max = {room}\nrequests_per_sku_max = {room}\n"
     );
     // Whoever waits for the row that is held back waits until it is let go.
