@@ -109,12 +109,24 @@ pub enum Kind {
     Fulfilled,
     /// Units of it are not there.
     AtRisk,
+    /// Shipped units came back.
+    Returned,
+    /// The record was repaired.
+    Repaired,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Confirmed, Self::Released, Self::Expired, Self::Cancelled, Self::Fulfilled, Self::AtRisk];
+    pub const ALL: [Self; 8] = [
+        Self::Confirmed,
+        Self::Released,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Fulfilled,
+        Self::AtRisk,
+        Self::Returned,
+        Self::Repaired,
+    ];
 
     /// By which cause the ledger knows it; none where the ledger does not tell it.
     #[must_use]
@@ -126,6 +138,8 @@ impl Kind {
             Self::Cancelled => Some("CANCEL"),
             Self::Fulfilled => Some("FULFIL"),
             Self::AtRisk => None,
+            Self::Returned => Some("RETURN"),
+            Self::Repaired => Some("REPAIR"),
         }
     }
 
