@@ -51,10 +51,15 @@ impl Failure {
         |error| Self::Call { error, again: Some(again) }
     }
 
+    /// A command that can be run again as it is.
+    pub(crate) fn repeating(error: Error) -> Self {
+        Self::Call { error, again: Some(command(called::program(), called::words()).join(" ")) }
+    }
+
     /// An import that can be run again as it is, for what is there already is left as it is. `done` were imported before it failed.
     pub(crate) fn importing(error: Error, done: i64) -> Self {
         crate::output::note(&format!("{done} had been imported before this happened."));
-        Self::Call { error, again: Some(command(called::program(), called::words()).join(" ")) }
+        Self::repeating(error)
     }
 }
 
