@@ -41,6 +41,10 @@ struct Image {
 
 /// Builds the image, then starts every role from it and ends everything again.
 pub(crate) async fn run(project: &Project, flags: Flags) -> Result<ExitCode> {
+    if !rustix::process::geteuid().is_root() {
+        let words = "./dev image has to be root: containers without it need ranges of users that only root sets up";
+        return Err(StackError::Usage(words.to_owned()));
+    }
     let mut interrupts = Interrupts::listen()?;
     let _lock = lock(project)?;
     tools(project).await?;
