@@ -24,7 +24,7 @@ pub mod telemetry;
 
 pub use callers::{Caller, CallerConfig, Callers, CallersConfig, CallersError, Role};
 pub use config::{Common, ConfigError, PostgresConfig, ServerConfig, ServiceConfig, TelemetryConfig, load, render};
-pub use entry::{Service, main};
+pub use entry::{Service, main, main_as};
 pub use listeners::{BindError, Listeners};
 pub use methods::{Method, MethodTable, Priority};
 pub use metrics::Metrics;
