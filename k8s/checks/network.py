@@ -11,6 +11,7 @@ from chart import Rendered
 
 
 def complete(r: Rendered) -> Iterator[str]:
+    """Network policies cover every pod, and every call that the configuration makes finds a way that is open."""
     policies = r.of("NetworkPolicy")
     if not policies:
         return

@@ -55,6 +55,8 @@ class Programs:
         environment = {f"{prefix}__POSTGRES__URL": "postgres://postgres/database"}
         if service == "reservation":
             environment[f"{prefix}__GATE__URL"] = "redis://redis"
+        if service == "vendor-sync":
+            environment |= {f"{prefix}__{other}__ENDPOINT": "http://other" for other in ("CATALOG", "RESERVATION")}
         code, out, err = self.run([service, "config"], environment)
         if code:
             raise RuntimeError(f"{service} config: {err.strip()}")
