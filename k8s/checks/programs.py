@@ -46,7 +46,7 @@ class Programs:
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         except FileNotFoundError:
-            return 127, "", f"{command[0]} is not built; run it by ./dev chart, which builds it"
+            return 127, "", f"{command[0]} is not built: ./dev chart builds it"
         return done.returncode, done.stdout, done.stderr
 
     def defaults(self, service: str) -> dict:

@@ -10,6 +10,7 @@ use crate::say::complain;
 
 #[cfg(feature = "demo")]
 mod bench;
+mod chart;
 mod ctl;
 #[cfg(feature = "demo")]
 mod demo;
@@ -49,6 +50,8 @@ enum Command {
     Test(test::Options),
     /// Look at formatting, lints, licences, protos and arrows between crates.
     Lint,
+    /// Check the Helm chart: what it renders, refuses and documents.
+    Chart(chart::Options),
     /// Run the stores that tests need until Ctrl-C, to run single tests with cargo.
     Stores,
 }
@@ -80,6 +83,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Ctl(options) => ctl::run(&project, options),
         Command::Test(options) => test::run(&project, options).await,
         Command::Lint => lint::run(&project).await,
+        Command::Chart(options) => chart::run(&project, &options).await,
         Command::Stores => stores::run(&project).await,
     }
 }
