@@ -132,9 +132,9 @@ def main() -> int:
         report.say(sentence(asked.default_ports), asked.default_ports(defaults, ask))
         for check in (asked.configurations, asked.vendor_sync_memory, asked.canary):
             report.say(sentence(check), prefixed(renderings, lambda r, check=check: check(r, ask)))
-        for check in (alerts.runbooks, alerts.rule_tests, alerts.dashboards):
+        report.say(sentence(alerts.well), alerts.well(pathlib.Path(__file__).parent, folder, args.promtool))
+        for check in (alerts.named, alerts.dashboards):
             report.say(sentence(check), check(folder))
-        report.say(sentence(alerts.promtool), alerts.promtool(folder, args.promtool))
         report.say(sentence(alerts.rendered), prefixed(renderings, lambda r: alerts.rendered(r, folder)))
         report.say(sentence(alerts.rendered_rules), prefixed(renderings, lambda r: alerts.rendered_rules(r, args.promtool)))
         report.say(sentence(package), package(folder))

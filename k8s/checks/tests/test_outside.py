@@ -28,7 +28,7 @@ PROMTOOL = pathlib.Path(os.environ["HOLDFAST_PROMTOOL"]) if "HOLDFAST_PROMTOOL" 
 
 @pytest.fixture
 def copy(tmp_path):
-    """A copy of the chart, with a rule, its tests, its runbook and a dashboard that are well."""
+    """A copy of the chart, with a rule of its own, its runbook and a dashboard."""
     folder = tmp_path / "holdfast"
     shutil.copytree(CHART, folder)
     for name in ("rules", "runbooks", "dashboards"):
@@ -54,35 +54,25 @@ def edit(path, old, new):
 
 
 FILES = [
-    (alerts.runbooks, lambda f: (f / "runbooks/HoldfastGone.md").unlink(), "has no runbook"),
-    (alerts.runbooks, lambda f: (f / "runbooks/HoldfastOther.md").write_text("x"), "belongs to no alert"),
-    (alerts.runbooks, lambda f: edit(f / "runbooks/HoldfastGone.md", "## Impact\n", ""), "lacks the section impact"),
-    (alerts.runbooks, lambda f: edit(f / "README.md", "HoldfastGone", "HoldfastElse"), "names the alert HoldfastElse"),
-    (alerts.rule_tests, lambda f: edit(f / "rules/tests/a.yaml", "exp_alerts: []", "exp_alerts: [{}]"), "stay silent"),
-    (alerts.rule_tests, lambda f: (f / "rules/tests/a.yaml").unlink(), "sees it fire"),
-    (alerts.dashboards, lambda f: edit(f / "dashboards/stock.json", "}]}", ""), "is not JSON"),
-    (alerts.dashboards, lambda f: shutil.copy(f / "dashboards/stock.json", f / "dashboards/other.json"), "its uid 'stock'"),
-    (alerts.dashboards, lambda f: edit(f / "dashboards/stock.json", '"panels": [{}]', '"panels": []'), "no panels"),
+    (alerts.named, lambda f: edit(f / "README.md", "HoldfastGone", "HoldfastElse"), "names the alert HoldfastElse"),
     (alerts.dashboards, lambda f: shutil.move(f / "dashboards/stock.json", f / "dashboards/The Stock.json"), "lower-case words"),
+    (alerts.dashboards, lambda f: (f / "dashboards/stock.json").write_text(" " * 900_001), "too large for a ConfigMap"),
 ]
 
 
 @pytest.mark.parametrize(("check", "damage", "says"), FILES)
-def test_a_damaged_alert_runbook_or_dashboard_is_found(copy, check, damage, says):
+def test_a_damaged_readme_or_dashboard_is_found(copy, check, damage, says):
     assert list(check(copy)) == []
     damage(copy)
     found = list(check(copy))
     assert any(says in problem for problem in found), found
 
 
-def test_promtool_reads_the_rules_and_runs_their_tests(copy):
+def test_what_rules_py_finds_is_told(copy):
     assert PROMTOOL, "HOLDFAST_PROMTOOL is not set; run this by ./dev chart"
-    assert list(alerts.promtool(copy, PROMTOOL)) == []
-    edit(copy / "rules/a.yaml", "up == 0", "up == 2")
-    assert any("test rules" in problem for problem in alerts.promtool(copy, PROMTOOL))
-    edit(copy / "rules/a.yaml", "up == 2", "up == (")
-    assert any("check rules" in problem for problem in alerts.promtool(copy, PROMTOOL))
-    assert any("install Debian's package" in problem for problem in alerts.promtool(copy, None))
+    edit(copy / "rules/a.yaml", "up == 0", "up == (")
+    assert any("check rules" in problem for problem in alerts.well(ROOT / "k8s/checks", copy, PROMTOOL))
+    assert any("install Debian's package" in problem for problem in alerts.well(ROOT / "k8s/checks", copy, None))
 
 
 def test_rendered_rules_are_all_there_and_lead_to_their_runbooks(copy):
