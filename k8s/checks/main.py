@@ -120,6 +120,7 @@ def main() -> int:
         slow_tests = pool.submit(lambda: list(tests(pathlib.Path(__file__).parent, args)))
         slow_policies = pool.submit(lambda: list(outside.policies(renderings, args.checkov)))
         report.say("The schema is strict everywhere, and documents every value", schema.loose(made_schema))
+        report.say("Every value is read by a template", documented.unread(values, folder / "templates"))
         report.say("Schema, README's table and golden files are what the chart makes now", made.stale(root, made_files))
         smallest = next(r for r in renderings if r.example == "smallest")
         report.say("README's command makes the Secret of the smallest example", made.secret_command(root, smallest))

@@ -169,12 +169,16 @@ def _bytes(text: str) -> int:
 
 
 def canary(r: Rendered, programs: Programs) -> Iterator[str]:
-    """The test's pod calls a command that there is."""
+    """The test's pod calls a command that there is, with variables that it knows."""
     for item in r.of("Pod"):
         for container in item["spec"]["containers"]:
             if container["args"][0] != "ctl":
                 continue
             environment = {variable["name"]: variable.get("value", "") for variable in container.get("env") or []}
-            code, _, err = programs.run([*container["args"], "--help"], environment)
+            code, out, err = programs.run([*container["args"], "--help"], environment)
             if code:
                 yield f"Pod {item['metadata']['name']}: `{' '.join(container['args'])}` is no command: {err.strip().splitlines()[:1]}"
+                continue
+            for name in environment:
+                if name.startswith("HOLDFAST_") and not re.search(rf"\[env: {name}[=\]]", out):
+                    yield f"Pod {item['metadata']['name']}: the command reads no variable {name}"

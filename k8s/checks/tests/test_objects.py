@@ -104,6 +104,7 @@ DAMAGES = [
     (network.complete, lambda r: r.named("NetworkPolicy", "holdfast-catalog")["spec"]["egress"].pop(1), "connects to holdfast-pg-rw:5432"),
     (network.complete, lambda r: r.named("NetworkPolicy", "holdfast-catalog")["spec"]["egress"].pop(2), "its egress does not reach"),
     (network.complete, lambda r: r.named("NetworkPolicy", "holdfast-reservation")["spec"]["ingress"][0]["from"].pop(), "does not let it in"),
+    (network.complete, lambda r: r.named("Service", "holdfast-reservation")["spec"]["ports"][0].update(port=80), "has no such port"),
     (network.complete, lambda r: r.named("NetworkPolicy", "holdfast-canary")["spec"].update(policyTypes=["Egress"]), "about both ways"),
     (network.scraped, lambda r: r.named("NetworkPolicy", "holdfast-catalog")["spec"]["ingress"].pop(1), "does not open the port admin"),
 ]

@@ -106,6 +106,13 @@ def test_a_word_in_a_comment_that_nobody_knows_is_found(tmp_path):
         documented.read(file)
 
 
+def test_a_value_that_no_template_reads_is_found(tmp_path):
+    assert documented.unread(documented.read(CHART / "values.yaml"), CHART / "templates") == []
+    file = tmp_path / "values.yaml"
+    file.write_text("# -- Read by Helm.\nenabled: true\nredis:\n  # -- Read.\n  url: ''\n  # -- Not read.\n  colour: red\n", encoding="utf-8")
+    assert documented.unread(documented.read(file), CHART / "templates") == ["redis.colour: no template reads it; use it or take it out of values.yaml"]
+
+
 def test_a_schema_that_takes_unknown_keys_is_found():
     made_schema = schema.make(ROOT)
     assert schema.loose(made_schema) == []
@@ -188,6 +195,15 @@ def test_too_little_memory_for_full_files_is_found(smallest):
 def test_a_command_of_the_test_that_there_is_not_is_found(smallest):
     smallest.of("Pod")[0]["spec"]["containers"][0]["args"] = ["ctl", "canari"]
     assert any("is no command" in problem for problem in programs.canary(smallest, PROGRAMS))
+
+
+def test_a_variable_that_the_test_does_not_read_is_found(smallest):
+    # The variables are the same for every command of holdctl.
+    container = smallest.of("Pod")[0]["spec"]["containers"][0]
+    container["args"] = ["ctl", "sku"]
+    assert list(programs.canary(smallest, PROGRAMS)) == []
+    container["env"].append({"name": "HOLDFAST_TOKEN", "value": "/run/secrets/holdfast/holdfast/canary-token"})
+    assert list(programs.canary(smallest, PROGRAMS)) == ["Pod holdfast-canary: the command reads no variable HOLDFAST_TOKEN"]
 
 
 def test_the_package_has_what_users_need_and_no_tests_of_rules(copy):
