@@ -10,6 +10,7 @@ use crate::say::complain;
 
 #[cfg(feature = "demo")]
 mod bench;
+mod chart;
 mod ctl;
 #[cfg(feature = "demo")]
 mod demo;
@@ -52,6 +53,8 @@ enum Command {
     Lint,
     /// Build the image of all roles, and start every role from it.
     Image(image::Flags),
+    /// Check the Helm chart: what it renders, refuses and documents.
+    Chart(chart::Options),
     /// Run the stores that tests need until Ctrl-C, to run single tests with cargo.
     Stores,
 }
@@ -84,6 +87,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Test(options) => test::run(&project, options).await,
         Command::Lint => lint::run(&project).await,
         Command::Image(flags) => image::run(&project, flags).await,
+        Command::Chart(options) => chart::run(&project, &options).await,
         Command::Stores => stores::run(&project).await,
     }
 }
