@@ -89,9 +89,20 @@ pub fn start(
     let stop = tasks.token().clone();
     tasks.spawn("reconciler", async move {
         let period = Duration::from_millis(config.period_ms);
-        let mut reconciler = Reconciler { config, store, gate, metrics, cursor: String::new(), rebuild: None };
+        let came_round = Instant::now();
+        let mut reconciler = Reconciler {
+            config,
+            store,
+            gate,
+            metrics,
+            cursor: String::new(),
+            rebuild: None,
+            came_round,
+            is_clean: true,
+        };
         let mut pause = period;
         while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+            reconciler.metrics.round_age(reconciler.came_round.elapsed());
             if reconciler.gate.state() == GateState::Down {
                 pause = if reconciler.rebuild.is_some() { BUSY_PAUSE.min(period) } else { period };
                 continue;
@@ -145,21 +156,28 @@ struct Reconciler {
     /// The last SKU of those that come in turn; empty at the beginning of a round.
     cursor: String,
     rebuild: Option<Rebuild>,
+    /// When it last came round, or started.
+    came_round: Instant,
+    /// Whether the pass under way has found nothing above or below the record.
+    is_clean: bool,
 }
 
 impl Reconciler {
     async fn pass(&mut self, asked: &[Sku]) -> Result<(), StoreError> {
+        self.is_clean = true;
         for skus in asked.chunks(usize::from(self.config.skus_max)) {
             self.overwrite(skus).await?;
         }
         self.others().await?;
-        self.metrics.passed();
+        self.metrics.passed(self.is_clean);
         Ok(())
     }
 
-    async fn overwrite(&self, skus: &[Sku]) -> Result<(), StoreError> {
+    async fn overwrite(&mut self, skus: &[Sku]) -> Result<(), StoreError> {
         let look = self.store.availability(skus).await?;
-        let _tried_again = self.publish(published(&look)).await;
+        if let Some(report) = self.publish(published(&look)).await {
+            self.count(&report);
+        }
         Ok(())
     }
 
@@ -184,6 +202,7 @@ impl Reconciler {
             // What Redis did not take is tried again before anything else; what it took stays done.
             for (taken, end) in [first, second].into_iter().zip(ends) {
                 let Some(more) = taken else { return Ok(false) };
+                self.count(&more);
                 (report.checked, report.missing) = (report.checked + more.checked, report.missing + more.missing);
                 if let Some(end) = end {
                     self.cursor = end;
@@ -192,6 +211,8 @@ impl Reconciler {
         }
         if ended {
             self.cursor = String::new();
+            self.came_round = Instant::now();
+            self.metrics.round_age(Duration::ZERO);
         }
         self.metrics.came_round(ended);
         self.note(before, &report, ended);
@@ -217,13 +238,15 @@ impl Reconciler {
         }
     }
 
+    fn count(&mut self, report: &ReconcileReport) {
+        let has_drifted = self.metrics.reconciled(report);
+        self.is_clean &= !has_drifted;
+    }
+
     /// None if Redis did not take it, or not all of it: it may be tried again.
     async fn publish(&self, found: Vec<Published>) -> Option<ReconcileReport> {
         match self.gate.reconcile(found).await {
-            Ok(report) => {
-                self.metrics.reconciled(&report);
-                Some(report)
-            }
+            Ok(report) => Some(report),
             Err(GateError::Rejected(what)) => {
                 tracing::debug!(what, "Redis refused some counters; they come round again");
                 Some(ReconcileReport::default())
