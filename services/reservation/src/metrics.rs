@@ -99,7 +99,7 @@ pub struct ReserveMetrics {
 }
 
 /// What became of a request that was well-formed. What is wrong by itself never gets here: the server counts it, by its reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decided {
     /// A yes that was given now.
     Granted,
@@ -116,6 +116,17 @@ pub enum Decided {
 }
 
 impl Decided {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Replay => "replay",
+            Self::Short => "short",
+            Self::Refused => "refused",
+            Self::Shed => "shed",
+            Self::Failed => "failed",
+        }
+    }
+
     pub(crate) const fn of(answer: &Result<ReservationAnswer, Failure>) -> Self {
         match answer {
             Ok(answer) if answer.replayed => Self::Replay,
@@ -131,7 +142,7 @@ impl Decided {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerbLabels {
     verb: &'static str,
-    outcome: Decided,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -159,7 +170,7 @@ impl ReserveMetrics {
     }
 
     pub(crate) fn decided(&self, verb: &'static str, outcome: Decided) {
-        self.outcomes.get_or_create(&VerbLabels { verb, outcome }).inc();
+        self.outcomes.get_or_create(&VerbLabels { verb, outcome: outcome.name() }).inc();
     }
 
     pub(crate) fn route(&self, route: Route) {
