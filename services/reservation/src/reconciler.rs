@@ -5,7 +5,7 @@
 //!
 //! Architecture invariant: it takes no input but Postgres. It never adds to a counter and never touches a take.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use holdfast_stock::Sku;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::gate::{Gate, GateError, GateState, Published, ReconcileReport};
+use crate::gate::{Drift, Gate, GateError, GateState, Published, ReconcileReport};
 use crate::metrics::ReconcilerMetrics;
 use crate::store::{Look, Store, StoreError};
 
@@ -95,10 +95,11 @@ pub fn start(
             store,
             gate,
             metrics,
+            asked_for: asked_for.clone(),
             cursor: String::new(),
             rebuild: None,
             came_round,
-            is_clean: true,
+            drifted: Drifted::default(),
         };
         let mut pause = period;
         while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
@@ -137,6 +138,37 @@ pub fn start(
     });
 }
 
+/// Suspects that are remembered from one pass to the next.
+const SUSPECTS_MAX: usize = 10_000;
+
+/// Counters that differed from the record. One that does so once was on its way to be right, most likely: somebody bought just then. One that does so again in the next
+/// pass, though it was overwritten and the record is as it was, is wrong.
+#[derive(Debug, Default)]
+struct Drifted {
+    /// What the last pass found, with what the record had.
+    before: BTreeMap<Sku, i64>,
+    now: BTreeMap<Sku, i64>,
+    confirmed: bool,
+}
+
+impl Drifted {
+    /// Notes one; whether it is confirmed by the last pass.
+    fn again(&mut self, drift: &Drift) -> bool {
+        let again = self.before.get(&drift.sku) == Some(&drift.recorded);
+        self.confirmed |= again;
+        if self.now.len() < SUSPECTS_MAX {
+            self.now.insert(drift.sku.clone(), drift.recorded);
+        }
+        again
+    }
+
+    /// Whether the pass was clean.
+    fn pass_ended(&mut self) -> bool {
+        self.before = std::mem::take(&mut self.now);
+        !std::mem::take(&mut self.confirmed)
+    }
+}
+
 /// What is left of a rebuild.
 #[derive(Debug)]
 struct Rebuild {
@@ -153,23 +185,23 @@ struct Reconciler {
     store: Store,
     gate: Gate,
     metrics: ReconcilerMetrics,
+    asked_for: AskedFor,
     /// The last SKU of those that come in turn; empty at the beginning of a round.
     cursor: String,
     rebuild: Option<Rebuild>,
     /// When it last came round, or started.
     came_round: Instant,
-    /// Whether the pass under way has found nothing above or below the record.
-    is_clean: bool,
+    drifted: Drifted,
 }
 
 impl Reconciler {
     async fn pass(&mut self, asked: &[Sku]) -> Result<(), StoreError> {
-        self.is_clean = true;
         for skus in asked.chunks(usize::from(self.config.skus_max)) {
             self.overwrite(skus).await?;
         }
         self.others().await?;
-        self.metrics.passed(self.is_clean);
+        let is_clean = self.drifted.pass_ended();
+        self.metrics.passed(is_clean);
         Ok(())
     }
 
@@ -239,8 +271,14 @@ impl Reconciler {
     }
 
     fn count(&mut self, report: &ReconcileReport) {
-        let has_drifted = self.metrics.reconciled(report);
-        self.is_clean &= !has_drifted;
+        self.metrics.reconciled(report);
+        for drift in report.drifts.iter().filter(|drift| drift.units() != 0) {
+            if self.drifted.again(drift) {
+                self.metrics.drifted(drift.units() > 0);
+            }
+            // The next pass looks at it again.
+            self.asked_for.note(std::iter::once(&drift.sku));
+        }
     }
 
     /// None if Redis did not take it, or not all of it: it may be tried again.

@@ -178,6 +178,11 @@ impl SellingMetrics {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DirectionLabels {
+    direction: &'static str,
+}
+
 /// The reconciler's metrics.
 #[derive(Debug, Clone)]
 pub struct ReconcilerMetrics {
@@ -188,16 +193,25 @@ pub struct ReconcilerMetrics {
     above: Counter,
     below: Counter,
     missing: Counter,
+    drifted: Family<DirectionLabels, Counter>,
     rebuild_seconds: Histogram,
 }
 
 impl ReconcilerMetrics {
     pub(super) fn register(registry: &Metrics) -> Self {
+        let declared = Self::declare(registry);
+        for direction in ["above", "below"] {
+            declared.drifted.get_or_create(&DirectionLabels { direction }).inc_by(0);
+        }
+        declared
+    }
+
+    fn declare(registry: &Metrics) -> Self {
         Self {
             passes: registry.counter("holdfast_reconcile_passes", "Passes of the reconciler"),
             clean: registry.counter(
                 "holdfast_reconcile_clean_passes",
-                "Passes of the reconciler that found no counter above or below the record; one that is missing is unknown, not wrong",
+                "Passes of the reconciler that found no counter wrong which the pass before had found wrong too, the record being as it was; one that is missing is unknown, not wrong",
             ),
             rounds: registry.counter("holdfast_reconcile_rounds", "Rounds of the reconciler through all SKUs"),
             round_age_seconds: registry.register(
@@ -205,9 +219,14 @@ impl ReconcilerMetrics {
                 "Time since this replica's reconciler last came round through all SKUs; since it started if it never did",
                 Gauge::default(),
             ),
-            above: registry.counter("holdfast_counter_above_skus", "SKUs found published above the record"),
-            below: registry.counter("holdfast_counter_below_skus", "SKUs found published below the record"),
+            above: registry.counter("holdfast_counter_above_skus", "SKUs found published above the record, changes on their way included"),
+            below: registry.counter("holdfast_counter_below_skus", "SKUs found published below the record, changes on their way included"),
             missing: registry.counter("holdfast_counter_missing_skus", "SKUs found not published"),
+            drifted: registry.register(
+                "holdfast_counter_drift_skus",
+                "SKUs found published above or below the record by two passes in a row, the record being as it was, by direction (above, below)",
+                Family::default(),
+            ),
             rebuild_seconds: registry.histogram(
                 "holdfast_counter_rebuild_seconds",
                 "Time from when most counters were found missing to when all had been published anew",
@@ -234,13 +253,17 @@ impl ReconcilerMetrics {
         self.rebuild_seconds.observe(took.as_secs_f64());
     }
 
-    /// Counts what was not as the record has it; whether there was anything.
-    pub(crate) fn reconciled(&self, report: &ReconcileReport) -> bool {
+    pub(crate) fn drifted(&self, is_above: bool) {
+        let direction = if is_above { "above" } else { "below" };
+        self.drifted.get_or_create(&DirectionLabels { direction }).inc();
+    }
+
+    /// Counts what was not as the record has it.
+    pub(crate) fn reconciled(&self, report: &ReconcileReport) {
         let above = report.drifts.iter().filter(|drift| drift.units() > 0).count();
         let below = report.drifts.iter().filter(|drift| drift.units() < 0).count();
         self.above.inc_by(above as u64);
         self.below.inc_by(below as u64);
         self.missing.inc_by(report.missing as u64);
-        above + below > 0
     }
 }
