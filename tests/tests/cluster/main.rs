@@ -11,6 +11,7 @@ mod commits;
 mod journey;
 mod kills;
 mod lives;
+mod metrics;
 mod operators;
 mod stores;
 mod story;

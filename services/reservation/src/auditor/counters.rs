@@ -87,6 +87,7 @@ impl Difference {
             reservation_id: Uuid::nil(),
             detail: format!("Redis says {says}; Postgres has {}", list(&self.recorded)),
             changed_at: at,
+            units: 0,
         }
     }
 }

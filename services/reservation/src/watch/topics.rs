@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::Future;
 
-use holdfast_stock::{Owner, Sku};
+use holdfast_stock::{Owner, Sku, UnixMicros};
 
 use super::inbox::{Each, NewestOfEachRow, Waiting};
 use crate::changes::{Cursor, WholePlace};
@@ -45,6 +45,9 @@ pub trait Topic: Debug + Send + Sync + 'static {
 
     /// The newest transaction that an item tells of.
     fn xid(item: &Self::Item) -> i64;
+
+    /// When it was decided; none in the whole.
+    fn at(item: &Self::Item) -> Option<UnixMicros>;
 }
 
 /// What could be reserved of these SKUs; none: of all.
@@ -85,6 +88,10 @@ impl Topic for AvailabilityInterest {
 
     fn xid(item: &RowAvailability) -> i64 {
         item.xid
+    }
+
+    fn at(item: &RowAvailability) -> Option<UnixMicros> {
+        item.changed_at
     }
 }
 
@@ -194,6 +201,10 @@ impl Topic for ReservationInterest {
 
     fn xid(change: &ReservationChange) -> i64 {
         change.xid
+    }
+
+    fn at(change: &ReservationChange) -> Option<UnixMicros> {
+        change.at
     }
 }
 
