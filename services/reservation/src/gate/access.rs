@@ -61,7 +61,9 @@ pub(super) fn addresses(url: &str, mode: Mode) -> Result<Vec<ConnectionInfo>, &'
             ConnectionAddr::TcpTls { insecure: true, .. } => {
                 return Err("asks for TLS without a look at certificates; name their authority in gate.ca_file");
             }
-            ConnectionAddr::Unix(_) if mode == Mode::Cluster => return Err("must name nodes of a cluster by host and port"),
+            ConnectionAddr::Unix(_) if mode == Mode::Cluster => {
+                return Err("must name nodes of a cluster by host and port");
+            }
             // What hosts of another kind may look like, connecting will tell.
             _ => {}
         }

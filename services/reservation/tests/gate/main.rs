@@ -2,9 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose world breaks fails, and helpers of tests are no exception")]
 
+mod access;
+mod cluster;
 mod faults;
+mod log;
 mod memory;
 mod publishing;
 mod rush;
 mod takes;
 mod world;
+
+/// What the scripts do must not depend on how many servers there are.
+mod in_a_cluster {
+    mod world {
+        pub(crate) use crate::world::cluster_world as world;
+        pub(crate) use crate::world::*;
+    }
+
+    #[path = "../publishing.rs"]
+    mod publishing;
+    #[path = "../takes.rs"]
+    mod takes;
+}
