@@ -1,9 +1,7 @@
 //! How one gets in: TLS, users whose password changes, and a name that leads to another server than before.
 
 use crate::log;
-use crate::world::{
-    MISSING, PATIENCE, World, answers, granted, is_granted, publish, reaches, take, world, world_with,
-};
+use crate::world::{MISSING, PATIENCE, World, answers, granted, is_granted, publish, reaches, take, world, world_with};
 use holdfast_reservation::gate::{Gate, GateConfig, GateState, Taken};
 use holdfast_stack::proxy::Proxy;
 use holdfast_testkit::eventually;

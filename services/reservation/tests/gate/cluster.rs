@@ -217,10 +217,8 @@ async fn the_gate_asks_a_cluster_for_nothing_that_its_user_may_not() {
     while cluster.move_key(LAMPS_SLOT, LAMPS_NODE, DESKS_NODE).await.unwrap() {}
     assert!(granted(&gate, 2, &[("LAMP", 1)]).await);
     let asked = world.count("topology", "done");
-    eventually("the map is asked for", PATIENCE, || async {
-        (world.count("topology", "done") > asked).then_some(())
-    })
-    .await;
+    eventually("the map is asked for", PATIENCE, || async { (world.count("topology", "done") > asked).then_some(()) })
+        .await;
     for node in 0..3 {
         let denied: Vec<redis::Value> = cluster.ask(node, &["ACL", "LOG"]).await.unwrap();
         assert_eq!(denied, [], "node {node} denied something");

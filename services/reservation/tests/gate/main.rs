@@ -5,22 +5,10 @@
 mod access;
 mod cluster;
 mod faults;
+mod in_a_cluster;
 mod log;
 mod memory;
 mod publishing;
 mod rush;
 mod takes;
 mod world;
-
-/// What the scripts do must not depend on how many servers there are.
-mod in_a_cluster {
-    mod world {
-        pub(crate) use crate::world::cluster_world as world;
-        pub(crate) use crate::world::*;
-    }
-
-    #[path = "../publishing.rs"]
-    mod publishing;
-    #[path = "../takes.rs"]
-    mod takes;
-}
