@@ -13,6 +13,7 @@ mod kills;
 mod lives;
 mod metrics;
 mod operators;
+mod shards;
 mod stores;
 mod story;
 mod strangers;
