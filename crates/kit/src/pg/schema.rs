@@ -136,7 +136,9 @@ impl Found {
         let rows = match rows {
             Ok(rows) => rows,
             Err(error) if has_code(&error, &["42P01"]) => Vec::new(),
-            Err(error) if has_code(&error, &["42501"]) => return Err(SchemaError::Hidden { program: crate::entry::program(program) }),
+            Err(error) if has_code(&error, &["42501"]) => {
+                return Err(SchemaError::Hidden { program: crate::entry::program(program) });
+            }
             Err(error) => return Err(error.into()),
         };
         // Asked for by name first: a missing table would break the transaction that this may be in.

@@ -29,9 +29,9 @@ mod turns;
 pub use config::{Carts, GateConfig, Mode};
 pub use metrics::GateMetrics;
 
-use holdfast_kit::Fill;
 use access::Target;
 use cluster::Cluster;
+use holdfast_kit::Fill;
 use holdfast_stock::{Location, ReservationId, Sku, UnixMicros};
 use link::{Failure, Link};
 use metrics::Outcome;
