@@ -1,6 +1,6 @@
 """Asks the real programs whether they would take what the chart gives them.
 
-`holdfast SERVICE config` prints the effective configuration and refuses unknown keys and values out of their range. It gets exactly the rendered variables and
+`holdfast-SERVICE config` prints the effective configuration and refuses unknown keys and values out of their range. It gets exactly the rendered variables and
 file; only the folder of the secrets is another one, with contents that are made up.
 """
 
@@ -29,15 +29,12 @@ CONTENTS = [
 
 
 class Programs:
-    """The built programs: one for every role where it is there, else one for each service."""
+    """The built programs, one for each role: what ./dev builds. The image's one program is the same code below one name."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
 
     def command(self, *words: str) -> list[str]:
-        one = self.folder / "holdfast"
-        if one.exists():
-            return [str(one), *words]
         role, *rest = words
         return [str(self.folder / ("holdctl" if role == "ctl" else f"holdfast-{role}")), *rest]
 
@@ -75,6 +72,9 @@ def configurations(r: Rendered, programs: Programs) -> Iterator[str]:
             if service not in objects.SERVICES:
                 continue
             where = f"{owner['metadata']['name']}, {container['name']}"
+            code, _, err = programs.run([*container["args"], "--help"], {})
+            if code:
+                yield f"{where}: `{' '.join(container['args'])}` is no command: {err.strip().splitlines()[:1]}"
             code, out, err = _configured(r, template["spec"], container, programs)
             if code:
                 yield f"{where}: the program refuses its configuration: {err.strip()}"

@@ -43,6 +43,8 @@ DAMAGES = [
     (objects.selectors, lambda r: job(r)["spec"]["template"]["metadata"]["labels"].update({"app.kubernetes.io/component": "catalog", "x": "y"}), "also selects the pods"),
     (objects.selectors, lambda r: r.named("HorizontalPodAutoscaler", "holdfast-reservation")["spec"]["scaleTargetRef"].update(name="other"), "there is no Deployment other"),
     (objects.selectors, lambda r: r.of("ServiceMonitor")[0]["spec"]["selector"]["matchLabels"].pop("holdfast/endpoints"), "scraped exactly once"),
+    (objects.selectors, lambda r: r.of("NetworkPolicy")[0]["spec"]["podSelector"]["matchLabels"].update({"app.kubernetes.io/version": "0.1.0"}), "which may change"),
+    (objects.selectors, lambda r: r.of("NetworkPolicy")[0]["spec"]["podSelector"]["matchLabels"].update(x="y"), "selects no pods"),
     # ports
     (objects.ports, lambda r: r.named("Service", "holdfast-reservation")["spec"]["ports"][0].pop("appProtocol"), "appProtocol"),
     (objects.ports, lambda r: r.named("Service", "holdfast-reservation")["spec"]["ports"][0].update(targetPort="http"), "leads to http"),

@@ -167,7 +167,9 @@ def test_the_programs_refuse_a_key_that_they_do_not_know(smallest):
     config["config.toml"] = config["config.toml"].replace("[server]", "[server]\nlisten = 1")
     job = next(item for item in smallest.of("Job") if "reservation" in item["metadata"]["name"])
     job["spec"]["template"]["spec"]["containers"][0]["env"].append({"name": "HOLDFAST_RESERVATION__LOOKER__KEYS", "value": "1"})
+    smallest.of("Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"] = ["catalog", "sreve"]
     found = list(programs.configurations(smallest, PROGRAMS))
+    assert any("`catalog sreve` is no command" in problem for problem in found), found
     assert any("holdfast-catalog, catalog" in problem and "server.listen" in problem for problem in found), found
     assert any("migrate" in problem and "looker.keys" in problem for problem in found), found
 
