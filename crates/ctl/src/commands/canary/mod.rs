@@ -33,8 +33,8 @@ const COLUMNS: &[Column] = &[("STEP", "step"), ("TOOK (MS)", "milliseconds"), ("
 /// What the canary is, and how long to wait for it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It makes the SKU, the location and its one unit if they are missing, which needs the roles operator or merchandiser and all three services; \
-                  after that the role checkout and reservation alone will do.\n\
+    after_help = "It makes the SKU, the location and its one unit if they are missing, which needs all three services and the role merchandiser beside checkout \
+                  (or operator alone); after that checkout and the reservation service will do.\n\
                   Exit codes: 0 every answer was right; 1 one was wrong, or a service refused; 3 a service did not answer: run it again, what it held comes back by itself."
 )]
 pub(crate) struct Canary {
@@ -70,6 +70,7 @@ impl Report {
 
     fn show(&self, format: Format, args: &Canary) -> Result<(), Failure> {
         match format {
+            Format::Table if self.steps.is_empty() => Ok(()),
             Format::Table => output::list(format, COLUMNS, &self.steps),
             Format::Json => {
                 let reservation = self.reservation.map(|key| key.to_string());

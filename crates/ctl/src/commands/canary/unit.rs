@@ -93,7 +93,7 @@ fn in_the_way(level: &StockLevel) -> Option<String> {
     }
     if level.committed > 0 {
         let sold = format!(
-            "{} of it sold: somebody confirmed a reservation of it (`holdctl reservation list --state confirmed`, then `cancel`)",
+            "{} of it is sold: somebody confirmed a reservation of it (`holdctl reservation list --state confirmed`, then `cancel`)",
             level.committed
         );
         return Some(sold);
