@@ -86,7 +86,7 @@ def test_a_changed_configuration_rolls_the_pods_of_its_service_only(render):
 
 
 def test_a_rotated_secret_rolls_the_pods_when_it_is_said(render):
-    r = render({"secretsRevision": "2"})
+    r = render({"secretsRevision": 2})
     for item in r.of("Deployment"):
         assert item["spec"]["template"]["metadata"]["annotations"]["holdfast/secrets-revision"] == "2"
 
@@ -238,6 +238,10 @@ def test_a_single_alert_is_switched_off_or_changed_and_the_others_stay(tmp_path)
     assert rules["B"]["for"] == "1m" and rules["B"]["labels"] == {"severity": "page", "x": "y"}
     assert rules["C"]["for"] == "5m" and rules["C"]["labels"] == {"severity": "ticket"}
     assert rules["C"]["annotations"] == {"summary": "{{ $value }} is gone", "runbook_url": "https://r.example.com/C.md"}
+
+
+def test_lint_has_nothing_to_say_of_the_chart_without_values():
+    assert chart.lint_findings(CHART, {}) == []
 
 
 def test_lint_finds_a_template_that_is_broken(tmp_path):
