@@ -243,15 +243,22 @@ def promtool(program: str, chart: pathlib.Path) -> Iterator[str]:
         code, said = run("test", "rules", str(file))
         if code:
             yield f"promtool test rules {file.name}: {said}"
-    # promtool parses no bare expression without a server, but it parses rules.
+    # promtool parses no bare expression without a server, but it parses rules: all at once, and one by one only to say which is wrong.
+    asked = list(expressions(chart))
     with tempfile.TemporaryDirectory() as folder:
-        for where, expression in expressions(chart):
-            file = pathlib.Path(folder) / "one.yaml"
-            rule = {"record": "one", "expr": expression}
-            file.write_text(yaml.safe_dump({"groups": [{"name": "one", "rules": [rule]}]}))
+        file = pathlib.Path(folder) / "queries.yaml"
+
+        def parses(queries: list[tuple[str, str]]) -> tuple[bool, str]:
+            rules = [{"record": f"query:{number}", "expr": expression} for number, (_, expression) in enumerate(queries)]
+            file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
             code, said = run("check", "rules", str(file))
-            if code:
-                yield f"{where}: {said}\n  {expression}"
+            return code == 0, said
+
+        if asked and not parses(asked)[0]:
+            for where, expression in asked:
+                good, said = parses([(where, expression)])
+                if not good:
+                    yield f"{where}: {said}\n  {expression}"
 
 
 def main() -> int:
