@@ -154,6 +154,7 @@ impl ServiceConfig for Config {
 mod tests {
     use super::*;
     use holdfast_kit::config::load_with;
+    use secrecy::ExposeSecret as _;
 
     fn load(variables: &[(&str, &str)]) -> Result<Config, String> {
         let given = [
@@ -171,6 +172,26 @@ mod tests {
         let server = &config.common.server;
         assert_eq!((server.grpc_listen.port(), server.admin_listen.port()), (50051, 9051), "k8s and docs name them");
         assert!(server.grpc_listen.ip().is_loopback() && server.admin_listen.ip().is_loopback());
+    }
+
+    #[test]
+    fn where_the_gates_secrets_lie_stays_known_so_that_they_can_be_read_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [url, password] = [("url", "redis://127.0.0.1:7"), ("password", "p4ss")].map(|(name, text)| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("{text}\n")).expect("a file");
+            path
+        });
+        let config = load(&[
+            ("HOLDFAST_RESERVATION__GATE__URL", ""),
+            ("HOLDFAST_RESERVATION__GATE__URL_FILE", url.to_str().expect("a path")),
+            ("HOLDFAST_RESERVATION__GATE__USER", "gate"),
+            ("HOLDFAST_RESERVATION__GATE__PASSWORD_FILE", password.to_str().expect("a path")),
+        ])
+        .expect("a configuration");
+        assert_eq!((config.gate.url_file, config.gate.password_file), (url, password));
+        assert_eq!(config.gate.url.expose_secret(), "redis://127.0.0.1:7");
+        assert_eq!(config.gate.password.expose_secret(), "p4ss");
     }
 
     #[test]

@@ -389,20 +389,25 @@ enum Complaint {
 }
 
 impl Complaint {
-    /// In words, and what to look at when the two ends seem to speak differently.
+    /// In words, and what to look at when the two ends seem to speak differently: one hangs up on the other, or waits for the end of what it takes for a command.
     fn with_hint(self, has_tls: bool) -> String {
-        let hint = match &self {
-            Self::Failed(_, error) if error.is_connection_refusal() => "",
-            Self::Failed(_, error) if error.is_io_error() && has_tls => {
-                " (where Redis has no TLS, gate.url begins with redis://)"
-            }
-            Self::Failed(_, error) if (error.is_io_error() || error.is_connection_dropped()) && !has_tls => {
-                " (where Redis wants TLS, gate.url begins with rediss://)"
-            }
-            Self::Failed(..) | Self::NoAnswer(..) => "",
+        let is_odd = match &self {
+            Self::Failed(_, error) if error.is_connection_refusal() || is_about_a_certificate(error) => false,
+            Self::Failed(_, error) => error.is_io_error() || error.is_connection_dropped(),
+            Self::NoAnswer(..) => has_tls,
+        };
+        let hint = match (is_odd, has_tls) {
+            (false, _) => "",
+            (true, true) => " (where Redis has no TLS, gate.url begins with redis://)",
+            (true, false) => " (where Redis wants TLS, gate.url begins with rediss://)",
         };
         format!("{}{hint}", String::from(self))
     }
+}
+
+/// What TLS complains of by itself needs no guess.
+fn is_about_a_certificate(error: &RedisError) -> bool {
+    error.to_string().contains("certificate")
 }
 
 impl From<Complaint> for String {

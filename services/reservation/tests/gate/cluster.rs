@@ -264,7 +264,7 @@ async fn buyers_while_slots_wander_are_never_refused_for_want_of_one() {
         sums = [sums[0] + outcomes[0], sums[1] + outcomes[1]];
     }
     println!("granted and past the gate: {sums:?}");
-    assert!(sums[0] > sums[1], "{sums:?}");
+    assert!(sums[0] > 0, "{sums:?}");
     assert!(world.redirects("moved") > 0.0);
     assert_eq!(gate.state(), GateState::Up, "a slot that moves kills nobody");
     answers(&gate, &[("DESK", 1), ("LAMP", 1)], is_granted).await;

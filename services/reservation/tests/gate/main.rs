@@ -4,6 +4,7 @@
 
 mod access;
 mod cluster;
+mod cost;
 mod faults;
 mod in_a_cluster;
 mod log;

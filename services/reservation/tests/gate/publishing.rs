@@ -95,6 +95,7 @@ async fn the_reconciler_overwrites_everything_but_takes_and_reports_what_was_wro
 
     let drift = |text: &str, found, published, taken| Drift { sku: sku(text), found, published, recorded: 5, taken };
     let expected = ReconcileReport {
+        unanswered: Vec::new(),
         checked: 6,
         missing: 1,
         drifts: vec![
