@@ -10,6 +10,7 @@ mod callers;
 mod commits;
 mod journey;
 mod kills;
+mod lives;
 mod operators;
 mod stores;
 mod story;
