@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    audit, availability, backup, connection, feed, location, offer, quarantine, reservation, restore, runs, sales, sku,
-    stock, vendor,
+    audit, availability, backup, canary, connection, feed, location, offer, quarantine, reservation, restore, runs,
+    sales, sku, stock, vendor,
 };
 use crate::parse;
 
@@ -121,6 +121,8 @@ pub(crate) enum Command {
     Audit(audit::Command),
     /// Put right what an audit found, by entries that are added to the ledger. Shows what it would write; --yes writes it.
     Repair(audit::RepairArgs),
+    /// Reserve one unit of a SKU that is only for this, see that every answer is right, and give it back.
+    Canary(canary::Canary),
     /// Back up the services' databases into a new folder, while they are in use. Needs the databases' owning roles, and no service.
     Backup(backup::BackupArgs),
     /// Restore databases from a backup into empty ones, with the services stopped; says what is lost. Read docs/backup.md first.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use holdfast_client::{Error, Outcome};
 
+use crate::called;
 use crate::files::FileError;
 
 /// Why a command did not succeed.
@@ -46,14 +47,19 @@ impl Failure {
 
     /// A call that changes something, with the key under which it can be repeated.
     pub(crate) fn changing(key: impl fmt::Display) -> impl FnOnce(Error) -> Self {
-        let again = again(std::env::args(), &key.to_string());
+        let again = again(called::program(), called::words(), &key.to_string());
         |error| Self::Call { error, again: Some(again) }
+    }
+
+    /// A command that can be run again as it is.
+    pub(crate) fn repeating(error: Error) -> Self {
+        Self::Call { error, again: Some(command(called::program(), called::words()).join(" ")) }
     }
 
     /// An import that can be run again as it is, for what is there already is left as it is. `done` were imported before it failed.
     pub(crate) fn importing(error: Error, done: i64) -> Self {
         crate::output::note(&format!("{done} had been imported before this happened."));
-        Self::Call { error, again: Some(command(std::env::args()).join(" ")) }
+        Self::repeating(error)
     }
 }
 
@@ -189,8 +195,8 @@ fn next_step(error: &Error) -> Option<&'static str> {
 }
 
 /// The same command with its key, as it can be pasted into a shell.
-fn again(arguments: impl Iterator<Item = String>, key: &str) -> String {
-    let mut words = command(arguments);
+fn again(program: &str, words: Vec<String>, key: &str) -> String {
+    let mut words = command(program, words);
     if !words.iter().any(|word| word == "--key" || word.starts_with("--key=")) {
         words.push(format!("--key {key}"));
     }
@@ -198,8 +204,8 @@ fn again(arguments: impl Iterator<Item = String>, key: &str) -> String {
 }
 
 /// The words of a command, each quoted as a shell needs it.
-fn command(arguments: impl Iterator<Item = String>) -> Vec<String> {
-    std::iter::once("holdctl".to_owned()).chain(arguments.skip(1).map(|argument| quoted(&argument))).collect()
+fn command(program: &str, words: Vec<String>) -> Vec<String> {
+    std::iter::once(program.to_owned()).chain(words.into_iter().map(|word| quoted(&word))).collect()
 }
 
 fn quoted(word: &str) -> String {
@@ -219,11 +225,11 @@ mod tests {
 
     #[test]
     fn the_command_to_repeat_has_the_key_once_and_survives_a_shell() {
-        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>().into_iter();
-        assert_eq!(again(words(&["/x/holdctl", "confirm", "ID"]), "K"), "holdctl confirm ID --key K");
-        assert_eq!(again(words(&["holdctl", "confirm", "ID", "--key", "K"]), "K"), "holdctl confirm ID --key K");
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(again("holdfast ctl", words(&["confirm", "ID"]), "K"), "holdfast ctl confirm ID --key K");
+        assert_eq!(again("holdctl", words(&["confirm", "ID", "--key", "K"]), "K"), "holdctl confirm ID --key K");
         assert_eq!(
-            again(words(&["holdctl", "stock", "adjust", "--note", "it's broken"]), "K"),
+            again("holdctl", words(&["stock", "adjust", "--note", "it's broken"]), "K"),
             r"holdctl stock adjust --note 'it'\''s broken' --key K"
         );
     }

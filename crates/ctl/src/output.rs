@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
+use crate::called;
 use crate::cli::Format;
 use crate::failure::Failure;
 
@@ -52,7 +53,7 @@ pub(crate) fn note(words: &str) {
 
 /// Says why a command failed.
 pub(crate) fn complain(words: &str) {
-    note(&format!("holdctl: {words}"));
+    note(&format!("{}: {words}", called::program()));
 }
 
 fn json(value: &Value) -> Result<(), Failure> {

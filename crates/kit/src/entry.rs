@@ -1,9 +1,11 @@
 //! The entry of every service: its commands, its exit codes, its start and its end.
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
@@ -12,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::build;
 use crate::config::{self, Common, ConfigError, ServiceConfig};
 use crate::listeners::{BindError, Listeners};
 use crate::methods::{Method, MethodTable};
@@ -49,12 +52,29 @@ pub trait Service {
     ) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// Runs a service's command line: `serve` (the default), `migrate`, `config`, `methods`.
+/// How this process was called, once [`main_as`] has been told.
+static PROGRAM: OnceLock<String> = OnceLock::new();
+
+/// What a person types to run `service`'s program: `holdfast reservation` where it is a role of one program, else the service's own name.
+pub(crate) fn program(service: &str) -> String {
+    PROGRAM.get().map_or(service, String::as_str).to_owned()
+}
+
+/// Runs a service's command line with the process's arguments: `serve` (the default), `migrate`, `config`, `methods`.
 ///
 /// Exit codes: 0 done, 1 failed while running, 2 command line or configuration, 3 could not start.
 #[must_use]
 pub fn main<S: Service>() -> ExitCode {
-    let matches = match command::<S>().try_get_matches() {
+    main_as::<S>(S::NAME, std::env::args_os().skip(1))
+}
+
+/// [`main()`] for a service that is a role of a larger program: `program` is what a person types to reach it, `words` is what follows.
+#[must_use]
+pub fn main_as<S: Service>(program: &'static str, words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // A process is called once; whoever calls this a second time (a test) keeps the first name.
+    let _named_already = PROGRAM.set(program.to_owned());
+    let words = std::iter::once(OsString::from(program)).chain(words);
+    let matches = match command::<S>(program).try_get_matches_from(words) {
         Ok(matches) => matches,
         Err(error) => {
             drop(error.print());
@@ -72,13 +92,13 @@ pub fn main<S: Service>() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            drop(writeln!(std::io::stderr(), "{}: {}", S::NAME, explain(&error)));
+            drop(writeln!(std::io::stderr(), "{program}: {}", explain(&error)));
             ExitCode::from(exit_code(&error))
         }
     }
 }
 
-fn command<S: Service>() -> Command {
+fn command<S: Service>(program: &'static str) -> Command {
     let prefix = S::Config::ENV_PREFIX;
     let announce = || {
         Arg::new("announce")
@@ -87,8 +107,9 @@ fn command<S: Service>() -> Command {
             .value_parser(value_parser!(PathBuf))
             .help(format!("Write the addresses to this file as JSON once they are bound [env: {prefix}_ANNOUNCE]"))
     };
-    Command::new(S::NAME)
-        .version(env!("CARGO_PKG_VERSION"))
+    Command::new(program)
+        .bin_name(program)
+        .version(build::text())
         .arg(
             Arg::new("config")
                 .long("config")
@@ -138,7 +159,7 @@ fn migrate<S: Service>(file: Option<&Path>) -> anyhow::Result<()> {
         let migrated = pg::migrate(&common.postgres, S::migrator()).await;
         guard.shutdown().await;
         let pg::Migrated { applied, version } = migrated?;
-        print(&format!("{}: applied {applied} migrations, the schema is at version {version}\n", S::NAME))
+        print(&format!("{}: applied {applied} migrations, the schema is at version {version}\n", program(S::NAME)))
     })
 }
 
@@ -162,7 +183,8 @@ async fn serve<S: Service>(config: S::Config, announce: Option<PathBuf>) -> anyh
     tracing::info!(
         grpc = %listeners.grpc_address()?,
         admin = %listeners.admin_address()?,
-        version = env!("CARGO_PKG_VERSION"),
+        version = build::VERSION,
+        revision = build::REVISION,
         "listening"
     );
     if let Some(file) = announce {

@@ -11,6 +11,7 @@ mod problem;
 mod request;
 mod violations;
 
+pub mod build;
 pub mod config;
 pub mod methods;
 pub mod metrics;
@@ -22,7 +23,7 @@ pub mod telemetry;
 
 pub use callers::{Caller, CallerConfig, Callers, CallersConfig, CallersError, Role};
 pub use config::{Common, ConfigError, PostgresConfig, ServerConfig, ServiceConfig, TelemetryConfig, load, render};
-pub use entry::{Service, main};
+pub use entry::{Service, main, main_as};
 pub use listeners::{BindError, Listeners};
 pub use methods::{Method, MethodTable, Priority};
 pub use metrics::Metrics;

@@ -177,7 +177,7 @@ pub async fn migrate(config: &PostgresConfig, migrator: &Migrator) -> Result<Mig
 /// # Errors
 /// When it is older, newer, or made by other texts; the message says what to run as `program`.
 pub async fn check_schema(pool: &PgPool, migrator: &Migrator, program: &str) -> Result<(), SchemaError> {
-    let program = program.to_owned();
+    let program = crate::entry::program(program);
     let mut connection = pool.acquire().await?;
     let rows = match applied(&mut connection).await {
         Ok(rows) => rows,

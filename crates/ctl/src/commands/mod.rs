@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod availability;
 pub(crate) mod backup;
+pub(crate) mod canary;
 pub(crate) mod connection;
 pub(crate) mod deciding;
 pub(crate) mod feed;
@@ -52,6 +53,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Backup(args) => backup::run(context.format, &args).await,
         Command::Restore(args) => restore::run(context.format, &args).await,
         Command::Audit(command) => audit::run(&context, command).await,
+        Command::Canary(args) => canary::run(&context, args).await,
         Command::Repair(args) => audit::repair(&context, args).await,
     }
 }

@@ -44,6 +44,11 @@ const ARROWS: &[Row] = &[
         foreign: Foreign::Any,
     },
     Row {
+        name: "holdfast",
+        ours: &["holdfast-catalog", "holdfast-ctl", "holdfast-kit", "holdfast-reservation", "holdfast-vendor-sync"],
+        foreign: Foreign::Only(&[]),
+    },
+    Row {
         name: "holdfast-tests",
         ours: &[
             "holdfast-api",
@@ -104,7 +109,7 @@ fn check_package(package: &Package) -> Vec<String> {
     let mut findings = Vec::new();
     for dependency in &package.dependencies {
         let (other, for_tests) = (dependency.name.as_str(), dependency.kind.as_deref() == Some("dev"));
-        if other.starts_with("holdfast-") {
+        if other == "holdfast" || other.starts_with("holdfast-") {
             let allowed = row.ours.contains(&other) || (for_tests && FOR_TESTS.contains(&other));
             if !allowed && other != name {
                 findings.push(format!("{name} may not depend on {other}: arrows point one way (DESIGN, layout)"));
@@ -146,6 +151,13 @@ mod tests {
         assert_eq!(check_package(&reversed).len(), 1);
         let in_tests_too = package("holdfast-stock", &[("holdfast-reservation", Some("dev"))]);
         assert_eq!(check_package(&in_tests_too).len(), 1);
+    }
+
+    #[test]
+    fn nothing_uses_the_one_program_and_it_brings_nothing_of_its_own() {
+        assert_eq!(check_package(&package("holdfast-tests", &[("holdfast", Some("dev"))])).len(), 1);
+        assert_eq!(check_package(&package("holdfast", &[("holdfast-ctl", None)])), Vec::<String>::new());
+        assert_eq!(check_package(&package("holdfast", &[("tokio", None)])).len(), 1);
     }
 
     #[test]

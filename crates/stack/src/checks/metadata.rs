@@ -82,6 +82,13 @@ impl Metadata {
         self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
     }
 
+    /// What a package depends on, of every kind, as far as it is resolved for this platform.
+    pub fn dependencies_of(&self, package: &Package) -> impl Iterator<Item = &Package> {
+        let node = self.resolve.nodes.iter().find(|node| node.id == package.id);
+        let ids = node.map(|node| node.dependencies.as_slice()).unwrap_or_default();
+        self.packages.iter().filter(move |other| ids.contains(&other.id))
+    }
+
     /// Other people's packages that are really built, into a binary or a test.
     pub fn foreign(&self) -> Vec<&Package> {
         let nodes: BTreeMap<&str, &Node> = self.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();

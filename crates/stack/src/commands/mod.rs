@@ -14,6 +14,7 @@ mod ctl;
 #[cfg(feature = "demo")]
 mod demo;
 mod down;
+mod image;
 mod lint;
 mod reset;
 mod stores;
@@ -49,6 +50,8 @@ enum Command {
     Test(test::Options),
     /// Look at formatting, lints, licences, protos and arrows between crates.
     Lint,
+    /// Build the image of all roles, and start every role from it.
+    Image(image::Flags),
     /// Run the stores that tests need until Ctrl-C, to run single tests with cargo.
     Stores,
 }
@@ -80,6 +83,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Ctl(options) => ctl::run(&project, options),
         Command::Test(options) => test::run(&project, options).await,
         Command::Lint => lint::run(&project).await,
+        Command::Image(flags) => image::run(&project, flags).await,
         Command::Stores => stores::run(&project).await,
     }
 }
