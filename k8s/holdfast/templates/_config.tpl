@@ -19,7 +19,7 @@ The owning role's credentials never reach a pod that serves.
 {{- $files := list }}
 {{- if $host }}
 {{- if contains "@" $host }}
-{{- fail (printf "\n\npostgres.host of %s is %q: it is a host's name only. User and password come from the Secret (README.md, \"Secrets\").\n" .s.name $host) }}
+{{- fail (printf "\n\npostgres.host of %s has an @ in it: it is a host's name only. User and password come from the Secret (README.md, \"Secrets\").\n" .s.name) }}
 {{- end }}
 {{- $port := ternary (default $p.port $m.port) $p.port $migrate | int }}
 {{- $url := printf "postgres://%s:%d/%s?sslmode=%s" $host $port $p.database $p.sslmode }}
@@ -47,6 +47,9 @@ The owning role's credentials never reach a pod that serves.
 {{/* How Redis is reached, as JSON: {config: keys of [gate], files: […]}. The argument: root. */}}
 {{- define "holdfast.redis" -}}
 {{- $r := .Values.redis }}
+{{- if contains "@" $r.url }}
+{{- fail "\n\nredis.url has a user or a password in it. Give the user as redis.user, and the password as a key of a Secret (redis.passwordKey); or leave redis.url empty and put the whole URL into a Secret (redis.urlKey).\n" }}
+{{- end }}
 {{- $config := dict }}
 {{- $files := list }}
 {{- if ne $r.mode "single" }}
@@ -87,7 +90,7 @@ The owning role's credentials never reach a pod that serves.
 {{- end }}
 {{- if $root.Values.tests.enabled }}
 {{- $secret := include "holdfast.secretName" (dict "root" $root "own" $root.Values.tests.existingSecret "what" "the canary's token (tests)") }}
-{{- $callers = append $callers (dict "name" "canary" "roles" (list "checkout" "merchandiser" "operator") "file" (dict "kind" "secret" "name" $secret "key" $root.Values.tests.tokenKey)) }}
+{{- $callers = append $callers (dict "name" "canary" "roles" (list "checkout" "merchandiser") "file" (dict "kind" "secret" "name" $secret "key" $root.Values.tests.tokenKey)) }}
 {{- end }}
 {{- range $root.Values.callers }}
 {{- if has $service (default (list "reservation" "catalog" "vendor-sync") .services) }}

@@ -71,7 +71,7 @@ Environment variables as a list without duplicates, sorted by name. The user's r
   {{- else if regexMatch "://[^/?#\\s]*:[^/?#\\s]*@" (toString $value) }}
   {{- fail (printf "\n\nThe environment variable %s has a password in a URL. Put it into a Secret: {valueFrom: {secretKeyRef: {name: …, key: …}}}\n" $name) }}
   {{- else }}
-  value: {{ toString $value | quote }}
+  value: {{ kindIs "float64" $value | ternary (include "holdfast.tomlValue" $value) (toString $value) | quote }}
   {{- end }}
 {{- end }}
 {{- end }}

@@ -1,0 +1,178 @@
+"""Asks the real programs whether they would take what the chart gives them.
+
+`holdfast SERVICE config` prints the effective configuration and refuses unknown keys and values out of their range. It gets exactly the rendered variables and
+file; only the folder of the secrets is another one, with contents that are made up.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Iterator
+
+import objects
+import restricted
+from chart import Rendered
+
+CONFIG = "/etc/holdfast/config.toml"
+
+# What stands in a Secret: by the end of the key that names its file. A token is made for each file, as two may not be the same.
+CONTENTS = [
+    (r"gate.*url_file$", "redis://user:password@redis:6379"),
+    (r"url_file$", "postgres://user:password@postgres:5432/database"),
+    (r"password_file$", "a-password"),
+    (r"token_file$", ""),
+]
+
+
+class Programs:
+    """The built programs: one for every role where it is there, else one for each service."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+
+    def command(self, *words: str) -> list[str]:
+        one = self.folder / "holdfast"
+        if one.exists():
+            return [str(one), *words]
+        role, *rest = words
+        return [str(self.folder / ("holdctl" if role == "ctl" else f"holdfast-{role}")), *rest]
+
+    def run(self, words: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
+        command = self.command(*words)
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        except FileNotFoundError:
+            return 127, "", f"{command[0]} is not built; run it by ./dev chart, which builds it"
+        return done.returncode, done.stdout, done.stderr
+
+    def defaults(self, service: str) -> dict:
+        """A service's configuration when only its stores are given."""
+        prefix = objects_prefix(service)
+        environment = {f"{prefix}__POSTGRES__URL": "postgres://postgres/database"}
+        if service == "reservation":
+            environment[f"{prefix}__GATE__URL"] = "redis://redis"
+        code, out, err = self.run([service, "config"], environment)
+        if code:
+            raise RuntimeError(f"{service} config: {err.strip()}")
+        return tomllib.loads(out)
+
+
+def objects_prefix(service: str) -> str:
+    return "HOLDFAST_" + service.upper().replace("-", "_")
+
+
+def configurations(r: Rendered, programs: Programs) -> Iterator[str]:
+    """Every program takes its configuration: in its pod, in its init container, in its Job."""
+    for owner, template in r.pods():
+        for container in restricted.containers(template["spec"]):
+            service = (container.get("args") or [""])[0]
+            if service not in objects.SERVICES:
+                continue
+            where = f"{owner['metadata']['name']}, {container['name']}"
+            code, out, err = _configured(r, template["spec"], container, programs)
+            if code:
+                yield f"{where}: the program refuses its configuration: {err.strip()}"
+            elif container["args"][1:] == ["serve"]:
+                yield from (f"{where}: {problem}" for problem in _agrees(tomllib.loads(out), template["spec"], container))
+
+
+def _configured(r: Rendered, spec: dict, container: dict, programs: Programs) -> tuple[int, str, str]:
+    environment = {variable["name"]: str(variable.get("value", "from-a-secret")) for variable in container.get("env") or []}
+    config = next((v["configMap"]["name"] for v in spec.get("volumes") or [] if v["name"] == "config"), "")
+    text = ((r.named("ConfigMap", config) or {}).get("data") or {}).get("config.toml", "")
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        secrets = f"{folder}/secrets/"
+        named = re.findall(r'([a-z_]+)\s*=\s*"(/run/secrets/holdfast/[^"]+)"', _with_sections(text))
+        named += [(key.lower(), value) for key, value in environment.items()]
+        for path in objects.secret_files(spec):
+            key = next((key for key, value in named if value == path), "")
+            section = "gate" if "redis" in path or "gate" in key else ""
+            content = next((text for pattern, text in CONTENTS if re.search(pattern, f"{section}.{key}")), "a certificate")
+            file = pathlib.Path(path.replace(objects.SECRETS, secrets))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content or f"a long token of {path}\n", encoding="utf-8")
+        (folder / "config.toml").write_text(text.replace(objects.SECRETS, secrets), encoding="utf-8")
+        environment = {
+            key: value.replace(objects.SECRETS, secrets).replace(CONFIG, f"{folder}/config.toml") for key, value in environment.items()
+        }
+        code, out, err = programs.run([container["args"][0], "config"], environment)
+        return code, out, err.replace(str(folder), "…")
+
+
+def _with_sections(text: str) -> str:
+    """Keys of [gate] are marked, so that a URL of Redis is told from one of Postgres."""
+    out, section = [], ""
+    for line in text.splitlines():
+        if match := re.match(r"\[(\w+)\]", line):
+            section = match[1]
+        out.append(re.sub(r"^(\w+) =", r"gate_\1 =", line) if section == "gate" else line)
+    return "\n".join(out)
+
+
+def _agrees(effective: dict, spec: dict, container: dict) -> Iterator[str]:
+    """The effective configuration and the pod say the same: ports, and how long an orderly end takes."""
+    server = effective["server"]
+    opened = {port["name"]: port["containerPort"] for port in container["ports"]}
+    for name, key in (("grpc", "grpc_listen"), ("admin", "admin_listen")):
+        host, _, port = server[key].rpartition(":")
+        if int(port) != opened[name]:
+            yield f"listens on {port} for {name}, but its port is {opened[name]}"
+        if host in ("127.0.0.1", "[::1]", "localhost"):
+            yield f"listens on {host} for {name}: nobody outside of the pod reaches it"
+    sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    needed = sleep + server["drain_seconds_max"] + objects.FLUSH_SECONDS
+    if spec["terminationGracePeriodSeconds"] < needed:
+        yield f"ends in up to {needed} s, but is killed after {spec['terminationGracePeriodSeconds']} s"
+
+
+def default_ports(values: dict, programs: Programs) -> Iterator[str]:
+    """The chart's ports are the services' own, so that a person finds them where the README of the service says."""
+    for service in objects.SERVICES:
+        section = values["vendorSync" if service == "vendor-sync" else service]["ports"]
+        try:
+            server = programs.defaults(service)["server"]
+        except RuntimeError as error:
+            yield str(error)
+            continue
+        for name, key in (("grpc", "grpc_listen"), ("admin", "admin_listen")):
+            port = int(server[key].rpartition(":")[2])
+            if port != section[name]:
+                yield f"{service}: values.yaml says port {section[name]} for {name}, the service's default is {port}"
+
+
+def vendor_sync_memory(r: Rendered, programs: Programs) -> Iterator[str]:
+    """The memory limit of vendor-sync holds the files and rows that its configuration lets in."""
+    deployment = next(item for item in r.of("Deployment") if objects.component(item["metadata"]["labels"]) == "vendor-sync")
+    spec = deployment["spec"]["template"]["spec"]
+    code, out, _ = _configured(r, spec, spec["containers"][0], programs)
+    if code:
+        return
+    c = tomllib.loads(out)
+    files = (c["uploads"]["at_once_max"] + 3 * c["runs"]["connections_at_once_max"]) * c["uploads"]["file_bytes_max"]
+    needed = files + c["runs"]["connections_at_once_max"] * c["runs"]["rows_max"] * 512
+    limit = _bytes(spec["containers"][0]["resources"]["limits"]["memory"])
+    if limit < needed:
+        yield f"{deployment['metadata']['name']}: a memory limit of {limit >> 20} MiB, but full files and rows take {needed >> 20} MiB"
+
+
+def _bytes(text: str) -> int:
+    number, unit = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", str(text)).groups()
+    factors = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+    return int(float(number) * factors[unit])
+
+
+def canary(r: Rendered, programs: Programs) -> Iterator[str]:
+    """The test's pod calls a command that there is."""
+    for item in r.of("Pod"):
+        for container in item["spec"]["containers"]:
+            if container["args"][0] != "ctl":
+                continue
+            environment = {variable["name"]: variable.get("value", "") for variable in container.get("env") or []}
+            code, _, err = programs.run([*container["args"], "--help"], environment)
+            if code:
+                yield f"Pod {item['metadata']['name']}: `{' '.join(container['args'])}` is no command: {err.strip().splitlines()[:1]}"

@@ -1,0 +1,120 @@
+"""Reads values.yaml with its comments: what each value is for, and what the schema says of it.
+
+The comments are the only place where a value is documented; the schema and README's table are made from them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+
+import yaml
+
+
+class Undocumented(Exception):
+    """values.yaml does not say enough; the message has one line per value."""
+
+
+@dataclasses.dataclass
+class Value:
+    """One key of values.yaml."""
+
+    path: tuple[str, ...]
+    default: object
+    about: str
+    schema: dict
+    inherits: str | None
+    # Of a section, its keys; None of a value that is taken as a whole.
+    children: dict[str, "Value"] | None
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.path)
+
+
+def read(path: pathlib.Path) -> dict[str, Value]:
+    """All of values.yaml.
+
+    Raises Undocumented when a value has no comment, here or where it is inherited from.
+    """
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    values = _children(root, (), lines, yaml.safe_load(text))
+    problems = [
+        f"{value.name}: values.yaml does not say what it is for; write a comment `# -- …` above it"
+        for value in walk(values)
+        if value.children is None and not value.about and not _inherited(values, value)
+    ]
+    if problems:
+        raise Undocumented("\n".join(problems))
+    return values
+
+
+def walk(values: dict[str, Value]):
+    """Every value and section, in the order of the file."""
+    for value in values.values():
+        yield value
+        if value.children is not None:
+            yield from walk(value.children)
+
+
+def at(values: dict[str, Value], path: tuple[str, ...]) -> Value | None:
+    """The value at a path."""
+    value = None
+    for key in path:
+        value = values.get(key)
+        if value is None:
+            return None
+        values = value.children or {}
+    return value
+
+
+def _inherited(values: dict[str, Value], value: Value) -> Value | None:
+    """What a value lays itself over: the same key of the section that a section above it inherits."""
+    for cut in range(len(value.path) - 1, 0, -1):
+        section = at(values, value.path[:cut])
+        if section and section.inherits:
+            return at(values, (*section.inherits.split("."), *value.path[cut:]))
+    return None
+
+
+def _children(node: yaml.MappingNode, path: tuple[str, ...], lines: list[str], defaults: dict) -> dict[str, Value]:
+    children = {}
+    for key_node, value_node in node.value:
+        key = key_node.value
+        about, schema, inherits = _comment(lines, key_node.start_mark.line, (*path, key))
+        default = defaults[key]
+        whole = bool({"x-kubernetes", "x-config", "x-alerts", "additionalProperties", "$ref"} & schema.keys())
+        nested = isinstance(value_node, yaml.MappingNode) and value_node.value and not whole
+        children[key] = Value(
+            path=(*path, key),
+            default=default,
+            about=about,
+            schema=schema,
+            inherits=inherits,
+            children=_children(value_node, (*path, key), lines, default) if nested else None,
+        )
+    return children
+
+
+def _comment(lines: list[str], line: int, path: tuple[str, ...]) -> tuple[str, dict, str | None]:
+    first = line
+    while first > 0 and lines[first - 1].strip().startswith("#"):
+        first -= 1
+    about, schema, inherits = [], {}, None
+    for text in (raw.strip().lstrip("#").strip() for raw in lines[first:line]):
+        if text.startswith("@schema "):
+            schema = yaml.safe_load(text.removeprefix("@schema "))
+            if not isinstance(schema, dict):
+                raise Undocumented(f"{'.'.join(path)}: what follows @schema is no mapping")
+        elif text.startswith("@inherits "):
+            inherits = text.removeprefix("@inherits ").strip()
+        elif text.startswith("@"):
+            raise Undocumented(f"{'.'.join(path)}: nobody knows {text.split()[0]} (there is @schema and @inherits)")
+        elif text.startswith("-- "):
+            about = [text.removeprefix("-- ")]
+        elif about and text:
+            about.append(text)
+    return re.sub(r"\s+", " ", " ".join(about)), schema, inherits
