@@ -60,7 +60,7 @@ pub(crate) fn program(service: &str) -> String {
     PROGRAM.get().map_or(service, String::as_str).to_owned()
 }
 
-/// Runs a service's command line with the process's arguments: `serve` (the default), `migrate`, `config`, `methods`.
+/// Runs a service's command line with the process's arguments: `serve` (the default), `migrate`, `wait-schema`, `config`, `methods`.
 ///
 /// Exit codes: 0 done, 1 failed while running, 2 command line or configuration, 3 could not start.
 #[must_use]
@@ -86,6 +86,7 @@ pub fn main_as<S: Service>(program: &'static str, words: impl IntoIterator<Item 
         Some(("config", _)) => print_config::<S>(file.as_deref()),
         Some(("methods", _)) => print(&methods_text(S::methods())),
         Some(("migrate", _)) => migrate::<S>(file.as_deref()),
+        Some(("wait-schema", matches)) => wait_schema::<S>(file.as_deref(), matches),
         Some(("serve", matches)) => serve_command::<S>(file.as_deref(), matches),
         _ => serve_command::<S>(file.as_deref(), &matches),
     };
@@ -123,6 +124,18 @@ fn command<S: Service>(program: &'static str) -> Command {
         .arg(announce())
         .subcommand(Command::new("serve").about("Serve until SIGTERM or SIGINT (the default)").arg(announce()))
         .subcommand(Command::new("migrate").about("Bring the database's schema to this version"))
+        .subcommand(
+            Command::new("wait-schema")
+                .about("Wait until the database's schema serves this program, as the running role; ends with 3 if it does not")
+                .arg(
+                    Arg::new("seconds")
+                        .long("seconds")
+                        .value_name("SECONDS")
+                        .default_value("300")
+                        .value_parser(value_parser!(u64).range(0..=86_400))
+                        .help("How long to wait; 0 looks once"),
+                ),
+        )
         .subcommand(Command::new("config").about("Print the effective configuration, secrets masked"))
         .subcommand(Command::new("methods").about("Print who may call what"))
 }
@@ -156,10 +169,23 @@ fn migrate<S: Service>(file: Option<&Path>) -> anyhow::Result<()> {
     let common = config.as_ref().clone();
     with_runtime(async move {
         let guard = telemetry::init(&common.telemetry, S::NAME)?;
-        let migrated = pg::migrate(&common.postgres, S::migrator()).await;
+        let migrated = pg::migrate(&common.postgres, S::migrator(), S::NAME).await;
         guard.shutdown().await;
         let pg::Migrated { applied, version } = migrated?;
         print(&format!("{}: applied {applied} migrations, the schema is at version {version}\n", program(S::NAME)))
+    })
+}
+
+fn wait_schema<S: Service>(file: Option<&Path>, matches: &ArgMatches) -> anyhow::Result<()> {
+    let config = config::load::<S::Config>(file)?;
+    let within = Duration::from_secs(matches.get_one("seconds").copied().unwrap_or_default());
+    let common = config.as_ref().clone();
+    with_runtime(async move {
+        let guard = telemetry::init(&common.telemetry, S::NAME)?;
+        let waited = pg::wait_schema(&common.postgres, S::migrator(), S::NAME, within).await;
+        guard.shutdown().await;
+        let version = waited?;
+        print(&format!("{}: the schema is at version {version} and serves this program\n", program(S::NAME)))
     })
 }
 
@@ -245,6 +271,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.is::<pg::ConnectError>()
             || cause.is::<pg::SchemaError>()
             || cause.is::<pg::MigrateError>()
+            || cause.is::<pg::WaitError>()
     });
     if start { EXIT_START } else { EXIT_FAILED }
 }

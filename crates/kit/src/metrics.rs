@@ -5,7 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
+
+use crate::build::{REVISION, VERSION};
+use crate::saturation::Saturation;
 
 /// Bounds of histograms of durations, in seconds: 0.5 ms to 30 s, closest around the 50 ms and 250 ms that the objectives name.
 pub const SECONDS: &[f64] =
@@ -15,15 +19,37 @@ pub const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 
 
 /// The metrics of a process. Clones share them.
 ///
-/// A service declares all of its metrics in one place (a struct made by one function) and gives each its name, unit and meaning there.
-#[derive(Debug, Clone, Default)]
-pub struct Metrics(Arc<Mutex<Registry>>);
+/// A service declares all of its metrics in one place (a struct made by one function) and gives each its name, unit and meaning there. What every process shows
+/// is in it from the beginning: which build it is, and how full.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    saturation: Saturation,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Metrics {
-    /// An empty registry.
+    /// A registry with what every process shows.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let mut registry = Registry::default();
+        let saturation = Saturation::default();
+        // The text format adds `_info`.
+        let build = Info::new(vec![("version", VERSION), ("revision", REVISION)]);
+        registry.register("holdfast_build", "Which build runs", build);
+        registry.register_collector(Box::new(saturation.clone()));
+        Self { registry: Arc::new(Mutex::new(registry)), saturation }
+    }
+
+    /// The process's bounded resources: a part that sheds when it is full adds itself.
+    #[must_use]
+    pub const fn saturation(&self) -> &Saturation {
+        &self.saturation
     }
 
     /// Declares a metric and gives it back. `name` begins with `holdfast_`, has its unit last, and for counters leaves out `_total`, which the text
@@ -33,7 +59,7 @@ impl Metrics {
     /// In debug builds when the name lacks the prefix: such a metric would not be found.
     pub fn register<M: Metric + Clone>(&self, name: &'static str, help: &'static str, metric: M) -> M {
         debug_assert!(name.starts_with("holdfast_") && !name.ends_with("_total"), "{name} is no name for a metric");
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).register(name, help, metric.clone());
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register(name, help, metric.clone());
         metric
     }
 
@@ -59,7 +85,7 @@ impl Metrics {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("writing into a String does not fail");
         text
     }

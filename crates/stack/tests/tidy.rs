@@ -2,7 +2,7 @@
 
 use holdfast_stack::checks::metadata::Metadata;
 use holdfast_stack::checks::supply::Deny;
-use holdfast_stack::checks::{arrows, supply, tidy};
+use holdfast_stack::checks::{arrows, migrations, supply, tidy};
 use holdfast_stack::project::Project;
 
 #[track_caller]
@@ -24,4 +24,9 @@ fn all_dependencies_are_licensed_sourced_and_wanted() {
 #[test]
 fn the_code_is_tidy() {
     assert_none(&tidy::check(Project::locate().root()).unwrap());
+}
+
+#[test]
+fn migrations_leave_what_the_release_before_uses() {
+    assert_none(&migrations::check(Project::locate().root()).unwrap());
 }

@@ -1,7 +1,9 @@
 //! Stores for tests: the run's shared Postgres, and servers of a test's own for tests that stop, wipe or freeze them.
 
+use std::io::Write as _;
 use std::ops::{Deref, DerefMut};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use holdfast_stack::ports::Port;
 use holdfast_stack::postgres::{Postgres, PostgresOptions};
@@ -62,6 +64,31 @@ pub async fn redis() -> PrivateRedis {
 ///
 /// When no test stores run, or it does not start.
 pub async fn private_postgres(durable: bool) -> PrivatePostgres {
+    private_postgres_on(durable, |_data| {}).await
+}
+
+/// The same with TLS on, by this certificate and its key, both in PEM. Its own addresses still say `sslmode=disable`, which it takes too.
+///
+/// # Panics
+///
+/// As [`private_postgres`].
+pub async fn private_postgres_with_tls(certificate: &str, key: &str) -> PrivatePostgres {
+    private_postgres_on(false, |data| {
+        let write = |name: &str, text: &str| {
+            let file = data.join(name);
+            let mut options = std::fs::OpenOptions::new();
+            // It refuses a key that others may read.
+            let file = options.create(true).append(true).mode(0o600).open(file);
+            file.and_then(|mut file| file.write_all(text.as_bytes())).unwrap_or_else(|error| panic!("{name}: {error}"));
+        };
+        write("server.crt", certificate);
+        write("server.key", key);
+        write("postgresql.conf", "\nssl = on\n");
+    })
+    .await
+}
+
+async fn private_postgres_on(durable: bool, prepare: impl FnOnce(&Path)) -> PrivatePostgres {
     let folder = Folder::make("postgres");
     let shared = stores();
     let project = Project::locate();
@@ -69,6 +96,7 @@ pub async fn private_postgres(durable: bool) -> PrivatePostgres {
     let programs = programs.expect("no PostgreSQL found: ./dev test gets one");
     let data = folder.path.join("data");
     copy_data(&shared.template, &data).await.unwrap_or_else(|error| panic!("{error}"));
+    prepare(&data);
     let options = PostgresOptions {
         data,
         log: folder.path.join("postgres.log"),

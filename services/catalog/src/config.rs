@@ -267,3 +267,16 @@ impl ServiceConfig for Config {
         problems
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_can_be_used() {
+        let url = [("HOLDFAST_CATALOG__POSTGRES__URL".into(), "postgres://x@127.0.0.1/x".into())];
+        let config: Config = holdfast_kit::config::load_with(None, url).expect("the defaults");
+        let server = &config.common.server;
+        assert_eq!((server.grpc_listen.port(), server.admin_listen.port()), (50052, 9052), "k8s and docs name them");
+    }
+}

@@ -9,7 +9,7 @@ use holdfast_api::catalog::v1 as wire;
 use holdfast_api::catalog::v1::catalog_service_server::CatalogService;
 use holdfast_api::error::v1::ErrorReason;
 use holdfast_kit::page::Token;
-use holdfast_kit::{CancellationToken, Problem, Violations};
+use holdfast_kit::{CancellationToken, Problem, Saturation, Violations};
 use prost::Message;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -69,6 +69,18 @@ impl Grpc {
             bell,
             tasks,
             shutdown,
+        }
+    }
+
+    /// Lets the places count for how full the process is.
+    pub fn watch_by(&self, saturation: &Saturation) {
+        for (part, places, limit) in [
+            ("mutations", &self.mutations, self.config.limits.mutations_in_flight_max),
+            ("searches", &self.searches, self.config.limits.searches_in_flight_max),
+            ("imports", &self.imports, self.config.import.concurrent_max),
+            ("watchers", &self.watchers, self.config.watch.watchers_max),
+        ] {
+            saturation.watch_permits(part, places, limit);
         }
     }
 

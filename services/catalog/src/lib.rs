@@ -76,6 +76,7 @@ impl Service for Catalog {
         let drain_max = config.common.server.drain_max();
         let server = Server::new(&config.common, Self::NAME, Self::methods(), &registry);
         let grpc = Grpc::new(store, config, &metrics, bell, changes.clone(), shutdown.clone());
+        grpc.watch_by(registry.saturation());
         let served = server
             .add_service(WholeStreams::new(CatalogServiceServer::new(grpc)))
             .serve(listeners, || Readiness::Ready, shutdown)

@@ -167,6 +167,9 @@ mod tests {
     fn the_defaults_can_be_used() {
         let config = load(&[]).expect("the defaults");
         assert_eq!(config.holds.default_hold().get(), 900 * MICROS_PER_SECOND);
+        let server = &config.common.server;
+        assert_eq!((server.grpc_listen.port(), server.admin_listen.port()), (50051, 9051), "k8s and docs name them");
+        assert!(server.grpc_listen.ip().is_loopback() && server.admin_listen.ip().is_loopback());
     }
 
     #[test]

@@ -178,12 +178,20 @@ async fn start(
         shutdown: tasks.token().clone(),
         runs: Arc::new(Semaphore::new(1)),
     };
+    let limiter = Limiter::new(config.limiter);
+    let saturation = registry.saturation();
+    committer.watch_by(saturation);
+    looker.watch_by(saturation);
+    watching.watch_by(saturation);
+    let (past_the_gate, turns) = (limiter.clone(), gate.clone());
+    saturation.watch("limiter", move || past_the_gate.fill());
+    saturation.watch("gate", move || turns.fill());
     let reserver = Reserver {
         gate: gate.clone(),
         looker: looker.clone(),
         committer: committer.clone(),
         publisher,
-        limiter: Limiter::new(config.limiter),
+        limiter,
         asked_for: asked_for.clone(),
         metrics: metrics.reserve,
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use holdfast_kit::Fill;
 use holdfast_stock::Sku;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,13 @@ impl Limiter {
     #[must_use]
     pub fn new(config: LimiterConfig) -> Self {
         Self { config, inside: Arc::default() }
+    }
+
+    /// How many are past the gate.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        Fill { used: inside.requests, limit: self.config.requests_max }
     }
 
     /// A place for a request that names these SKUs, each once; none if it is full, in all or for one of them.
@@ -89,6 +97,7 @@ mod tests {
         assert!(limiter.enter(vec![sku("HOT"), sku("COLD")]).is_none(), "the share of HOT is full");
         let cold = limiter.enter(vec![sku("COLD")]).expect("one place is left");
         assert!(limiter.enter(vec![sku("OTHER")]).is_none(), "all places are taken");
+        assert_eq!(limiter.fill(), Fill { used: 3, limit: 3 });
         drop(hot);
         drop(cold);
         assert!(limiter.enter(vec![sku("HOT"), sku("COLD")]).is_some());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_kit::{CancellationToken, Tasks};
+use holdfast_kit::{CancellationToken, Saturation, Tasks};
 use holdfast_stock::{Availability, Record, ReservationId, Sku, UnixMicros};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -98,6 +98,11 @@ impl Looker {
         let (queue, receiver) = mpsc::channel(config.queue_max);
         tasks.spawn("looker", run(config, store, publisher, metrics, receiver, tasks.token().clone()));
         Self { queue }
+    }
+
+    /// Lets the queue count for how full the process is.
+    pub fn watch_by(&self, saturation: &Saturation) {
+        saturation.watch_queue("read_queue", &self.queue, self.queue.max_capacity());
     }
 
     /// Looks at keys, at most two, and SKUs. What is found is also published to the gate.

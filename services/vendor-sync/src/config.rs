@@ -476,6 +476,8 @@ mod tests {
         assert_eq!(config.gate.limits(), FileLimits::default());
         assert_eq!(config.guards.limits(), RowLimits::default());
         assert_eq!(config.uploads.file_bytes_max, 64 * 1024 * 1024);
+        let server = &config.common.server;
+        assert_eq!((server.grpc_listen.port(), server.admin_listen.port()), (50053, 9053), "k8s and docs name them");
     }
 
     #[test]

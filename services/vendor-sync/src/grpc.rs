@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use holdfast_api::error::v1::ErrorReason;
 use holdfast_api::vendorsync::v1 as wire;
 use holdfast_api::vendorsync::v1::vendor_sync_service_server::VendorSyncService;
-use holdfast_kit::Problem;
 use holdfast_kit::page::Token;
+use holdfast_kit::{Problem, Saturation};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
@@ -65,6 +65,11 @@ impl Grpc {
         let uploads = config.uploads.clone();
         let places = Arc::new(Semaphore::new(uploads.at_once_max));
         Self { store, peers, runs, fetcher, uploads, places, fetchable: config.fetchable(), tasks }
+    }
+
+    /// Lets the places count for how full the process is.
+    pub fn watch_by(&self, saturation: &Saturation) {
+        saturation.watch_permits("uploads", &self.places, self.uploads.at_once_max);
     }
 }
 

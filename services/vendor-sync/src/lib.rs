@@ -80,6 +80,7 @@ impl Service for VendorSync {
         let drain_max = config.common.server.drain_max();
         let server = Server::new(&config.common, Self::NAME, Self::methods(), &registry);
         let grpc = Arc::new(Grpc::new(store, peers, runs, fetcher, &config, changes.clone()));
+        grpc.watch_by(registry.saturation());
         let server = server
             .add_service(WholeStreams::new(VendorSyncServiceServer::from_arc(Arc::clone(&grpc))))
             .add_service(QuarantineServiceServer::from_arc(Arc::clone(&grpc)))

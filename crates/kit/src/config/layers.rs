@@ -191,7 +191,15 @@ fn value_of(text: &str, default: Option<&Value>) -> Value {
     }
 }
 
-/// Replaces each `x_file` by the file's content under `x`, without the line end that editors add.
+/// The section whose files are read again while the service runs, so that their names stay; and what only `migrate` needs of them need not be there for others.
+const KEPT: &str = "postgres.";
+
+/// A secret without the line end that editors add.
+pub(crate) fn without_line_end(text: &str) -> &str {
+    text.trim_end_matches(['\r', '\n'])
+}
+
+/// Replaces each `x_file` by the file's content under `x`.
 pub(super) fn read_secret_files(table: &mut Table) -> Result<(), Vec<String>> {
     let mut problems = Vec::new();
     read_secrets_of(table, "", false, &mut problems);
@@ -206,12 +214,17 @@ fn read_secrets_of(table: &mut Table, path: &str, listed: bool, problems: &mut V
         if !secret {
             continue;
         }
-        let file = table.remove(&file_key).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+        let kept = path == KEPT;
+        if kept && key.starts_with("migrate_") {
+            continue;
+        }
+        let file = if kept { table.get(&file_key).cloned() } else { table.remove(&file_key) };
+        let file = file.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
         if file.is_empty() {
             continue;
         }
         match fs::read_to_string(&file) {
-            Ok(text) => drop(table.insert(key, Value::String(text.trim_end_matches(['\r', '\n']).to_owned()))),
+            Ok(text) => drop(table.insert(key, Value::String(without_line_end(&text).to_owned()))),
             Err(error) => problems.push(format!("{path}{file_key}: cannot read {file}: {error}")),
         }
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+pub(crate) use layers::without_line_end;
 pub use sections::{Common, LogFormat, PostgresConfig, ServerConfig, TelemetryConfig};
 
 /// The commented defaults of the sections that every service has.

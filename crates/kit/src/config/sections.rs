@@ -1,6 +1,7 @@
 //! The sections that every service's configuration has; their documentation for operators is `common.default.toml`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -117,10 +118,28 @@ impl ServerConfig {
 /// The section `[postgres]`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PostgresConfig {
-    /// The database as the running role.
+    /// The database as the running role; user and password may stand in keys of their own.
     pub url: SecretString,
+    /// The file that `url` was read from, and is read from again when it changes; empty: none.
+    pub url_file: PathBuf,
+    /// The running role; empty: the one in `url`.
+    pub user: String,
+    /// Its password, as it is; empty: the one in `url`.
+    pub password: SecretString,
+    /// The file that `password` was read from, and is read from again when it changes; empty: none.
+    pub password_file: PathBuf,
     /// The database as the role that owns the schema; empty: `url`.
     pub migrate_url: SecretString,
+    /// The file that has it, read by `migrate` only; empty: none.
+    pub migrate_url_file: PathBuf,
+    /// The role that owns the schema; empty: the one in `migrate_url`.
+    pub migrate_user: String,
+    /// Its password, as it is; empty: the one in `migrate_url`.
+    pub migrate_password: SecretString,
+    /// The file that has it, read by `migrate` only; empty: none.
+    pub migrate_password_file: PathBuf,
+    /// How long a migration waits for what is in its way, in seconds.
+    pub migrate_wait_seconds_max: u64,
     /// Connections of this process.
     pub pool_connections_max: u32,
     /// How long a request waits for a connection, in milliseconds.

@@ -128,10 +128,13 @@ impl Server {
 
         let metrics = Arc::new(RpcMetrics::declare(&self.metrics));
         let stopping = CancellationToken::new();
+        let places = Places::new(self.config.requests_in_flight_max, metrics.in_flight.clone());
+        let watched = places.clone();
+        self.metrics.saturation().watch("requests", move || watched.fill());
         let shared = Arc::new(Shared {
             table: self.table,
             callers: Callers::new(&self.callers)?,
-            places: Places::new(self.config.requests_in_flight_max, metrics.in_flight.clone()),
+            places,
             metrics,
             stopping: stopping.clone(),
             config: self.config,

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::methods::Priority;
+use crate::saturation::Fill;
 
 /// The places of a process.
 ///
 /// A request has its place until its handler has answered; an open stream then has none, for streams are bounded per connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Places {
     taken: Arc<AtomicUsize>,
     shown: Gauge,
@@ -29,6 +30,11 @@ impl Places {
         self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, place).ok()?;
         self.shown.inc();
         Some(Place { taken: Arc::clone(&self.taken), shown: self.shown.clone() })
+    }
+
+    /// How full it is for new work, which is shed before what ends a promise.
+    pub(super) fn fill(&self) -> Fill {
+        Fill { used: self.taken(), limit: Priority::Begin.places(self.max) }
     }
 
     /// How many are taken.

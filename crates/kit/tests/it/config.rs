@@ -191,6 +191,28 @@ fn secrets_come_from_files_without_their_line_end() {
 }
 
 #[test]
+fn the_files_of_postgres_are_remembered_and_those_of_migrate_need_not_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "sesame\n").unwrap();
+    let variables = [
+        ("BAKERY__POSTGRES__URL", "postgres://db:5432/bakery"),
+        ("BAKERY__POSTGRES__USER", "baker"),
+        ("BAKERY__POSTGRES__PASSWORD_FILE", file.to_str().unwrap()),
+        ("BAKERY__POSTGRES__MIGRATE_PASSWORD_FILE", "/no/such/file"),
+        ("BAKERY__POSTGRES__MIGRATE_URL_FILE", "/no/such/url"),
+    ];
+    let postgres = load(None, &variables).unwrap().common.postgres;
+    assert_eq!((postgres.user.as_str(), postgres.password.expose_secret()), ("baker", "sesame"));
+    assert_eq!((postgres.password_file, postgres.url_file.as_os_str().len()), (file, 0));
+    assert_eq!(postgres.migrate_password_file, Path::new("/no/such/file"));
+    let text = render(None, &variables);
+    assert!(text.contains("user = \"baker\"") && !text.contains("sesame"), "{text}");
+    let missing = load(None, &[URL, ("BAKERY__POSTGRES__PASSWORD_FILE", "/no/such/file")]).unwrap_err();
+    assert!(missing.to_string().contains("postgres.password_file: cannot read /no/such/file"), "{missing}");
+}
+
+#[test]
 fn a_later_layer_chooses_the_form_of_a_secret() {
     let config = load(Some("[oven]\nkey_file = \"/no/such/file\""), &[URL, ("BAKERY__OVEN__KEY", "sesame")]).unwrap();
     assert_eq!(config.oven.key.expose_secret(), "sesame");

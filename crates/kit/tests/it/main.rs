@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "tests, and helpers of tests, fail where they stand")]
 
 mod config;
+mod credentials;
 mod docs;
 mod pg;
 mod process;
 mod raw;
+mod schema;
 mod server;
+mod tls;
 mod world;

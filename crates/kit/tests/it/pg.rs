@@ -10,8 +10,10 @@ use holdfast_testkit::Database;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{PgPool, SqlStr};
 
+pub(crate) const PROGRAM: &str = "holdfast-test";
+
 /// Migrations of a service that has one table, as far as they existed at some version.
-fn migrations(upto: i64) -> Migrator {
+pub(crate) fn migrations(upto: i64) -> Migrator {
     const TEXTS: [&str; 2] = [
         "CREATE TABLE thing (
             id bigint CONSTRAINT thing_pk PRIMARY KEY,
@@ -25,12 +27,12 @@ fn migrations(upto: i64) -> Migrator {
     Migrator::with_migrations(all.map(|(text, version)| migration(version, text)).collect())
 }
 
-fn migration(version: i64, text: &'static str) -> Migration {
+pub(crate) fn migration(version: i64, text: &'static str) -> Migration {
     Migration::new(version, "test".into(), MigrationType::Simple, SqlStr::from_static(text), false)
 }
 
 /// A database with roles and nothing in it, and the configuration that names it.
-async fn empty() -> (Database, PostgresConfig) {
+pub(crate) async fn empty() -> (Database, PostgresConfig) {
     let database = holdfast_testkit::database("catalog", &Migrator::with_migrations(Vec::new())).await;
     let mut config = Common::default().postgres;
     config.url = database.url().into();
@@ -43,48 +45,48 @@ async fn empty() -> (Database, PostgresConfig) {
 
 async fn migrated() -> (Database, PostgresConfig, PgPool) {
     let (database, config) = empty().await;
-    migrate(&config, &migrations(2)).await.unwrap();
-    let pool = connect(&config, "holdfast-test").await.unwrap();
+    migrate(&config, &migrations(2), PROGRAM).await.unwrap();
+    let pool = connect(&config, PROGRAM).await.unwrap();
     (database, config, pool)
 }
 
 #[tokio::test]
 async fn migrating_twice_is_migrating_once_and_lets_the_running_role_look() {
     let (_database, config) = empty().await;
-    let first = migrate(&config, &migrations(1)).await.unwrap();
+    let first = migrate(&config, &migrations(1), PROGRAM).await.unwrap();
     assert_eq!((first.applied, first.version), (1, 1));
-    let second = migrate(&config, &migrations(2)).await.unwrap();
+    let second = migrate(&config, &migrations(2), PROGRAM).await.unwrap();
     assert_eq!((second.applied, second.version), (1, 2));
-    let third = migrate(&config, &migrations(2)).await.unwrap();
+    let third = migrate(&config, &migrations(2), PROGRAM).await.unwrap();
     assert_eq!((third.applied, third.version), (0, 2));
-    let pool = connect(&config, "holdfast-test").await.unwrap();
-    check_schema(&pool, &migrations(2), "holdfast-test").await.unwrap();
+    let pool = connect(&config, PROGRAM).await.unwrap();
+    check_schema(&pool, &migrations(2), PROGRAM).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_schema_of_another_version_is_refused_with_the_command_to_run() {
     let (_database, config) = empty().await;
-    let pool = connect(&config, "holdfast-test").await.unwrap();
-    let nothing = check_schema(&pool, &migrations(1), "holdfast-test").await.unwrap_err();
+    let pool = connect(&config, PROGRAM).await.unwrap();
+    let nothing = check_schema(&pool, &migrations(1), PROGRAM).await.unwrap_err();
     assert!(nothing.to_string().contains("run `holdfast-test migrate`"), "{nothing}");
 
-    migrate(&config, &migrations(1)).await.unwrap();
-    let older = check_schema(&pool, &migrations(2), "holdfast-test").await.unwrap_err();
+    migrate(&config, &migrations(1), PROGRAM).await.unwrap();
+    let older = check_schema(&pool, &migrations(2), PROGRAM).await.unwrap_err();
     assert!(matches!(older, SchemaError::Older { found: 1, needed: 2, .. }), "{older}");
     assert!(older.to_string().contains("run `holdfast-test migrate`"), "{older}");
 
-    migrate(&config, &migrations(2)).await.unwrap();
-    let newer = check_schema(&pool, &migrations(1), "holdfast-test").await.unwrap_err();
-    assert!(matches!(newer, SchemaError::Newer { found: 2, known: 1, .. }), "{newer}");
+    migrate(&config, &migrations(2), PROGRAM).await.unwrap();
+    let newer = check_schema(&pool, &migrations(1), PROGRAM).await.unwrap_err();
+    assert!(matches!(newer, SchemaError::Newer { found: 2, known: 1, oldest: None, .. }), "{newer}");
 }
 
 #[tokio::test]
 async fn a_migration_with_another_text_is_noticed() {
     let (_database, config) = empty().await;
-    migrate(&config, &migrations(1)).await.unwrap();
-    let pool = connect(&config, "holdfast-test").await.unwrap();
+    migrate(&config, &migrations(1), PROGRAM).await.unwrap();
+    let pool = connect(&config, PROGRAM).await.unwrap();
     let other = Migrator::with_migrations(vec![migration(1, "CREATE TABLE other ()")]);
-    let changed = check_schema(&pool, &other, "holdfast-test").await.unwrap_err();
+    let changed = check_schema(&pool, &other, PROGRAM).await.unwrap_err();
     assert!(matches!(changed, SchemaError::Changed { version: 1, .. }), "{changed}");
 }
 
@@ -92,8 +94,8 @@ async fn a_migration_with_another_text_is_noticed() {
 async fn a_failed_migration_leaves_nothing_behind() {
     let (_database, config) = empty().await;
     let broken = Migrator::with_migrations(vec![migration(1, "CREATE TABLE half (); SELECT 1 / 0")]);
-    migrate(&config, &broken).await.unwrap_err();
-    let done = migrate(&config, &migrations(1)).await.unwrap();
+    migrate(&config, &broken, PROGRAM).await.unwrap_err();
+    let done = migrate(&config, &migrations(1), PROGRAM).await.unwrap();
     assert_eq!((done.applied, done.version), (1, 1));
 }
 
@@ -109,7 +111,7 @@ async fn the_running_role_cannot_alter_the_schema() {
 async fn connections_have_their_name_and_their_limits() {
     let (_database, mut config) = empty().await;
     (config.statement_timeout_ms, config.lock_timeout_ms) = (4321, 1234);
-    let pool = connect(&config, "holdfast-test").await.unwrap();
+    let pool = connect(&config, PROGRAM).await.unwrap();
     for (name, expected) in [
         ("application_name", "holdfast-test"),
         ("statement_timeout", "4321ms"),
@@ -125,7 +127,7 @@ async fn connections_have_their_name_and_their_limits() {
 async fn a_wrong_password_is_refused_at_once_and_not_repeated() {
     let (database, mut config) = empty().await;
     config.url = database.url().replace(database.password(), "sesame").into();
-    let refused = connect(&config, "holdfast-test").await.unwrap_err();
+    let refused = connect(&config, PROGRAM).await.unwrap_err();
     assert!(matches!(refused, ConnectError::Refused { .. }), "{refused}");
     assert!(!refused.to_string().contains("sesame"), "{refused}");
 }
@@ -134,12 +136,12 @@ async fn a_wrong_password_is_refused_at_once_and_not_repeated() {
 async fn nobody_there_is_said_with_the_place() {
     let mut config = Common::default().postgres;
     (config.url, config.connect_seconds_max) = ("postgres://baker:sesame@127.0.0.1:1/bakery".into(), 0);
-    let unreachable = connect(&config, "holdfast-test").await.unwrap_err();
+    let unreachable = connect(&config, PROGRAM).await.unwrap_err();
     assert!(matches!(unreachable, ConnectError::Unreachable { .. }), "{unreachable}");
     let said = unreachable.to_string();
     assert!(said.contains("127.0.0.1:1") && !said.contains("sesame"), "{said}");
     config.url = "not a url".into();
-    assert!(matches!(connect(&config, "holdfast-test").await.unwrap_err(), ConnectError::Url { key: "url", .. }));
+    assert!(matches!(connect(&config, PROGRAM).await.unwrap_err(), ConnectError::Url { key: "url", .. }));
 }
 
 #[tokio::test]
@@ -175,13 +177,13 @@ async fn busy_rows_and_slow_statements_and_full_pools_are_told_apart() {
         PostgresConfig { statement_timeout_ms, lock_timeout_ms, acquire_timeout_ms, ..config.clone() }
     };
 
-    let short = connect(&impatient(50, 50), "holdfast-test").await.unwrap();
+    let short = connect(&impatient(50, 50), PROGRAM).await.unwrap();
     let slow = sqlx::query("SELECT pg_sleep(30)").execute(&short).await.unwrap_err();
     assert_eq!((classify(&slow), problem(&slow).reason()), (Failure::TooSlow, ErrorReason::StoreUnavailable));
 
     let mut holder = pool.begin().await.unwrap();
     sqlx::query("UPDATE thing SET units = 2 WHERE id = 1").execute(&mut *holder).await.unwrap();
-    let short = connect(&impatient(30_000, 50), "holdfast-test").await.unwrap();
+    let short = connect(&impatient(30_000, 50), PROGRAM).await.unwrap();
     let busy = sqlx::query("UPDATE thing SET units = 3 WHERE id = 1").execute(&short).await.unwrap_err();
     assert_eq!((classify(&busy), problem(&busy).reason()), (Failure::Again, ErrorReason::StoreUnavailable));
 

@@ -156,6 +156,30 @@ async fn the_environment_names_the_file_unless_the_command_line_does() {
 }
 
 #[tokio::test]
+async fn it_says_which_build_it_is() {
+    let output = run(minimal(&["--version"])).await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    use holdfast_kit::build::{REVISION, VERSION};
+    assert_eq!(text, format!("holdfast-minimal {VERSION} ({REVISION})\n"));
+    assert!(!REVISION.is_empty());
+    let shown = holdfast_kit::Metrics::new().encode();
+    let line = format!("holdfast_build_info{{version=\"{VERSION}\",revision=\"{REVISION}\"}} 1\n");
+    assert!(shown.contains(&line), "{shown}");
+}
+
+#[tokio::test]
+async fn wait_schema_says_what_it_waited_for_and_ends_with_3() {
+    let output = run(minimal(&["wait-schema", "--seconds", "1"])).await;
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("waited for 1 s") && said.contains("127.0.0.1:1"), "{said}");
+    let waiting = said.lines().filter(|line| line.contains("does not serve this program yet")).count();
+    assert_eq!(waiting, 1, "one line a change: {said}");
+    assert!(!said.contains("sesame"), "{said}");
+    assert_eq!(run(minimal(&["wait-schema", "--seconds", "many"])).await.status.code(), Some(2));
+}
+
+#[tokio::test]
 async fn migrate_says_where_postgres_is_not() {
     let output = run(minimal(&["migrate"])).await;
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));

@@ -127,6 +127,7 @@ async fn a_full_server_sheds_new_work_first_and_confirmations_last() {
         waiting.push(tokio::spawn(async move { client.reserve(wish("wait at the gate")).await }));
     }
     world.in_flight(9).await;
+    assert!(world.metrics.encode().contains("\nholdfast_saturation_ratio 1.0\n"), "{}", world.metrics.encode());
 
     let shed = world.reserve("ada").await.unwrap_err();
     assert_reason(&shed, ErrorReason::Overloaded);
@@ -145,6 +146,10 @@ async fn a_full_server_sheds_new_work_first_and_confirmations_last() {
     for answered in waiting {
         answered.await.unwrap().unwrap();
     }
+    world.in_flight(0).await;
+    let text = world.metrics.encode();
+    assert!(text.contains("\nholdfast_saturation_ratio 0.0\n"), "{text}");
+    assert!(text.contains("holdfast_saturation_part_ratio{part=\"requests\"} 0.0"), "{text}");
     world.reserve("ada").await.unwrap();
 }
 

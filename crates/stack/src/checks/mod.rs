@@ -4,5 +4,6 @@
 
 pub mod arrows;
 pub mod metadata;
+pub mod migrations;
 pub mod supply;
 pub mod tidy;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::checks::metadata::Metadata;
 use crate::checks::supply::Deny;
-use crate::checks::{arrows, supply, tidy};
+use crate::checks::{arrows, migrations, supply, tidy};
 use crate::error::{Result, StackError};
 use crate::process::{Process, Spec};
 use crate::programs::on_path;
@@ -48,6 +48,7 @@ pub(crate) async fn run(project: &Project) -> Result<ExitCode> {
     note("arrows between crates", Metadata::read(root).map(|metadata| report(&arrows::check(&metadata))));
     note("licences, bans and sources", supply_chain(project).await);
     note("tidy code", tidy::check(root).map(|findings| report(&findings)));
+    note("migrations expand", migrations::check(root).map(|findings| report(&findings)));
     note("protos", protos(project).await);
     note("clippy", cargo(project, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).await);
     if failed.is_empty() {

@@ -10,6 +10,7 @@ mod imports;
 mod imports_broken;
 mod imports_json;
 mod kills;
+mod migrating;
 mod offers;
 mod outage;
 mod peer;

@@ -27,6 +27,8 @@ impl Process {
         command.arg("serve").arg("--announce").arg(&announced);
         command.env("HOLDFAST_CATALOG__POSTGRES__URL", database.url());
         command.env("HOLDFAST_CATALOG__CALLERS__UNAUTHENTICATED_ROLES", r#"["merchandiser"]"#);
+        command.env("HOLDFAST_CATALOG__SERVER__GRPC_LISTEN", "127.0.0.1:0");
+        command.env("HOLDFAST_CATALOG__SERVER__ADMIN_LISTEN", "127.0.0.1:0");
         for (key, value) in keys {
             command.env(format!("HOLDFAST_CATALOG__{key}"), value);
         }

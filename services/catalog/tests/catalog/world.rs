@@ -48,7 +48,7 @@ impl World {
         ];
         all.extend(keys);
         let config = configuration(&all).expect("the test's configuration is right");
-        pg::migrate(&config.common.postgres, &MIGRATOR).await.unwrap();
+        pg::migrate(&config.common.postgres, &MIGRATOR, "holdfast-catalog").await.unwrap();
 
         let Replica { client, shutdown, served } = Replica::start(config.clone()).await;
         Self { client, database, config, shutdown, served }

@@ -14,7 +14,7 @@ mod lane;
 
 use std::time::Duration;
 
-use holdfast_kit::{Priority, Tasks};
+use holdfast_kit::{Priority, Saturation, Tasks};
 use holdfast_stock::{Allocation, Answer, KeyProblem, Limits, Op, Refusal};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -156,6 +156,13 @@ impl Committer {
         }
         // The lane drops a reply only if its task died in the middle of a batch.
         answer.await.unwrap_or_else(|_| Err(Failure::Store(StoreError::Unknown("the committer stopped".to_owned()))))
+    }
+
+    /// Lets the lanes' queues count for how full the process is.
+    pub fn watch_by(&self, saturation: &Saturation) {
+        for (part, lane) in [("checkout_queue", &self.checkout), ("bulk_queue", &self.bulk)] {
+            saturation.watch_queue(part, lane, Priority::Begin.places(lane.max_capacity()));
+        }
     }
 
     /// Operations waiting in the checkout lane and in the bulk lane.

@@ -9,6 +9,7 @@ use super::config::GateConfig;
 use super::metrics::{GateMetrics, Outcome};
 use super::scripts::{self, Call};
 use super::turns::Turns;
+use holdfast_kit::Fill;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
@@ -83,6 +84,11 @@ impl Link {
     /// Whether Redis is asked at present.
     pub(super) fn is_up(&self) -> bool {
         self.shared.state().breaker.admit().is_some()
+    }
+
+    /// How many calls have their turn or wait for one.
+    pub(super) fn fill(&self) -> Fill {
+        self.shared.turns.fill()
     }
 
     /// Counts a call that was answered.

@@ -25,6 +25,7 @@ mod turns;
 pub use config::{Carts, GateConfig};
 pub use metrics::GateMetrics;
 
+use holdfast_kit::Fill;
 use holdfast_stock::{Location, ReservationId, Sku, UnixMicros};
 use link::{Failure, Link};
 use metrics::Outcome;
@@ -199,6 +200,12 @@ impl Gate {
     #[must_use]
     pub fn state(&self) -> GateState {
         if self.link.is_up() { GateState::Up } else { GateState::Down }
+    }
+
+    /// How many calls have their turn or wait for one.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        self.link.fill()
     }
 
     /// Asks for all units of a cart, or none. Waits for its turn, which is bounded by who may wait, then at most the response timeout. Asking again under the same id while the take stands is

@@ -3,6 +3,7 @@
 //! Why: the time that a call has for its answer is meant to tell a dead Redis from a living one. In a rush of thousands most of it would go by in our own queue,
 //! and a living Redis would count as dead at the worst moment. So a call's time begins with its turn.
 
+use holdfast_kit::Fill;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The turns and the places to wait for one.
@@ -10,6 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub(super) struct Turns {
     turns: Semaphore,
     places: Semaphore,
+    places_max: usize,
 }
 
 /// A turn, given back when dropped.
@@ -23,7 +25,13 @@ impl Turns {
     /// So many calls at once and so many waiting.
     pub(super) fn new(in_flight_max: usize, waiting_max: usize) -> Self {
         let in_flight_max = in_flight_max.max(1);
-        Self { turns: Semaphore::new(in_flight_max), places: Semaphore::new(in_flight_max + waiting_max) }
+        let places_max = in_flight_max + waiting_max;
+        Self { turns: Semaphore::new(in_flight_max), places: Semaphore::new(places_max), places_max }
+    }
+
+    /// How many have a turn or wait for one.
+    pub(super) fn fill(&self) -> Fill {
+        Fill { used: self.places_max.saturating_sub(self.places.available_permits()), limit: self.places_max }
     }
 
     /// Waits for a turn, in the order of asking; none at once if too many wait already. It ends because every turn ends: a call takes at most its timeout.
@@ -61,6 +69,7 @@ mod tests {
         let mut second = Box::pin(turns.wait());
         assert!(poll(second.as_mut()).is_pending());
         assert!(matches!(poll(pin!(turns.wait())), Poll::Ready(None)));
+        assert_eq!(turns.fill(), Fill { used: 2, limit: 2 });
         drop(second);
         assert!(poll(pin!(turns.wait())).is_pending(), "who gives up makes room");
     }

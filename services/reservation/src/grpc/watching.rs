@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use holdfast_api::reservation::v1 as pb;
 use holdfast_kit::page::Token;
-use holdfast_kit::{CancellationToken, ErrorReason, Problem};
+use holdfast_kit::{CancellationToken, ErrorReason, Problem, Saturation};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::Stream;
 use tonic::Status;
@@ -65,6 +65,11 @@ impl Watching {
         shutdown: CancellationToken,
     ) -> Self {
         Self { config, store, tails, metrics, shutdown, places: Arc::new(Semaphore::new(config.watchers_max)) }
+    }
+
+    /// Lets the watchers' places count for how full the process is.
+    pub(crate) fn watch_by(&self, saturation: &Saturation) {
+        saturation.watch_permits("watchers", &self.places, self.config.watchers_max);
     }
 
     /// # Errors

@@ -241,6 +241,7 @@ impl World {
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
         let mut keys = self.keys.clone();
         keys.push(("SERVER__GRPC_LISTEN", "127.0.0.1:0".to_owned()));
+        keys.push(("SERVER__ADMIN_LISTEN", "127.0.0.1:0".to_owned()));
         keys.into_iter().map(|(key, value)| (format!("HOLDFAST_VENDOR_SYNC__{key}"), value)).collect()
     }
 
