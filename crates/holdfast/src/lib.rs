@@ -2,7 +2,7 @@
 //!
 //! It chooses and hands over. What a role does with its words, and which exit code it ends with, is the role's own affair.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -49,7 +49,7 @@ fn say(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn refuse(role: &OsString) -> ExitCode {
+fn refuse(role: &OsStr) -> ExitCode {
     let what = if role.is_empty() { "which role?".to_owned() } else { format!("there is no role {}", role.display()) };
     drop(write!(std::io::stderr(), "holdfast: {what}\n\n{USAGE}"));
     ExitCode::from(EXIT_USAGE)

@@ -52,12 +52,13 @@ pub(crate) struct Canary {
 /// What was seen, step by step.
 struct Report {
     steps: Vec<serde_json::Value>,
+    reservation: Option<ReservationKey>,
     began: Instant,
 }
 
 impl Report {
     fn new() -> Self {
-        Self { steps: Vec::new(), began: Instant::now() }
+        Self { steps: Vec::new(), reservation: None, began: Instant::now() }
     }
 
     /// Ends a step: what it was, and what was seen.
@@ -67,12 +68,13 @@ impl Report {
         self.began = Instant::now();
     }
 
-    fn show(&self, format: Format, args: &Canary, key: ReservationKey) -> Result<(), Failure> {
+    fn show(&self, format: Format, args: &Canary) -> Result<(), Failure> {
         match format {
             Format::Table => output::list(format, COLUMNS, &self.steps),
             Format::Json => {
+                let reservation = self.reservation.map(|key| key.to_string());
                 let whole = json!({
-                    "sku": args.sku, "location": args.location, "reservation_id": key.to_string(), "steps": self.steps,
+                    "sku": args.sku, "location": args.location, "reservation_id": reservation, "steps": self.steps,
                 });
                 output::one(format, &[], &whole)
             }
@@ -89,16 +91,25 @@ struct Clients {
 pub(crate) async fn run(context: &Context<'_>, args: Canary) -> Result<(), Failure> {
     let clients = Clients { reservations: context.services.reservations()?, stock: context.services.stock()? };
     let mut report = Report::new();
-    let key = take(context, &clients, &args, &mut report).await?;
-    let seen = held(&clients, &args, &mut report).await;
+    let ended = pass(context, &clients, &args, &mut report).await;
+    // How far it came says more than how it failed.
+    report.show(context.format, &args)?;
+    ended
+}
+
+/// One unit, taken, looked at and given back.
+async fn pass(context: &Context<'_>, clients: &Clients, args: &Canary, report: &mut Report) -> Result<(), Failure> {
+    let key = take(context, clients, args, report).await?;
+    report.reservation = Some(key);
+    let seen = held(clients, args, report).await;
     // Whatever was seen: the unit goes back. If even that fails, the hold ends by itself.
     let released = clients.reservations.release(RequestKey::new(), key).await;
     seen?;
     let released = released.map_err(Failure::repeating)?.reservation.unwrap_or_default();
     report.step("release", "given back");
-    came_back(&clients, &args, &released).await?;
+    came_back(clients, args, &released).await?;
     report.step("back", "the unit can be had again");
-    report.show(context.format, &args, key)
+    Ok(())
 }
 
 /// Reserves the unit, waiting for it while others hold it, and making it where there is none.
@@ -112,6 +123,8 @@ async fn take(
     loop {
         unit::provide(context, clients, args, give_up, report).await?;
         let key = ReservationKey::new();
+        // Before it is sent: whoever cuts the command off can release it at once.
+        output::note(&format!("reservation {key}"));
         match clients.reservations.reserve(&cart(args, key)).await {
             Ok(_held) => {
                 report.step("reserve", format!("1 × {} is held", args.sku));
@@ -119,12 +132,13 @@ async fn take(
             }
             // Somebody was faster.
             Err(Error::Insufficient { .. }) if Instant::now() < give_up => {}
-            Err(error) if error.outcome() == Outcome::Unknown => {
-                // Best effort: a hold that is there all the same ends by itself.
-                let _ends_by_itself = clients.reservations.release(RequestKey::new(), key).await;
+            Err(error) => {
+                if error.outcome() == Outcome::Unknown {
+                    // Best effort: a hold that is there all the same ends by itself.
+                    let _ends_by_itself = clients.reservations.release(RequestKey::new(), key).await;
+                }
                 return Err(Failure::repeating(error));
             }
-            Err(error) => return Err(Failure::repeating(error)),
         }
     }
 }

@@ -32,11 +32,14 @@ pub(super) struct Source {
 }
 
 /// Builds program and image, and writes the archive.
-pub(super) async fn build(project: &Project, podman: &Podman) -> Result<Image> {
+pub(super) async fn build(project: &Project, podman: &Podman, program: Option<PathBuf>) -> Result<Image> {
     let metadata = Metadata::read(project.root())?;
     let source = source(project, &metadata).await?;
     say(format!("Holdfast {} of {}", source.version, source.revision));
-    let program = compile(project, &source).await?;
+    let program = match program {
+        Some(program) => program,
+        None => compile(project, &source).await?,
+    };
     check_static(&program)?;
     let parts = sbom::write(project, &metadata, &source).await?;
     let context = lay_out(project, &program, &parts)?;

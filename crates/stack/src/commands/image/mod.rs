@@ -26,6 +26,9 @@ pub(crate) struct Flags {
     /// Only build the image; start nothing from it.
     #[arg(long)]
     build_only: bool,
+    /// Make the image of this program, which was compiled before, instead of compiling it.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// How often each role is started and its start measured.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     starts: u32,
@@ -41,6 +44,10 @@ struct Image {
 
 /// Builds the image, then starts every role from it and ends everything again.
 pub(crate) async fn run(project: &Project, flags: Flags) -> Result<ExitCode> {
+    if !rustix::process::geteuid().is_root() {
+        let words = "./dev image has to be root: containers without it need ranges of users that only root sets up";
+        return Err(StackError::Usage(words.to_owned()));
+    }
     let mut interrupts = Interrupts::listen()?;
     let _lock = lock(project)?;
     tools(project).await?;
@@ -48,7 +55,7 @@ pub(crate) async fn run(project: &Project, flags: Flags) -> Result<ExitCode> {
     // What an earlier run left that was killed.
     podman.remove_everything().await?;
     let work = async {
-        let image = build::build(project, &podman).await?;
+        let image = build::build(project, &podman, flags.program).await?;
         if !flags.build_only {
             roles::start_all(project, &podman, &image, flags.starts).await?;
         }

@@ -29,8 +29,9 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Where a cluster puts the configuration, and the secrets.
 const CONFIGURATION: &str = "/etc/holdfast";
 const SECRETS: &str = "/run/secrets/holdfast";
-/// Who asks by hand.
-const OPERATOR: &str = "operator";
+/// Who looks whether everything answers right, and what it may do: a checkout's calls, and making its own SKU.
+const CANARY: &str = "canary";
+const CANARY_ROLES: [&str; 2] = ["checkout", "merchandiser"];
 
 /// The stores, and what is told to the roles about them.
 struct World {
@@ -219,7 +220,7 @@ impl World {
     /// Writes every configuration and every secret, as a cluster would mount them.
     fn write(&self) -> Result<()> {
         let tokens: Vec<(&str, String)> =
-            Service::ALL.map(Service::name).into_iter().chain([OPERATOR]).map(|name| (name, random_secret())).collect();
+            Service::ALL.map(Service::name).into_iter().chain([CANARY]).map(|name| (name, random_secret())).collect();
         for (name, token) in &tokens {
             self.secret(&format!("tokens/{name}"), token)?;
         }
@@ -245,10 +246,12 @@ impl World {
             "[server]\ngrpc_listen = \"{local}:{grpc}\"\nadmin_listen = \"{local}:{admin}\"\n\n\
              [postgres]\nurl_file = \"{SECRETS}/{name}/url\"\nmigrate_url_file = \"{SECRETS}/{name}/migrate-url\"\n"
         );
-        for caller in Service::ALL.map(Service::name).into_iter().filter(|caller| *caller != name).chain([OPERATOR]) {
+        let mut known: Vec<(&str, Vec<&str>)> = vec![(CANARY, CANARY_ROLES.into())];
+        known
+            .extend(Service::ALL.map(Service::name).into_iter().filter(|one| *one != name).map(|one| (one, vec![one])));
+        for (caller, roles) in known {
             let token = format!("token_file = \"{SECRETS}/tokens/{caller}\"");
-            let _infallible =
-                write!(text, "\n[[callers.list]]\nname = \"{caller}\"\nroles = [\"{caller}\"]\n{token}\n");
+            let _infallible = write!(text, "\n[[callers.list]]\nname = \"{caller}\"\nroles = {roles:?}\n{token}\n");
         }
         let peers = match service {
             Service::Reservation => {
@@ -289,7 +292,7 @@ impl World {
     fn canary(&self) -> Container {
         let endpoint = |service: Service| (format!("{}_ENDPOINT", service.env_prefix()), self.url(service));
         let mut env: Vec<_> = Service::ALL.map(endpoint).into();
-        env.push(("HOLDFAST_TOKEN_FILE".to_owned(), format!("{SECRETS}/tokens/{OPERATOR}")));
+        env.push(("HOLDFAST_TOKEN_FILE".to_owned(), format!("{SECRETS}/tokens/{CANARY}")));
         Container {
             mounts: vec![(self.folder.0.join("secrets"), SECRETS.to_owned())],
             env,

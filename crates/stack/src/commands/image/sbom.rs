@@ -16,8 +16,10 @@ use crate::say::say;
 use super::build::Source;
 use super::folder;
 
-/// Debian's packages whose files are in the image: the C library and the compiler's runtime are linked, the certificates copied.
-const DEBIAN: [&str; 3] = ["libc6-dev", "libgcc-12-dev", "ca-certificates"];
+/// Files of Debian's packages that are linked into the program: the C library, and the compiler's runtime.
+const LINKED: [&str; 2] = ["libc.a", "libgcc_eh.a"];
+/// The package from which the certificates are copied.
+const CERTIFICATES: &str = "ca-certificates";
 /// What checks the list against CycloneDX's own schema.
 const VALIDATOR: &str = "cyclonedx-python-lib[json-validation]==11.12.0\n";
 const VALIDATE: &str = "\
@@ -107,14 +109,24 @@ fn checksums(lock: &str) -> Result<BTreeMap<Name, String>> {
 }
 
 async fn others() -> Result<Vec<Other>> {
+    let mut packages = vec![CERTIFICATES.to_owned()];
+    for file in LINKED {
+        packages.push(package_of(file).await?);
+    }
+    let system = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let release = system.lines().find_map(|line| line.strip_prefix("VERSION_ID=")).unwrap_or_default();
+    let release = release.trim_matches('"');
     let mut others = Vec::new();
-    for package in DEBIAN {
-        let ask =
-            Spec::new("dpkg-query", "dpkg-query").args(["--show", "--showformat", "${source:Package} ${Version}"]);
-        let said = Process::output(&ask.arg(package)).await?;
-        let (name, version) = said.trim().split_once(' ').unwrap_or((package, ""));
+    for package in packages {
+        let ask = Spec::new("dpkg-query", "dpkg-query").args([
+            "--show",
+            "--showformat",
+            "${source:Package} ${source:Version}",
+        ]);
+        let said = Process::output(&ask.arg(&package)).await?;
+        let (name, version) = said.trim().split_once(' ').unwrap_or((&package, ""));
         let quoted = version.replace('+', "%2B").replace(':', "%3A");
-        let reference = format!("pkg:deb/debian/{name}@{quoted}?arch=source&distro=debian-12");
+        let reference = format!("pkg:deb/debian/{name}@{quoted}?arch=source&distro=debian-{release}");
         others.push(Other { reference, name: name.to_owned(), version: version.to_owned(), licence: None });
     }
     let rust = Process::output(&Spec::new("rustc --version", "rustc").arg("--version")).await?;
@@ -122,6 +134,16 @@ async fn others() -> Result<Vec<Other>> {
     let reference = format!("pkg:generic/rust-std@{version}");
     others.push(Other { reference, name: "rust-std".into(), version, licence: Some("MIT OR Apache-2.0") });
     Ok(others)
+}
+
+/// The package of a file that the C compiler links.
+async fn package_of(file: &str) -> Result<String> {
+    let said = Process::output(&Spec::new("cc", "cc").arg(format!("-print-file-name={file}"))).await?;
+    let path = std::fs::canonicalize(said.trim());
+    let path = path.map_err(|error| StackError::io(format!("looking for the compiler's {file}"), error))?;
+    let owner = Process::output(&Spec::new("dpkg-query", "dpkg-query").arg("--search").arg(&path)).await?;
+    let package = owner.split(": ").next().unwrap_or_default();
+    Ok(package.to_owned())
 }
 
 fn list(
