@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import os
 import pathlib
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -59,8 +61,6 @@ def sentence(check: Callable) -> str:
 
 def package(folder: pathlib.Path) -> Iterable[str]:
     """`helm package` packs what users need, and nothing for developers of the chart."""
-    import tarfile
-
     with tempfile.TemporaryDirectory() as destination:
         archive = helm.packaged(folder, pathlib.Path(destination))
         with tarfile.open(archive) as tar:
@@ -73,10 +73,13 @@ def package(folder: pathlib.Path) -> Iterable[str]:
             yield f"the package lacks {name}"
 
 
-def tests(folder: pathlib.Path) -> Iterable[str]:
+def tests(folder: pathlib.Path, args: argparse.Namespace) -> Iterable[str]:
     """The checks themselves: each is seen to fail on something that was damaged."""
-    command = [sys.executable, "-m", "pytest", "--quiet", "--no-header", "-p", "no:cacheprovider", str(folder / "tests")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    command = [sys.executable, "-m", "pytest", "--quiet", "--no-header", "--tb=short", "-p", "no:cacheprovider", str(folder / "tests")]
+    environment = os.environ | {"HOLDFAST_PROGRAMS": str(args.programs.resolve()), "HOLDFAST_CHECKOV": str(args.checkov.absolute())}
+    if args.promtool:
+        environment["HOLDFAST_PROMTOOL"] = str(args.promtool)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
     if done.returncode:
         yield done.stdout[-6000:] + done.stderr[-2000:]
 
@@ -114,9 +117,10 @@ def main() -> int:
     ask = asked.Programs(args.programs)
     defaults = {key: value.default for key, value in values.items()}
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        slow_tests = pool.submit(lambda: list(tests(pathlib.Path(__file__).parent)))
+        slow_tests = pool.submit(lambda: list(tests(pathlib.Path(__file__).parent, args)))
         slow_policies = pool.submit(lambda: list(outside.policies(renderings, args.checkov)))
         report.say("The schema is strict everywhere, and documents every value", schema.loose(made_schema))
+        report.say("Every value is read by a template", documented.unread(values, folder / "templates"))
         report.say("Schema, README's table and golden files are what the chart makes now", made.stale(root, made_files))
         smallest = next(r for r in renderings if r.example == "smallest")
         report.say("README's command makes the Secret of the smallest example", made.secret_command(root, smallest))
@@ -129,9 +133,9 @@ def main() -> int:
         report.say(sentence(asked.default_ports), asked.default_ports(defaults, ask))
         for check in (asked.configurations, asked.vendor_sync_memory, asked.canary):
             report.say(sentence(check), prefixed(renderings, lambda r, check=check: check(r, ask)))
-        for check in (alerts.runbooks, alerts.rule_tests, alerts.dashboards):
+        report.say(sentence(alerts.well), alerts.well(pathlib.Path(__file__).parent, folder, args.promtool))
+        for check in (alerts.named, alerts.dashboards):
             report.say(sentence(check), check(folder))
-        report.say(sentence(alerts.promtool), alerts.promtool(folder, args.promtool))
         report.say(sentence(alerts.rendered), prefixed(renderings, lambda r: alerts.rendered(r, folder)))
         report.say(sentence(alerts.rendered_rules), prefixed(renderings, lambda r: alerts.rendered_rules(r, args.promtool)))
         report.say(sentence(package), package(folder))

@@ -11,6 +11,7 @@ from chart import Rendered
 
 
 def complete(r: Rendered) -> Iterator[str]:
+    """Network policies cover every pod, and every call that the configuration makes finds a way that is open."""
     policies = r.of("NetworkPolicy")
     if not policies:
         return
@@ -53,8 +54,10 @@ def _way(r: Rendered, host: str, port: int, labels: dict, egress: list, policies
         if not _open(egress, target, port, "TCP", anywhere=False):
             yield f"calls {host}:{port}, but its egress does not reach the pods of {owner['metadata']['name']}"
         theirs = [rule for p in policies if objects.matches(p["spec"]["podSelector"], target) for rule in p["spec"].get("ingress", [])]
-        name = next(item["name"] for item in service["spec"]["ports"] if item["port"] == port)
-        if not any(_port(rule, name, "TCP") and _peer(rule.get("from"), labels) for rule in theirs):
+        name = next((item["name"] for item in service["spec"]["ports"] if item["port"] == port), None)
+        if name is None:
+            yield f"calls {host}:{port}, but that Service has no such port"
+        elif not any(_port(rule, name, "TCP") and _peer(rule.get("from"), labels) for rule in theirs):
             yield f"calls {host}:{port}, but the ingress of {owner['metadata']['name']} does not let it in"
 
 

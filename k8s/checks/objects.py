@@ -75,6 +75,13 @@ def selectors(r: Rendered) -> Iterator[str]:
         others = [component(labels) for labels in pods if matches(selector, labels) and labels not in deployments.values()]
         if others:
             yield f"{where}: also selects the pods of {others}, which serve nothing"
+    for item in r.of("NetworkPolicy"):
+        plain = item["spec"]["podSelector"].get("matchLabels", {})
+        if set(plain) & changing:
+            # An upgrade would leave the pods that are still there without their policy.
+            yield f"NetworkPolicy {item['metadata']['name']}: selects by {', '.join(sorted(set(plain) & changing))}, which may change"
+        if not any(matches(item["spec"]["podSelector"], labels) for labels in pods):
+            yield f"NetworkPolicy {item['metadata']['name']}: selects no pods"
     for item in r.of("HorizontalPodAutoscaler"):
         target = item["spec"]["scaleTargetRef"]
         if target["kind"] != "Deployment" or target["name"] not in deployments:

@@ -46,7 +46,7 @@ def schemas(r: Rendered) -> Iterator[str]:
 
 
 def policies(renderings: list[Rendered], checkov: pathlib.Path) -> Iterator[str]:
-    """checkov, offline, on all examples at once: it starts slowly."""
+    """checkov's policies, offline, on every example."""
     with tempfile.TemporaryDirectory() as folder:
         for r in renderings:
             pathlib.Path(folder, f"{r.example}.yaml").write_text(r.text(), encoding="utf-8")

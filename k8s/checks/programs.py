@@ -1,6 +1,6 @@
 """Asks the real programs whether they would take what the chart gives them.
 
-`holdfast SERVICE config` prints the effective configuration and refuses unknown keys and values out of their range. It gets exactly the rendered variables and
+`holdfast-SERVICE config` prints the effective configuration and refuses unknown keys and values out of their range. It gets exactly the rendered variables and
 file; only the folder of the secrets is another one, with contents that are made up.
 """
 
@@ -29,15 +29,12 @@ CONTENTS = [
 
 
 class Programs:
-    """The built programs: one for every role where it is there, else one for each service."""
+    """The built programs, one for each role: what ./dev builds. The image's one program is the same code below one name."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
 
     def command(self, *words: str) -> list[str]:
-        one = self.folder / "holdfast"
-        if one.exists():
-            return [str(one), *words]
         role, *rest = words
         return [str(self.folder / ("holdctl" if role == "ctl" else f"holdfast-{role}")), *rest]
 
@@ -46,7 +43,7 @@ class Programs:
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         except FileNotFoundError:
-            return 127, "", f"{command[0]} is not built; run it by ./dev chart, which builds it"
+            return 127, "", f"{command[0]} is not built: ./dev chart builds it"
         return done.returncode, done.stdout, done.stderr
 
     def defaults(self, service: str) -> dict:
@@ -55,6 +52,8 @@ class Programs:
         environment = {f"{prefix}__POSTGRES__URL": "postgres://postgres/database"}
         if service == "reservation":
             environment[f"{prefix}__GATE__URL"] = "redis://redis"
+        if service == "vendor-sync":
+            environment |= {f"{prefix}__{other}__ENDPOINT": "http://other" for other in ("CATALOG", "RESERVATION")}
         code, out, err = self.run([service, "config"], environment)
         if code:
             raise RuntimeError(f"{service} config: {err.strip()}")
@@ -73,6 +72,9 @@ def configurations(r: Rendered, programs: Programs) -> Iterator[str]:
             if service not in objects.SERVICES:
                 continue
             where = f"{owner['metadata']['name']}, {container['name']}"
+            code, _, err = programs.run([*container["args"], "--help"], {})
+            if code:
+                yield f"{where}: `{' '.join(container['args'])}` is no command: {err.strip().splitlines()[:1]}"
             code, out, err = _configured(r, template["spec"], container, programs)
             if code:
                 yield f"{where}: the program refuses its configuration: {err.strip()}"
@@ -167,12 +169,16 @@ def _bytes(text: str) -> int:
 
 
 def canary(r: Rendered, programs: Programs) -> Iterator[str]:
-    """The test's pod calls a command that there is."""
+    """The test's pod calls a command that there is, with variables that it knows."""
     for item in r.of("Pod"):
         for container in item["spec"]["containers"]:
             if container["args"][0] != "ctl":
                 continue
             environment = {variable["name"]: variable.get("value", "") for variable in container.get("env") or []}
-            code, _, err = programs.run([*container["args"], "--help"], environment)
+            code, out, err = programs.run([*container["args"], "--help"], environment)
             if code:
                 yield f"Pod {item['metadata']['name']}: `{' '.join(container['args'])}` is no command: {err.strip().splitlines()[:1]}"
+                continue
+            for name in environment:
+                if name.startswith("HOLDFAST_") and not re.search(rf"\[env: {name}[=\]]", out):
+                    yield f"Pod {item['metadata']['name']}: the command reads no variable {name}"

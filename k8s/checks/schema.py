@@ -27,6 +27,8 @@ MANAGED = {
     ("gate", "user"): "redis.user",
     ("gate", "mode"): "redis.mode",
     ("gate", "ca_file"): "redis.ca",
+    ("gate", "client_cert_file"): "redis.client",
+    ("gate", "client_key_file"): "redis.client",
     ("catalog", "endpoint"): "the chart's own Services",
     ("reservation", "endpoint"): "the chart's own Services",
     ("vendor_sync", "endpoint"): "the chart's own Services",

@@ -71,6 +71,17 @@ def at(values: dict[str, Value], path: tuple[str, ...]) -> Value | None:
     return value
 
 
+def unread(values: dict[str, Value], templates: pathlib.Path) -> list[str]:
+    """Values that no template reads: a switch that is connected to nothing."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(templates.rglob("*")) if path.is_file())
+    return [
+        f"{value.name}: no template reads it; use it or take it out of values.yaml"
+        for value in walk(values)
+        # The top's own `enabled` is read by Helm, for a parent chart.
+        if value.children is None and value.path != ("enabled",) and not re.search(rf"[.\"]{re.escape(value.path[-1])}\b", text)
+    ]
+
+
 def _inherited(values: dict[str, Value], value: Value) -> Value | None:
     """What a value lays itself over: the same key of the section that a section above it inherits."""
     for cut in range(len(value.path) - 1, 0, -1):

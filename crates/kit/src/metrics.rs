@@ -1,7 +1,9 @@
 //! Metrics: a registry that services declare theirs in, and its text for `/metrics`.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -23,8 +25,16 @@ pub const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 
 /// is in it from the beginning: which build it is, and how full.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    registry: Arc<Mutex<Registry>>,
+    declared: Arc<Mutex<Declared>>,
     saturation: Saturation,
+}
+
+/// What was declared.
+#[derive(Debug, Default)]
+struct Declared {
+    registry: Registry,
+    /// The same metrics: the registry leaves those out that have no value yet.
+    all: Vec<(&'static str, &'static str, Box<dyn Metric>)>,
 }
 
 impl Default for Metrics {
@@ -37,13 +47,13 @@ impl Metrics {
     /// A registry with what every process shows.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::default();
+        let mut declared = Declared::default();
         let saturation = Saturation::default();
         // The text format adds `_info`.
         let build = Info::new(vec![("version", VERSION), ("revision", REVISION)]);
-        registry.register("holdfast_build", "Which build runs", build);
-        registry.register_collector(Box::new(saturation.clone()));
-        Self { registry: Arc::new(Mutex::new(registry)), saturation }
+        declared.registry.register("holdfast_build", "Which build runs", build);
+        declared.registry.register_collector(Box::new(saturation.clone()));
+        Self { declared: Arc::new(Mutex::new(declared)), saturation }
     }
 
     /// The process's bounded resources: a part that sheds when it is full adds itself.
@@ -59,7 +69,9 @@ impl Metrics {
     /// In debug builds when the name lacks the prefix: such a metric would not be found.
     pub fn register<M: Metric + Clone>(&self, name: &'static str, help: &'static str, metric: M) -> M {
         debug_assert!(name.starts_with("holdfast_") && !name.ends_with("_total"), "{name} is no name for a metric");
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register(name, help, metric.clone());
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        declared.registry.register(name, help, metric.clone());
+        declared.all.push((name, help, Box::new(metric.clone())));
         metric
     }
 
@@ -81,12 +93,21 @@ impl Metrics {
         self.register(name, help, Histogram::new(bounds.iter().copied()))
     }
 
-    /// All metrics as OpenMetrics text.
+    /// All metrics as OpenMetrics text. Those without a value are named too: whoever looks for a metric finds out what it means before it happens.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        prometheus_client::encoding::text::encode(&mut text, &registry).expect("writing into a String does not fail");
+        let declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        encode_registry(&mut text, &declared.registry)
+            .and_then(|()| {
+                let mut empty = declared.all.iter().filter(|(.., metric)| metric.is_empty());
+                empty.try_for_each(|(name, help, metric)| {
+                    let kind = metric.metric_type();
+                    write!(text, "# HELP {name} {help}.\n# TYPE {name} {}\n", kind.as_str())
+                })
+            })
+            .and_then(|()| encode_eof(&mut text))
+            .expect("writing into a String does not fail");
         text
     }
 }

@@ -1,4 +1,4 @@
-//! Plain load: so many callers who reserve one SKU, one call after the other.
+//! Plain load: so many callers who reserve one SKU, or some, one call after the other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ pub struct Spec {
     pub endpoints: Vec<String>,
     /// Who calls; `None` where no token is needed.
     pub token: Option<String>,
-    /// The SKU that everybody wants.
-    pub sku: String,
+    /// The SKUs that are wanted, each call another one in turn; at least one.
+    pub skus: Vec<String>,
     /// Units in a reservation.
     pub quantity: i64,
     /// Callers at once.
@@ -41,7 +41,7 @@ impl Spec {
         Self {
             endpoints: vec![endpoint.into()],
             token: None,
-            sku: sku.into(),
+            skus: vec![sku.into()],
             quantity: 1,
             callers: 64,
             reservations_per_caller: 100,
@@ -105,7 +105,8 @@ pub(crate) fn connect(
 }
 
 async fn reserve_until_known(recorder: &Recorder, spec: &Spec, caller: usize, number: usize) {
-    let line = Line::anywhere(&spec.sku, spec.quantity);
+    let turn = number.wrapping_mul(spec.callers).wrapping_add(caller);
+    let line = Line::anywhere(&spec.skus[turn % spec.skus.len()], spec.quantity);
     let mut reserve = Reserve::new(ReservationKey::new(), format!("load-{caller}-{number}"), [line]);
     if let Some(hold) = spec.hold {
         reserve = reserve.hold_for(hold);

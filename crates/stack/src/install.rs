@@ -169,48 +169,96 @@ fn shims(project: &Project) -> Result<PathBuf> {
 /// Downloads packages with all that they need and this machine lacks, by the packages that `status` lists as installed,
 /// and unpacks them into the cache.
 async fn unpack(project: &Project, packages: &[&str], status: &Path) -> Result<()> {
-    let home = project.cache().join("debian");
-    let (state, archives, draft) = (home.join("apt"), home.join("packages"), home.join("root.new"));
-    for folder in [&state.join("lists/partial"), &state.join("archives/partial"), &archives] {
-        project.make(folder)?;
-    }
-    let option = |key: &str, value: &Path| {
-        let mut option = OsString::from(format!("{key}="));
-        option.push(value);
-        [OsString::from("-o"), option]
-    };
-    let apt = |name: &str| {
-        Spec::new(name, "apt-get")
-            .args(option("Dir::State", &state))
-            .args(option("Dir::State::status", status))
-            .args(option("Dir::Cache", &state))
-            .args(["-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=true", "-qq"])
-            .args(STRICT)
-            .cwd(&archives)
-            .env("LC_ALL", "C")
-    };
-    Process::output(&apt("apt-get update").arg("update")).await?;
-    let plan = apt("apt-get install").args(["--simulate", "install", "--no-install-recommends"]).args(packages);
+    let apt = Apt::new(project, "debian", status)?;
+    apt.update().await?;
+    let plan = apt.spec("apt-get install").args(["--simulate", "install", "--no-install-recommends"]).args(packages);
     let plan = Process::output(&plan).await?;
     let needed = plan.lines().filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next());
-    let needed = needed.filter(|package| !is_ballast(package));
-    Process::output(&apt("apt-get download").arg("download").args(needed)).await?;
-    if draft.exists() {
-        std::fs::remove_dir_all(&draft).map_err(|error| StackError::unwritable(&draft, error))?;
+    apt.download(needed.filter(|package| !is_ballast(package))).await?;
+    apt.extract(&unpacked(project)).await
+}
+
+/// Downloads one package that runs without those that it depends on, and unpacks it into a folder of the cache, which is
+/// the answer. Does nothing when it is there.
+///
+/// # Errors
+///
+/// [`StackError::Command`] with what apt-get said, or [`StackError::NotWritable`]; nothing is in the folder then.
+pub(crate) async fn unpack_alone(project: &Project, package: &str) -> Result<PathBuf> {
+    let home = format!("debian-{package}");
+    let root = project.cache().join(&home).join("root");
+    if !root.exists() {
+        say(format!("Unpacking Debian's {package} into the project's cache …"));
+        let apt = Apt::new(project, &home, Path::new("/var/lib/dpkg/status"))?;
+        apt.update().await?;
+        apt.download([package]).await?;
+        apt.extract(&root).await?;
     }
-    let unreadable = |error| StackError::io("reading the downloaded packages", error);
-    for entry in std::fs::read_dir(&archives).map_err(unreadable)? {
-        let deb = entry.map_err(unreadable)?.path();
-        if deb.extension().is_some_and(|extension| extension == "deb") {
-            Process::output(&Spec::new("dpkg --extract", "dpkg").arg("--extract").arg(&deb).arg(&draft)).await?;
+    Ok(root)
+}
+
+/// apt-get with lists and archives of its own, so that nobody needs to be root.
+struct Apt {
+    state: PathBuf,
+    archives: PathBuf,
+    status: PathBuf,
+}
+
+impl Apt {
+    /// Makes its folders below `home` in the cache; `status` lists what is installed.
+    fn new(project: &Project, home: &str, status: &Path) -> Result<Self> {
+        let home = project.cache().join(home);
+        let apt = Self { state: home.join("apt"), archives: home.join("packages"), status: status.into() };
+        for folder in [&apt.state.join("lists/partial"), &apt.state.join("archives/partial"), &apt.archives] {
+            project.make(folder)?;
         }
+        Ok(apt)
     }
-    let root = unpacked(project);
-    if root.exists() {
-        std::fs::remove_dir_all(&root).map_err(|error| StackError::unwritable(&root, error))?;
+
+    fn spec(&self, name: &str) -> Spec {
+        let option = |key: &str, value: &Path| {
+            let mut option = OsString::from(format!("{key}="));
+            option.push(value);
+            [OsString::from("-o"), option]
+        };
+        Spec::new(name, "apt-get")
+            .args(option("Dir::State", &self.state))
+            .args(option("Dir::State::status", &self.status))
+            .args(option("Dir::Cache", &self.state))
+            .args(["-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=true", "-qq"])
+            .args(STRICT)
+            .cwd(&self.archives)
+            .env("LC_ALL", "C")
     }
-    std::fs::rename(&draft, &root).map_err(|error| StackError::unwritable(&root, error))?;
-    std::fs::remove_dir_all(&archives).map_err(|error| StackError::unwritable(&archives, error))
+
+    async fn update(&self) -> Result<()> {
+        Process::output(&self.spec("apt-get update").arg("update")).await.map(|_output| ())
+    }
+
+    async fn download(&self, packages: impl IntoIterator<Item = &str>) -> Result<()> {
+        let download = self.spec("apt-get download").arg("download").args(packages);
+        Process::output(&download).await.map(|_output| ())
+    }
+
+    /// Unpacks what was downloaded; `root` gets its name when everything is in it.
+    async fn extract(&self, root: &Path) -> Result<()> {
+        let draft = root.with_extension("new");
+        if draft.exists() {
+            std::fs::remove_dir_all(&draft).map_err(|error| StackError::unwritable(&draft, error))?;
+        }
+        let unreadable = |error| StackError::io("reading the downloaded packages", error);
+        for entry in std::fs::read_dir(&self.archives).map_err(unreadable)? {
+            let deb = entry.map_err(unreadable)?.path();
+            if deb.extension().is_some_and(|extension| extension == "deb") {
+                Process::output(&Spec::new("dpkg --extract", "dpkg").arg("--extract").arg(&deb).arg(&draft)).await?;
+            }
+        }
+        if root.exists() {
+            std::fs::remove_dir_all(root).map_err(|error| StackError::unwritable(root, error))?;
+        }
+        std::fs::rename(&draft, root).map_err(|error| StackError::unwritable(root, error))?;
+        std::fs::remove_dir_all(&self.archives).map_err(|error| StackError::unwritable(&self.archives, error))
+    }
 }
 
 /// What Debian's packages depend on and our servers do not: Debian's own scripts around them, and the compiler that

@@ -135,6 +135,34 @@ impl Postgres {
         process.stop(signal, Duration::from_secs(30)).await.map(|_by_itself| ())
     }
 
+    /// Copies this server into `data`, a new folder, and starts the copy as a standby that follows it. It is waited for by commits once
+    /// `synchronous_standby_names` names it.
+    ///
+    /// # Errors
+    ///
+    /// [`StackError::Command`] when it cannot be copied; else as [`Postgres::start`]. The folder may hold a part of the copy then.
+    pub async fn standby(&self, data: PathBuf, log: PathBuf) -> Result<Self> {
+        let copy = self
+            .programs
+            .spec("pg_basebackup", "pg_basebackup")
+            .args([
+                "--host=127.0.0.1",
+                "--username",
+                ADMIN,
+                "--no-password",
+                "--wal-method=stream",
+                "--write-recovery-conf",
+            ])
+            .args(["--checkpoint=fast", "--port", &self.port.to_string()])
+            .arg("--pgdata")
+            .arg(&data)
+            .env("PGPASSWORD", &self.options.password)
+            .wrapped(&self.shim.wrapper());
+        Process::output(&copy).await?;
+        let options = PostgresOptions { data, log, port: Port::Free, ..self.options.clone() };
+        Self::start_as(&self.programs, options, self.shim.clone()).await
+    }
+
     /// The port on 127.0.0.1; it stays the same over stops and starts.
     pub fn port(&self) -> u16 {
         self.port

@@ -9,5 +9,8 @@ pub mod wait;
 
 pub use database::{Database, database};
 pub use seed::{Seed, seed};
-pub use stores::{PrivatePostgres, PrivateRedis, private_postgres, private_postgres_with_tls, redis, stores};
+pub use stores::{
+    PrivatePostgres, PrivateRedis, PrivateRedisCluster, private_postgres, private_postgres_with_tls, redis,
+    redis_cluster, redis_with, stores,
+};
 pub use wait::eventually;

@@ -43,6 +43,8 @@ DAMAGES = [
     (objects.selectors, lambda r: job(r)["spec"]["template"]["metadata"]["labels"].update({"app.kubernetes.io/component": "catalog", "x": "y"}), "also selects the pods"),
     (objects.selectors, lambda r: r.named("HorizontalPodAutoscaler", "holdfast-reservation")["spec"]["scaleTargetRef"].update(name="other"), "there is no Deployment other"),
     (objects.selectors, lambda r: r.of("ServiceMonitor")[0]["spec"]["selector"]["matchLabels"].pop("holdfast/endpoints"), "scraped exactly once"),
+    (objects.selectors, lambda r: r.of("NetworkPolicy")[0]["spec"]["podSelector"]["matchLabels"].update({"app.kubernetes.io/version": "0.1.0"}), "which may change"),
+    (objects.selectors, lambda r: r.of("NetworkPolicy")[0]["spec"]["podSelector"]["matchLabels"].update(x="y"), "selects no pods"),
     # ports
     (objects.ports, lambda r: r.named("Service", "holdfast-reservation")["spec"]["ports"][0].pop("appProtocol"), "appProtocol"),
     (objects.ports, lambda r: r.named("Service", "holdfast-reservation")["spec"]["ports"][0].update(targetPort="http"), "leads to http"),
@@ -104,6 +106,7 @@ DAMAGES = [
     (network.complete, lambda r: r.named("NetworkPolicy", "holdfast-catalog")["spec"]["egress"].pop(1), "connects to holdfast-pg-rw:5432"),
     (network.complete, lambda r: r.named("NetworkPolicy", "holdfast-catalog")["spec"]["egress"].pop(2), "its egress does not reach"),
     (network.complete, lambda r: r.named("NetworkPolicy", "holdfast-reservation")["spec"]["ingress"][0]["from"].pop(), "does not let it in"),
+    (network.complete, lambda r: r.named("Service", "holdfast-reservation")["spec"]["ports"][0].update(port=80), "has no such port"),
     (network.complete, lambda r: r.named("NetworkPolicy", "holdfast-canary")["spec"].update(policyTypes=["Egress"]), "about both ways"),
     (network.scraped, lambda r: r.named("NetworkPolicy", "holdfast-catalog")["spec"]["ingress"].pop(1), "does not open the port admin"),
 ]

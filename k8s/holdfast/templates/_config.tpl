@@ -72,6 +72,13 @@ The owning role's credentials never reach a pod that serves.
 {{- $files = append $files $ca }}
 {{- $_ := set $config "ca_file" (include "holdfast.filePath" $ca) }}
 {{- end }}
+{{- with $r.client.existingSecret }}
+{{- range $key, $item := dict "client_cert_file" $r.client.certKey "client_key_file" $r.client.keyKey }}
+{{- $file := dict "kind" "secret" "name" $r.client.existingSecret "key" $item }}
+{{- $files = append $files $file }}
+{{- $_ := set $config $key (include "holdfast.filePath" $file) }}
+{{- end }}
+{{- end }}
 {{- dict "config" $config "files" $files | toJson }}
 {{- end }}
 

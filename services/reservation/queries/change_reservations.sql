@@ -1,5 +1,6 @@
 -- What happened to reservations: what one snapshot of transactions did not see and a later one does, in the order of its happening, each with the reservation as it
--- stands now. $1 to $4 as in change_rows.sql; $5 the causes in the ledger that are told. Always one row.
+-- stands now. $1 to $4 as in change_rows.sql; $5 the causes in the ledger that are told; an entry of another thing than
+-- a reservation finds none, and is not told. Always one row.
 WITH entry AS MATERIALIZED (
     SELECT e.*
     FROM ((SELECT l.xid, l.at, l.cause AS what, l.cause_id AS reservation_id, ''::text COLLATE "C" AS sku, ''::text COLLATE "C" AS location, 0::bigint AS stock_version, 0::bigint AS units, 0::bigint AS shortfall

@@ -97,6 +97,7 @@ impl AsRef<Common> for Config {
 impl ServiceConfig for Config {
     const DEFAULTS: &'static str = include_str!("../config.default.toml");
     const ENV_PREFIX: &'static str = "HOLDFAST_RESERVATION";
+    const FILES_READ_AGAIN: &'static [&'static str] = &["gate.url_file", "gate.password_file"];
 
     fn problems(&self) -> Vec<String> {
         let mut problems = self.gate.problems();

@@ -41,7 +41,7 @@ pub fn start(config: FreshenerConfig, store: Store, committer: Committer, metric
 /// One bounded batch of each feed; true if there may be more.
 async fn pass(config: FreshenerConfig, store: &Store, committer: &Committer, metrics: &FreshenerMetrics) -> bool {
     let mut more = false;
-    let mut after = String::new();
+    let (mut after, mut all) = (String::new(), Vec::new());
     loop {
         let feeds = match store.list_feeds(&after, FEEDS_AT_ONCE).await {
             Ok(feeds) => feeds,
@@ -50,7 +50,10 @@ async fn pass(config: FreshenerConfig, store: &Store, committer: &Committer, met
                 return false;
             }
         };
-        let Some(last) = feeds.last() else { return more };
+        let Some(last) = feeds.last() else {
+            metrics.stand(&all);
+            return more;
+        };
         after.clone_from(&last.connection);
         for feed in &feeds {
             // One feed that cannot be followed must not keep the others from ageing.
@@ -66,6 +69,7 @@ async fn pass(config: FreshenerConfig, store: &Store, committer: &Committer, met
                 }
             }
         }
+        all.extend(feeds);
     }
 }
 

@@ -153,7 +153,7 @@ async fn start(
     let Stores { reads: store, checkout, bulk, audit } = stores;
     let metrics = ReservationMetrics::register(registry);
     let gate = Gate::connect(&config.gate, metrics.gate.clone()).await;
-    let clock = PostgresClock::new(store.due(1).await.context("cannot read Postgres's clock")?.0);
+    let clock = PostgresClock::new(store.due(1).await.context("cannot read Postgres's clock")?.now);
     let publisher = Publisher::start(gate.clone(), metrics.publisher, tasks);
     let limits = config.holds.limits();
     let keys = KeyGuard::new(config.holds, clock.clone());
@@ -165,7 +165,7 @@ async fn start(
     freshener::start(config.freshener, store.clone(), committer.clone(), metrics.freshener, tasks);
     selling::start(store.clone(), metrics.selling, tasks);
     reconciler::start(config.reconciler, store.clone(), gate.clone(), asked_for.clone(), metrics.reconciler, tasks);
-    let tails = watch::start(config.watch, &store, &metrics.watch, tasks);
+    let tails = watch::start(config.watch, &store, &clock, &metrics.watch, tasks);
     let watching = grpc::Watching::new(config.watch, store.clone(), tails, metrics.watch, shutdown.clone());
     retention::start(config.retention, store.clone(), metrics.retention, tasks);
     let checker = Checker::new(audit, gate.clone(), i64::from(config.auditor.open_max));
@@ -212,6 +212,9 @@ async fn start(
 fn readiness(gate: &Gate) -> Readiness {
     match gate.state() {
         GateState::Up => Readiness::Ready,
+        GateState::Partly => {
+            Readiness::Degraded("some masters of the Redis cluster are not asked at present".to_owned())
+        }
         GateState::Down => Readiness::Degraded("Redis is not asked at present".to_owned()),
     }
 }

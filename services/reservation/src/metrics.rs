@@ -1,11 +1,15 @@
 //! The service's metrics: names, units and meanings, declared here (the gate's beside the gate) and nowhere else.
 
+mod upkeep;
+
+pub use upkeep::{FreshenerMetrics, ReconcilerMetrics, SellingMetrics, SweeperMetrics};
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use holdfast_kit::Metrics;
 use holdfast_kit::metrics::{SECONDS, SIZES};
-use holdfast_stock::Freshness;
+use holdfast_stock::{Refusal, ReservationAnswer};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,7 +17,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use crate::auditor::DiscrepancyKind;
-use crate::gate::{GateMetrics, ReconcileReport};
+use crate::committer::Failure;
+use crate::gate::GateMetrics;
 
 /// All metrics of the service.
 #[derive(Debug, Clone)]
@@ -61,10 +66,7 @@ impl ReservationMetrics {
                     "Changes that Redis was not told of at once, left to the reconciler",
                 ),
             },
-            sweeper: SweeperMetrics {
-                due: registry.gauge("holdfast_holds_due", "Holds past their time that the last sweep found"),
-                expired: registry.counter("holdfast_holds_expired", "Holds whose units this replica freed"),
-            },
+            sweeper: SweeperMetrics::register(registry),
             freshener: FreshenerMetrics::register(registry),
             selling: SellingMetrics::register(registry),
             reconciler: ReconcilerMetrics::register(registry),
@@ -92,7 +94,55 @@ pub enum Route {
 #[derive(Debug, Clone)]
 pub struct ReserveMetrics {
     routes: Family<RouteLabels, Counter>,
+    outcomes: Family<VerbLabels, Counter>,
     paused: Counter,
+}
+
+/// What became of a request that was well-formed. What is wrong by itself never gets here: the server counts it, by its reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decided {
+    /// A yes that was given now.
+    Granted,
+    /// The first answer to the same key, once more.
+    Replay,
+    /// Too few units.
+    Short,
+    /// A definite no for another reason.
+    Refused,
+    /// Too much to do: nothing was done.
+    Shed,
+    /// Postgres gave no result, or the deadline passed: the outcome may be unknown.
+    Failed,
+}
+
+impl Decided {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Replay => "replay",
+            Self::Short => "short",
+            Self::Refused => "refused",
+            Self::Shed => "shed",
+            Self::Failed => "failed",
+        }
+    }
+
+    pub(crate) const fn of(answer: &Result<ReservationAnswer, Failure>) -> Self {
+        match answer {
+            Ok(answer) if answer.replayed => Self::Replay,
+            Ok(_) => Self::Granted,
+            Err(Failure::Refused(Refusal::Insufficient(_))) => Self::Short,
+            Err(Failure::Overloaded { .. } | Failure::Refused(Refusal::Contended)) => Self::Shed,
+            Err(Failure::Refused(_) | Failure::Key(_)) => Self::Refused,
+            Err(Failure::TooLate | Failure::Store(_)) => Self::Failed,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerbLabels {
+    verb: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,6 +155,11 @@ impl ReserveMetrics {
         let help = "Reserves by the way on which they were decided";
         Self {
             routes: registry.register("holdfast_reserve_routes", help, Family::default()),
+            outcomes: registry.register(
+                "holdfast_outcomes",
+                "Well-formed requests for or about reservations by verb and outcome (granted, replay, short, refused, shed, failed), each cart of a batch by itself; dry runs not counted",
+                Family::default(),
+            ),
             paused: registry
                 .counter("holdfast_reserve_paused", "Reserves refused because the selling of a SKU is paused"),
         }
@@ -112,6 +167,10 @@ impl ReserveMetrics {
 
     pub(crate) fn paused(&self) {
         self.paused.inc();
+    }
+
+    pub(crate) fn decided(&self, verb: &'static str, outcome: Decided) {
+        self.outcomes.get_or_create(&VerbLabels { verb, outcome: outcome.name() }).inc();
     }
 
     pub(crate) fn route(&self, route: Route) {
@@ -218,124 +277,6 @@ impl PublisherMetrics {
     }
 }
 
-/// The sweeper's metrics.
-#[derive(Debug, Clone)]
-pub struct SweeperMetrics {
-    due: Gauge,
-    expired: Counter,
-}
-
-impl SweeperMetrics {
-    pub(crate) fn swept(&self, due: usize) {
-        self.due.set(i64::try_from(due).unwrap_or(i64::MAX));
-    }
-
-    pub(crate) fn expired(&self, expired: bool) {
-        self.expired.inc_by(u64::from(expired));
-    }
-}
-
-/// The freshener's metrics.
-#[derive(Debug, Clone)]
-pub struct FreshenerMetrics {
-    fresh: Counter,
-    late: Counter,
-    stale: Counter,
-}
-
-impl FreshenerMetrics {
-    fn register(registry: &Metrics) -> Self {
-        Self {
-            fresh: registry.counter("holdfast_rows_freshened", "Rows whose number became fresh again"),
-            late: registry.counter("holdfast_rows_late", "Rows whose number became overdue, so that more is kept back"),
-            stale: registry
-                .counter("holdfast_rows_stale", "Rows whose number became long overdue, so that nothing is offered"),
-        }
-    }
-
-    pub(crate) fn freshened(&self, to: Freshness, rows: usize) {
-        let counter = match to {
-            Freshness::Fresh => &self.fresh,
-            Freshness::Late => &self.late,
-            Freshness::Stale => &self.stale,
-        };
-        counter.inc_by(rows as u64);
-    }
-}
-
-/// How selling stands.
-#[derive(Debug, Clone)]
-pub struct SellingMetrics {
-    paused: Gauge,
-    oldest_seconds: Gauge,
-}
-
-impl SellingMetrics {
-    fn register(registry: &Metrics) -> Self {
-        let oldest = "How long the oldest sold units of which something is known at their vendor have waited for a count that reflects them, in seconds; 0 if none wait";
-        Self {
-            paused: registry.gauge(
-                "holdfast_paused_skus",
-                "SKUs whose selling is paused, by somebody or because they sold too fast",
-            ),
-            oldest_seconds: registry.gauge("holdfast_unreflected_oldest_seconds", oldest),
-        }
-    }
-
-    pub(crate) fn stands(&self, paused: i64, oldest_micros: i64) {
-        self.paused.set(paused);
-        self.oldest_seconds.set(oldest_micros / 1_000_000);
-    }
-}
-
-/// The reconciler's metrics.
-#[derive(Debug, Clone)]
-pub struct ReconcilerMetrics {
-    passes: Counter,
-    rounds: Counter,
-    above: Counter,
-    below: Counter,
-    missing: Counter,
-    rebuild_seconds: Histogram,
-}
-
-impl ReconcilerMetrics {
-    fn register(registry: &Metrics) -> Self {
-        Self {
-            passes: registry.counter("holdfast_reconcile_passes", "Passes of the reconciler"),
-            rounds: registry.counter("holdfast_reconcile_rounds", "Rounds of the reconciler through all SKUs"),
-            above: registry.counter("holdfast_counter_above_skus", "SKUs found published above the record"),
-            below: registry.counter("holdfast_counter_below_skus", "SKUs found published below the record"),
-            missing: registry.counter("holdfast_counter_missing_skus", "SKUs found not published"),
-            rebuild_seconds: registry.histogram(
-                "holdfast_counter_rebuild_seconds",
-                "Time from when most counters were found missing to when all had been published anew",
-                DETECTION_SECONDS,
-            ),
-        }
-    }
-
-    pub(crate) fn passed(&self) {
-        self.passes.inc();
-    }
-
-    pub(crate) fn came_round(&self, round_ended: bool) {
-        self.rounds.inc_by(u64::from(round_ended));
-    }
-
-    pub(crate) fn rebuilt(&self, took: Duration) {
-        self.rebuild_seconds.observe(took.as_secs_f64());
-    }
-
-    pub(crate) fn reconciled(&self, report: &ReconcileReport) {
-        let above = report.drifts.iter().filter(|drift| drift.units() > 0).count();
-        let below = report.drifts.iter().filter(|drift| drift.units() < 0).count();
-        self.above.inc_by(above as u64);
-        self.below.inc_by(below as u64);
-        self.missing.inc_by(report.missing as u64);
-    }
-}
-
 /// The watches' metrics.
 #[derive(Debug, Clone)]
 pub struct WatchMetrics {
@@ -343,7 +284,12 @@ pub struct WatchMetrics {
     changes: Family<TopicLabels, Counter>,
     too_slow: Family<TopicLabels, Counter>,
     oldest_transaction_seconds: Gauge<f64, AtomicU64>,
+    lag_seconds: Family<TopicLabels, Histogram, fn() -> Histogram>,
+    behind_seconds: Family<TopicLabels, Gauge<f64, AtomicU64>>,
 }
+
+/// Bounds of how late a watcher hears of a change, in seconds; the objective is 2.
+const LAG_SECONDS: &[f64] = &[0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TopicLabels {
@@ -369,7 +315,25 @@ impl WatchMetrics {
                 "For how long at least the oldest transaction that has written anything on this Postgres has been open",
                 Gauge::default(),
             ),
+            lag_seconds: registry.register(
+                "holdfast_watch_lag_seconds",
+                "Time from a change's decision, by Postgres's clock, to when it was handed to this replica's watchers, by topic; how fast a reader reads is not in it",
+                Family::new_with_constructor(lags),
+            ),
+            behind_seconds: registry.register(
+                "holdfast_watch_behind_seconds",
+                "For how long this replica has not read the ledger to its end for its watchers, by topic; 0 while nobody watches",
+                Family::default(),
+            ),
         }
+    }
+
+    pub(crate) fn lag(&self, topic: &'static str, micros: i64) {
+        self.lag_seconds.get_or_create(&TopicLabels { topic }).observe(seconds_of(micros));
+    }
+
+    pub(crate) fn behind(&self, topic: &'static str, time: Duration) {
+        self.behind_seconds.get_or_create(&TopicLabels { topic }).set(time.as_secs_f64());
     }
 
     pub(crate) fn watchers(&self, topic: &'static str, change: i64) {
@@ -451,6 +415,16 @@ pub struct AuditorMetrics {
     skipped: Counter,
     look_seconds: Histogram,
     detection_seconds: Histogram,
+    oversold: Family<Unlabelled, Gauge>,
+    holds: Family<StateLabels, Gauge>,
+}
+
+/// The labels of a metric that has none, and may be absent.
+type Unlabelled = [(&'static str, &'static str); 0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -481,6 +455,34 @@ impl AuditorMetrics {
                 "Time from when a discrepancy could first be seen to when it was found",
                 DETECTION_SECONDS,
             ),
+            oversold: registry.register(
+                "holdfast_oversold_units",
+                "Units that reservations took beyond what was available, of what the auditor found and nobody has repaired; must stay 0. The same on every replica; absent where it is not known",
+                Family::default(),
+            ),
+            holds: registry.register(
+                "holdfast_holds",
+                "Holds by state (in_time, over: past their time and not swept), counted to 100,000, every 15 seconds, by the replica that audits; absent on the others",
+                Family::default(),
+            ),
+        }
+    }
+
+    /// How many units were oversold; none: it is not known.
+    pub(crate) fn oversold(&self, units: Option<i64>) {
+        match units {
+            Some(units) => {
+                self.oversold.get_or_create(&[]).set(units);
+            }
+            None => self.oversold.clear(),
+        }
+    }
+
+    /// Holds in time and those that are over; none: another replica says so, or nobody.
+    pub(crate) fn holds(&self, counts: Option<(i64, i64)>) {
+        let Some((in_time, over)) = counts else { return self.holds.clear() };
+        for (state, count) in [("in_time", in_time), ("over", over)] {
+            self.holds.get_or_create(&StateLabels { state }).set(count);
         }
     }
 
@@ -503,10 +505,19 @@ impl AuditorMetrics {
         self.look_seconds.observe(took.as_secs_f64());
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a histogram's bounds are no finer")]
     pub(crate) fn found(&self, unseen_micros: i64) {
-        self.detection_seconds.observe(unseen_micros.max(0) as f64 / 1e6);
+        self.detection_seconds.observe(seconds_of(unseen_micros));
     }
+}
+
+fn lags() -> Histogram {
+    Histogram::new(LAG_SECONDS.iter().copied())
+}
+
+/// A time that is never below 0: two clocks may differ by a little.
+#[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 microseconds")]
+fn seconds_of(micros: i64) -> f64 {
+    micros.max(0) as f64 / 1e6
 }
 
 fn seconds() -> Histogram {

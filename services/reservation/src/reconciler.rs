@@ -1,11 +1,11 @@
 //! Makes Redis converge: reads Postgres and overwrites what is published, whatever it finds; the SKUs asked for since the last pass first, all others in turn.
 //!
-//! Where most of what it looks at is missing, Redis was wiped or is new: then it goes on without a pause until everything has come round, slice by slice, one after the
+//! Where most of what it looks at is missing, or in a cluster most of what one master has, Redis was wiped or is new: then it goes on without a pause until everything has come round, slice by slice, one after the
 //! other, so that buyers' calls find their way between. Requests for a SKU that has not come yet are decided by the record meanwhile, and publish it.
 //!
 //! Architecture invariant: it takes no input but Postgres. It never adds to a counter and never touches a take.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use holdfast_stock::Sku;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::gate::{Gate, GateError, GateState, Published, ReconcileReport};
+use crate::gate::{Drift, Gate, GateError, GateState, Published, ReconcileReport};
 use crate::metrics::ReconcilerMetrics;
 use crate::store::{Look, Store, StoreError};
 
@@ -89,9 +89,21 @@ pub fn start(
     let stop = tasks.token().clone();
     tasks.spawn("reconciler", async move {
         let period = Duration::from_millis(config.period_ms);
-        let mut reconciler = Reconciler { config, store, gate, metrics, cursor: String::new(), rebuild: None };
+        let came_round = Instant::now();
+        let mut reconciler = Reconciler {
+            config,
+            store,
+            gate,
+            metrics,
+            asked_for: asked_for.clone(),
+            cursor: String::new(),
+            rebuild: None,
+            came_round,
+            drifted: Drifted::default(),
+        };
         let mut pause = period;
         while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+            reconciler.metrics.round_age(reconciler.came_round.elapsed());
             if reconciler.gate.state() == GateState::Down {
                 pause = if reconciler.rebuild.is_some() { BUSY_PAUSE.min(period) } else { period };
                 continue;
@@ -126,6 +138,37 @@ pub fn start(
     });
 }
 
+/// Suspects that are remembered from one pass to the next.
+const SUSPECTS_MAX: usize = 10_000;
+
+/// Counters that differed from the record. One that does so once was on its way to be right, most likely: somebody bought just then. One that does so again in the next
+/// pass, though it was overwritten and the record is as it was, is wrong.
+#[derive(Debug, Default)]
+struct Drifted {
+    /// What the last pass found, with what the record had.
+    before: BTreeMap<Sku, i64>,
+    now: BTreeMap<Sku, i64>,
+    confirmed: bool,
+}
+
+impl Drifted {
+    /// Notes one; whether it is confirmed by the last pass.
+    fn again(&mut self, drift: &Drift) -> bool {
+        let again = self.before.get(&drift.sku) == Some(&drift.recorded);
+        self.confirmed |= again;
+        if self.now.len() < SUSPECTS_MAX {
+            self.now.insert(drift.sku.clone(), drift.recorded);
+        }
+        again
+    }
+
+    /// Whether the pass was clean.
+    fn pass_ended(&mut self) -> bool {
+        self.before = std::mem::take(&mut self.now);
+        !std::mem::take(&mut self.confirmed)
+    }
+}
+
 /// What is left of a rebuild.
 #[derive(Debug)]
 struct Rebuild {
@@ -142,9 +185,13 @@ struct Reconciler {
     store: Store,
     gate: Gate,
     metrics: ReconcilerMetrics,
+    asked_for: AskedFor,
     /// The last SKU of those that come in turn; empty at the beginning of a round.
     cursor: String,
     rebuild: Option<Rebuild>,
+    /// When it last came round, or started.
+    came_round: Instant,
+    drifted: Drifted,
 }
 
 impl Reconciler {
@@ -153,13 +200,18 @@ impl Reconciler {
             self.overwrite(skus).await?;
         }
         self.others().await?;
-        self.metrics.passed();
+        let is_clean = self.drifted.pass_ended();
+        self.metrics.passed(is_clean);
         Ok(())
     }
 
-    async fn overwrite(&self, skus: &[Sku]) -> Result<(), StoreError> {
+    async fn overwrite(&mut self, skus: &[Sku]) -> Result<(), StoreError> {
         let look = self.store.availability(skus).await?;
-        let _tried_again = self.publish(published(&look)).await;
+        if let Some(report) = self.publish(published(&look)).await {
+            // Of a shard that is out of reach: they are due as soon as it is back.
+            self.asked_for.note(report.unanswered.iter());
+            self.count(&report);
+        }
         Ok(())
     }
 
@@ -184,6 +236,7 @@ impl Reconciler {
             // What Redis did not take is tried again before anything else; what it took stays done.
             for (taken, end) in [first, second].into_iter().zip(ends) {
                 let Some(more) = taken else { return Ok(false) };
+                self.count(&more);
                 (report.checked, report.missing) = (report.checked + more.checked, report.missing + more.missing);
                 if let Some(end) = end {
                     self.cursor = end;
@@ -192,6 +245,8 @@ impl Reconciler {
         }
         if ended {
             self.cursor = String::new();
+            self.came_round = Instant::now();
+            self.metrics.round_age(Duration::ZERO);
         }
         self.metrics.came_round(ended);
         self.note(before, &report, ended);
@@ -200,9 +255,9 @@ impl Reconciler {
 
     /// Notes what a slice after that SKU found, and whether a rebuild is to begin or has ended.
     fn note(&mut self, after: String, report: &ReconcileReport, ended: bool) {
-        let is_wiped = report.missing > report.checked / 2;
+        let is_wiped = report.missing * 2 * self.gate.shards() > report.checked;
         if self.rebuild.is_none() && is_wiped {
-            tracing::info!("most counters are missing in Redis: all are published anew");
+            tracing::info!("most counters are missing in Redis, or in a part of it: all are published anew");
             self.rebuild = Some(Rebuild { began: Instant::now(), from: after, has_come_round: false, missing: 0 });
         }
         let Some(rebuild) = &mut self.rebuild else { return };
@@ -217,13 +272,21 @@ impl Reconciler {
         }
     }
 
+    fn count(&mut self, report: &ReconcileReport) {
+        self.metrics.reconciled(report);
+        for drift in report.drifts.iter().filter(|drift| drift.units() != 0) {
+            if self.drifted.again(drift) {
+                self.metrics.drifted(drift.units() > 0);
+            }
+            // The next pass looks at it again.
+            self.asked_for.note(std::iter::once(&drift.sku));
+        }
+    }
+
     /// None if Redis did not take it, or not all of it: it may be tried again.
     async fn publish(&self, found: Vec<Published>) -> Option<ReconcileReport> {
         match self.gate.reconcile(found).await {
-            Ok(report) => {
-                self.metrics.reconciled(&report);
-                Some(report)
-            }
+            Ok(report) => Some(report),
             Err(GateError::Rejected(what)) => {
                 tracing::debug!(what, "Redis refused some counters; they come round again");
                 Some(ReconcileReport::default())

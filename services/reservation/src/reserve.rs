@@ -22,7 +22,7 @@ use crate::committer::{Committer, Failure, Work};
 use crate::gate::{Gate, Taken, UnknownCause};
 use crate::limiter::Limiter;
 use crate::looker::{Looker, Sight};
-use crate::metrics::{ReserveMetrics, Route};
+use crate::metrics::{Decided, ReserveMetrics, Route};
 use crate::publisher::{Publisher, totals};
 use crate::reconciler::AskedFor;
 use crate::store::StoreError;
@@ -97,7 +97,11 @@ impl Reserver {
     /// # Errors
     /// [`Failure`]; only [`StoreError::Unknown`] leaves open whether the hold was made: the same key tells.
     pub async fn reserve(&self, ask: Ask, by: By<'_>) -> Result<ReservationAnswer, Failure> {
+        let (verb, dry) = (if ask.terms.replaces.is_some() { "replace" } else { "reserve" }, ask.dry);
         let answer = self.ask(ask, by).await;
+        if !dry {
+            self.metrics.decided(verb, Decided::of(&answer));
+        }
         if let Err(Failure::Refused(Refusal::Paused(_))) = &answer {
             self.metrics.paused();
         }

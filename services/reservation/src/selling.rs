@@ -1,4 +1,5 @@
-//! Says how selling stands, for alarms: how many SKUs are paused, and how long the oldest sale has waited to be in a vendor's number.
+//! Says how selling stands, for alarms: how many SKUs are paused, how long the oldest sale has waited to be in a vendor's number, and how many promised
+//! units are not there.
 //!
 //! Takes no part in any decision. A read that fails leaves the numbers as they were; the next one comes soon.
 
@@ -17,8 +18,8 @@ pub fn start(store: Store, metrics: SellingMetrics, tasks: &Tasks) {
     let stop = tasks.token().clone();
     tasks.spawn("selling", async move {
         loop {
-            match store.waiting().await {
-                Ok((paused, oldest_micros)) => metrics.stands(paused, oldest_micros.unwrap_or(0)),
+            match store.standing().await {
+                Ok(standing) => metrics.stands(&standing),
                 Err(error) => tracing::warn!(%error, "how selling stands could not be read; the next look tries again"),
             }
             tokio::select! {

@@ -35,8 +35,9 @@ pub fn start(
     let stop = tasks.token().clone();
     tasks.spawn("sweeper", async move {
         let period = Duration::from_millis(config.period_ms);
+        let mut looked = Instant::now();
         while stop.run_until_cancelled(tokio::time::sleep(period)).await.is_some() {
-            while sweep(config, &store, &committer, &clock, &metrics).await && !stop.is_cancelled() {}
+            while sweep(config, &store, &committer, &clock, &metrics, &mut looked).await && !stop.is_cancelled() {}
         }
     });
 }
@@ -48,22 +49,25 @@ async fn sweep(
     committer: &Committer,
     clock: &PostgresClock,
     metrics: &SweeperMetrics,
+    looked: &mut Instant,
 ) -> bool {
     let due = match store.due(i64::from(config.holds_max)).await {
-        Ok((now, due)) => {
-            clock.set(now);
+        Ok(due) => {
+            clock.set(due.now);
+            *looked = Instant::now();
             due
         }
         Err(error) => {
+            metrics.blind_for(looked.elapsed());
             tracing::warn!(%error, "holds that are over could not be read; the next sweep tries again");
             return false;
         }
     };
-    metrics.swept(due.len());
-    let full = due.len() >= usize::from(config.holds_max);
+    metrics.swept(&due);
+    let full = due.holds.len() >= usize::from(config.holds_max);
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut expiring = JoinSet::new();
-    for id in due {
+    for id in due.holds {
         let committer = committer.clone();
         let work = Work { op: Op::Expire { id }, chosen: None, actor: "holdfast".to_owned(), deadline, dry: false };
         expiring.spawn(async move { committer.commit(work).await });

@@ -66,6 +66,7 @@ impl Service for VendorSync {
         let background = Tasks::new(shutdown.clone());
         let janitor = Janitor::new(store.clone(), config.janitor.clone(), Arc::clone(&metrics));
         background.spawn("janitor", janitor.run(background.token().clone()));
+        background.spawn("backlog", runs.clone().tell_backlog(background.token().clone()));
         for _ in 0..config.runs.connections_at_once_max {
             background.spawn("runs", runs.clone().work(background.token().clone()));
         }

@@ -1,5 +1,6 @@
 //! vendor-sync's own metrics: names, units and meanings in one place. The server stack has its own for each method.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use holdfast_kit::metrics::SECONDS;
@@ -9,6 +10,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use crate::model::{RowOutcome, Run, RunState};
+use crate::store::Backlog;
+
+/// A gauge of seconds.
+type Seconds = Gauge<f64, AtomicU64>;
 
 /// One label.
 type Label = [(&'static str, &'static str); 1];
@@ -23,6 +28,11 @@ pub struct Metrics {
     attempts_broken_off: Family<Label, Counter>,
     looks: Family<[(&'static str, &'static str); 2], Counter>,
     unfinished: Gauge,
+    unfinished_seconds: Seconds,
+    quarantined: Family<Label, Gauge>,
+    quarantined_seconds: Family<Label, Seconds>,
+    connections: Family<Label, Gauge>,
+    guard_decisions: Family<[(&'static str, &'static str); 2], Counter>,
     forgotten: Counter,
 }
 
@@ -64,6 +74,31 @@ impl Metrics {
             unfinished: registry.gauge(
                 "holdfast_vendor_sync_unfinished_runs",
                 "Runs that are not finished, of all processes, when last looked",
+            ),
+            unfinished_seconds: registry.register(
+                "holdfast_vendor_sync_unfinished_oldest_seconds",
+                "Age of the oldest run that is not finished, of all processes, when last looked; 0 if there is none",
+                Gauge::default(),
+            ),
+            quarantined: registry.register(
+                "holdfast_vendor_sync_quarantine_waiting",
+                "What guards stopped and nobody has decided (number: of a SKU, file: as a whole), counted to 10,000; the same on every replica",
+                Family::default(),
+            ),
+            quarantined_seconds: registry.register(
+                "holdfast_vendor_sync_quarantine_oldest_seconds",
+                "For how long the oldest of them has waited, by what it is (number, file); 0 if none waits",
+                Family::default(),
+            ),
+            connections: registry.register(
+                "holdfast_vendor_sync_connections",
+                "Connections by state: active, paused (their files are held); the same on every replica",
+                Family::default(),
+            ),
+            guard_decisions: registry.register(
+                "holdfast_vendor_sync_guard_decisions",
+                "What guards said: of files (guard file: applied, warned, held), and by each row guard (R1 to R5) numbers that are quarantined",
+                Family::default(),
             ),
             forgotten: registry.counter(
                 "holdfast_vendor_sync_janitor_items",
@@ -115,9 +150,25 @@ impl Metrics {
         self.looks.get_or_create(&[("source", source), ("outcome", outcome)]).inc();
     }
 
-    /// So many runs are not finished.
-    pub fn unfinished(&self, runs: i64) {
-        self.unfinished.set(runs);
+    /// So much is not done, or waits for a person.
+    pub fn backlog(&self, backlog: &Backlog) {
+        self.unfinished.set(backlog.unfinished_runs);
+        self.unfinished_seconds.set(backlog.unfinished_seconds);
+        for (what, waiting, seconds) in [
+            ("number", backlog.waiting_numbers, backlog.waiting_number_seconds),
+            ("file", backlog.held_files, backlog.held_file_seconds),
+        ] {
+            self.quarantined.get_or_create(&[("what", what)]).set(waiting);
+            self.quarantined_seconds.get_or_create(&[("what", what)]).set(seconds);
+        }
+        for (state, connections) in [("active", backlog.active_connections), ("paused", backlog.paused_connections)] {
+            self.connections.get_or_create(&[("state", state)]).set(connections);
+        }
+    }
+
+    /// A guard said something of so many numbers or files.
+    pub fn guarded(&self, guard: &'static str, decision: &'static str, times: u64) {
+        self.guard_decisions.get_or_create(&[("guard", guard), ("decision", decision)]).inc_by(times);
     }
 
     /// The janitor dropped something.

@@ -64,6 +64,10 @@ pub(crate) enum Kind {
     Fulfilled,
     /// Units of it are not there.
     AtRisk,
+    /// Shipped units came back.
+    Returned,
+    /// The record was repaired, with a change to it.
+    Repaired,
 }
 
 /// What either watch says.
@@ -177,6 +181,8 @@ fn kind(kind: Kind) -> ReservationEventKind {
         Kind::Cancelled => ReservationEventKind::Cancelled,
         Kind::Fulfilled => ReservationEventKind::Fulfilled,
         Kind::AtRisk => ReservationEventKind::AtRisk,
+        Kind::Returned => ReservationEventKind::Returned,
+        Kind::Repaired => ReservationEventKind::Repaired,
     }
 }
 

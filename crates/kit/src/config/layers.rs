@@ -199,14 +199,14 @@ pub(crate) fn without_line_end(text: &str) -> &str {
     text.trim_end_matches(['\r', '\n'])
 }
 
-/// Replaces each `x_file` by the file's content under `x`.
-pub(super) fn read_secret_files(table: &mut Table) -> Result<(), Vec<String>> {
+/// Replaces each `x_file` by the file's content under `x`. Those of [`KEPT`] and in `kept` stay beside it.
+pub(super) fn read_secret_files(table: &mut Table, kept: &[&str]) -> Result<(), Vec<String>> {
     let mut problems = Vec::new();
-    read_secrets_of(table, "", false, &mut problems);
+    read_secrets_of(table, "", (false, kept), &mut problems);
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
-fn read_secrets_of(table: &mut Table, path: &str, listed: bool, problems: &mut Vec<String>) {
+fn read_secrets_of(table: &mut Table, path: &str, (listed, kept): (bool, &[&str]), problems: &mut Vec<String>) {
     let file_keys: Vec<String> = table.keys().filter(|key| key.ends_with("_file")).cloned().collect();
     for file_key in file_keys {
         let key = file_key.trim_end_matches("_file").to_owned();
@@ -214,12 +214,12 @@ fn read_secrets_of(table: &mut Table, path: &str, listed: bool, problems: &mut V
         if !secret {
             continue;
         }
-        let kept = path == KEPT;
-        if kept && key.starts_with("migrate_") {
+        if path == KEPT && key.starts_with("migrate_") {
             continue;
         }
-        let file = if kept { table.get(&file_key).cloned() } else { table.remove(&file_key) };
-        let file = file.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+        let is_kept = path == KEPT || kept.contains(&format!("{path}{file_key}").as_str());
+        let value = if is_kept { table.get(&file_key).cloned() } else { table.remove(&file_key) };
+        let file = value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
         if file.is_empty() {
             continue;
         }
@@ -230,11 +230,11 @@ fn read_secrets_of(table: &mut Table, path: &str, listed: bool, problems: &mut V
     }
     for (key, value) in table.iter_mut() {
         match value {
-            Value::Table(inner) => read_secrets_of(inner, &format!("{path}{key}."), listed, problems),
+            Value::Table(inner) => read_secrets_of(inner, &format!("{path}{key}."), (listed, kept), problems),
             Value::Array(items) => {
                 for (index, item) in items.iter_mut().enumerate() {
                     if let Value::Table(inner) = item {
-                        read_secrets_of(inner, &format!("{path}{key}[{index}]."), true, problems);
+                        read_secrets_of(inner, &format!("{path}{key}[{index}]."), (true, kept), problems);
                     }
                 }
             }

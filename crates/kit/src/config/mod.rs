@@ -24,6 +24,8 @@ pub trait ServiceConfig: DeserializeOwned + AsRef<Common> {
     const DEFAULTS: &'static str;
     /// What its environment variables begin with: `HOLDFAST_RESERVATION`. `…__SECTION__KEY` sets a key, `…_CONFIG` names the file.
     const ENV_PREFIX: &'static str;
+    /// Files of secrets (`gate.password_file`) whose path the service is given besides their content, because it reads them again when the secret may have changed.
+    const FILES_READ_AGAIN: &'static [&'static str] = &[];
 
     /// What is wrong with the service's own sections, relations between numbers included, a sentence each. The process refuses to start with any, and
     /// says all of them. The common sections are checked by kit.
@@ -75,7 +77,7 @@ pub fn load_with<C: ServiceConfig>(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<C, ConfigError> {
     let mut table = layers::merged::<C>(file, environment)?.effective;
-    layers::read_secret_files(&mut table).map_err(ConfigError::Refused)?;
+    layers::read_secret_files(&mut table, C::FILES_READ_AGAIN).map_err(ConfigError::Refused)?;
     let config: C = toml::Value::Table(table)
         .try_into()
         .map_err(|error: toml::de::Error| ConfigError::Refused(vec![error.to_string()]))?;

@@ -29,7 +29,7 @@ impl Default for Common {
     /// The defaults as they are, without a database: for tests.
     fn default() -> Self {
         let mut table: toml::Table = super::COMMON_DEFAULTS.parse().expect("the embedded text is under test");
-        super::layers::read_secret_files(&mut table).expect("the defaults name no secret files");
+        super::layers::read_secret_files(&mut table, &[]).expect("the defaults name no secret files");
         table.try_into().expect("the embedded text is under test")
     }
 }

@@ -136,7 +136,9 @@ impl Found {
         let rows = match rows {
             Ok(rows) => rows,
             Err(error) if has_code(&error, &["42P01"]) => Vec::new(),
-            Err(error) if has_code(&error, &["42501"]) => return Err(SchemaError::Hidden { program: program.into() }),
+            Err(error) if has_code(&error, &["42501"]) => {
+                return Err(SchemaError::Hidden { program: crate::entry::program(program) });
+            }
             Err(error) => return Err(error.into()),
         };
         // Asked for by name first: a missing table would break the transaction that this may be in.
@@ -157,7 +159,7 @@ impl Found {
 
     /// Whether a program with these migrations can run on it.
     pub(super) fn serves(&self, migrator: &Migrator, program: &str) -> Result<(), SchemaError> {
-        let program = program.to_owned();
+        let program = crate::entry::program(program);
         let known = latest(migrator);
         let found = self.version();
         for migration in ups(migrator) {

@@ -126,7 +126,7 @@ impl Server {
         names.extend(self.table.services());
         let routes = with_reflection(self.routes.routes().add_service(health), self.table.services())?;
 
-        let metrics = Arc::new(RpcMetrics::declare(&self.metrics));
+        let metrics = Arc::new(RpcMetrics::declare(&self.metrics, self.table));
         let stopping = CancellationToken::new();
         let places = Places::new(self.config.requests_in_flight_max, metrics.in_flight.clone());
         let watched = places.clone();

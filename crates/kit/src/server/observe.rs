@@ -5,8 +5,9 @@ use std::future::Future as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use holdfast_api::error::v1::ErrorReason;
@@ -25,6 +26,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::normalise::normalised;
 use super::stack::panicked;
+use crate::methods::MethodTable;
 use crate::metrics::{Metrics, SECONDS};
 use crate::telemetry::{self, names};
 use crate::{Problem, problem};
@@ -66,7 +68,26 @@ impl MetricConstructor<HistogramWithExemplars<OfTrace>> for Seconds {
 
 impl RpcMetrics {
     /// Declares them.
-    pub(super) fn declare(metrics: &Metrics) -> Self {
+    pub(super) fn declare(metrics: &Metrics, table: &MethodTable) -> Self {
+        let started: Gauge<f64, AtomicU64> = metrics.register(
+            "holdfast_process_start_time_seconds",
+            "When the process started, in seconds since 1970: it changes when a replica is started anew",
+            Gauge::default(),
+        );
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        started.set(since_1970.as_secs_f64());
+        let declared = Self::declare_own(metrics);
+        // Counts that begin at 0 can be seen to grow by their first failure; a count that appears with it cannot.
+        for row in table.rows() {
+            for (code, reason) in FORESEEN {
+                let labels = Outcome { method: row.path, code: code_name(*code), reason };
+                declared.requests.get_or_create(&labels).inc_by(0);
+            }
+        }
+        declared
+    }
+
+    fn declare_own(metrics: &Metrics) -> Self {
         Self {
             requests: metrics.register(
                 "holdfast_rpc_server_requests",
@@ -82,6 +103,15 @@ impl RpcMetrics {
         }
     }
 }
+
+/// Answers that are counted from 0 on for every method: the good one, and those that are the service's fault.
+const FORESEEN: &[(Code, &str)] = &[
+    (Code::Ok, ""),
+    (Code::ResourceExhausted, "OVERLOADED"),
+    (Code::Unavailable, "STORE_UNAVAILABLE"),
+    (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+    (Code::Internal, "INTERNAL"),
+];
 
 /// A request that is being watched. If it is dropped before its end, the caller has gone: CANCELLED.
 #[derive(Debug)]

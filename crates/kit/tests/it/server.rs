@@ -258,6 +258,49 @@ async fn every_method_is_counted_with_code_and_reason() {
 }
 
 #[tokio::test]
+async fn failures_are_counted_from_none_on_so_that_the_first_one_shows() {
+    let world = world().await;
+    let (_, text) = world.admin("/metrics").await;
+    let reserve = "method=\"/holdfast.reservation.v1.ReservationService/Reserve\"";
+    for answer in [
+        "code=\"OK\",reason=\"\"",
+        "code=\"RESOURCE_EXHAUSTED\",reason=\"OVERLOADED\"",
+        "code=\"UNAVAILABLE\",reason=\"STORE_UNAVAILABLE\"",
+        "code=\"DEADLINE_EXCEEDED\",reason=\"DEADLINE_EXCEEDED\"",
+        "code=\"INTERNAL\",reason=\"INTERNAL\"",
+    ] {
+        let line = format!("\nholdfast_rpc_server_requests_total{{{reserve},{answer}}} 0\n");
+        assert!(text.contains(&line), "no {line} in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_says_since_when_it_runs() {
+    let world = world().await;
+    let (_, text) = world.admin("/metrics").await;
+    let started = text.lines().find_map(|line| line.strip_prefix("holdfast_process_start_time_seconds "));
+    let started: f64 = started.expect("it is said").parse().expect("a number");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - 60.0..=now).contains(&started), "{started}, and now is {now}");
+}
+
+#[test]
+fn a_metric_without_a_value_is_named_and_explained() {
+    let metrics = holdfast_kit::Metrics::new();
+    let family: prometheus_client::metrics::family::Family<
+        Vec<(&str, &str)>,
+        prometheus_client::metrics::counter::Counter,
+    > = metrics.register("holdfast_never", "What never happens", Default::default());
+    let _gauge = metrics.gauge("holdfast_always", "What is there");
+    let named = "# HELP holdfast_never What never happens.\n# TYPE holdfast_never counter\n# EOF\n";
+    assert!(metrics.encode().ends_with(named), "{}", metrics.encode());
+    family.get_or_create(&vec![("label", "x")]).inc();
+    let text = metrics.encode();
+    assert_eq!(text.matches("# TYPE holdfast_never counter\n").count(), 1, "{text}");
+    assert!(text.contains("holdfast_never_total{label=\"x\"} 1\n") && text.ends_with("# EOF\n"), "{text}");
+}
+
+#[tokio::test]
 async fn a_trace_context_comes_in_and_goes_out() {
     static TELEMETRY: std::sync::Once = std::sync::Once::new();
     TELEMETRY.call_once(|| {

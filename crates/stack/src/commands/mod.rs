@@ -12,6 +12,7 @@ use crate::say::complain;
 
 #[cfg(feature = "demo")]
 mod bench;
+mod chart;
 mod ctl;
 #[cfg(feature = "demo")]
 mod demo;
@@ -55,6 +56,8 @@ enum Command {
     Lint,
     /// Build the image of all roles, and start every role from it.
     Image(image::Flags),
+    /// Check the Helm chart: what it renders, refuses and documents.
+    Chart(chart::Options),
     /// Roll from an older version to this one under load, and back.
     Roll(roll::Options),
     /// Run the stores that tests need until Ctrl-C, to run single tests with cargo.
@@ -96,6 +99,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Test(options) => test::run(&project, options).await,
         Command::Lint => lint::run(&project).await,
         Command::Image(flags) => image::run(&project, flags).await,
+        Command::Chart(options) => chart::run(&project, &options).await,
         Command::Roll(options) => roll::run(&project, options).await,
         Command::Stores => stores::run(&project).await,
         Command::Container { file } => Ok(sandbox::main(&file)),

@@ -38,6 +38,8 @@ const FORGOTTEN_MAX: i64 = 1_000;
 const OVERLAP_MICROS: i64 = 5_000_000;
 /// SKUs touched lately that may wait for a look; further ones come with the pass.
 const PENDING_MAX: usize = 50_000;
+/// How often holds are counted, by whoever has the turn.
+const HOLDS_PERIOD: Duration = Duration::from_secs(15);
 /// How far before an instant the keys of reservations lie that were made just then.
 const KEY_AGE_MILLIS: i64 = 60_000;
 
@@ -135,6 +137,7 @@ pub fn start(config: AuditorConfig, checker: Checker, metrics: AuditorMetrics, t
             after_open: Uuid::max(),
             after_reservation: ReservationId::from_bytes([0; 16]),
             started: Instant::now(),
+            holds_counted: None,
         };
         let mut pause = Duration::from_millis(config.period_ms);
         while auditor.rest(pause).await {
@@ -160,6 +163,8 @@ struct Auditor {
     after_open: Uuid,
     after_reservation: ReservationId,
     started: Instant,
+    /// When holds were counted last; none while it is another replica's turn.
+    holds_counted: Option<Instant>,
 }
 
 impl Auditor {
@@ -169,7 +174,11 @@ impl Auditor {
         let period = Duration::from_millis(self.config.period_ms);
         match self.work(began).await {
             Ok(true) => {}
-            Ok(false) => self.suspects = Suspects::default(),
+            Ok(false) => {
+                self.suspects = Suspects::default();
+                self.holds_counted = None;
+                self.metrics.holds(None);
+            }
             Err(error) => tracing::warn!(%error, "a round of the auditor failed; the next one goes on"),
         }
         let share = self.config.share_percent.clamp(1, 100);
@@ -197,7 +206,9 @@ impl Auditor {
 
     /// Whether it was this replica's turn.
     async fn work(&mut self, began: Instant) -> Result<bool, StoreError> {
-        let turn = self.store.audit_turn(self.holder, self.config.turn_micros()).await?;
+        let turn = self.store.audit_turn(self.holder, self.config.turn_micros()).await;
+        self.metrics.oversold(turn.as_ref().ok().map(|turn| turn.oversold));
+        let turn = turn?;
         let uptime = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
         let age = turn.last_ended_at.map_or(uptime, |ended| turn.now.saturating_sub(ended));
         self.metrics.turn(turn.ours, age, &turn.open);
@@ -207,6 +218,7 @@ impl Auditor {
             self.pending.clear();
             return Ok(false);
         }
+        self.count_holds().await;
         self.open_again().await?;
         self.learn(turn.now).await?;
         self.reservations(turn.now).await?;
@@ -232,6 +244,19 @@ impl Auditor {
             self.store.forget_discrepancies(age_micros, FORGOTTEN_MAX).await?;
         }
         Ok(true)
+    }
+
+    /// Says how many holds there are, now and then; what cannot be counted is counted another time.
+    async fn count_holds(&mut self) {
+        if self.holds_counted.is_some_and(|counted| counted.elapsed() < HOLDS_PERIOD) {
+            return;
+        }
+        self.holds_counted = Some(Instant::now());
+        let counts = self.store.count_holds().await;
+        if let Err(error) = &counts {
+            tracing::debug!(%error, "holds could not be counted");
+        }
+        self.metrics.holds(counts.ok());
     }
 
     /// The next SKUs of the pass through everything; gives the last of them, empty at the end.

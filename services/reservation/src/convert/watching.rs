@@ -107,6 +107,8 @@ pub(crate) fn reservation_interest(request: &pb::WatchReservationsRequest) -> Re
             Ok(K::Cancelled) => drop(kinds.insert(Kind::Cancelled)),
             Ok(K::Fulfilled) => drop(kinds.insert(Kind::Fulfilled)),
             Ok(K::AtRisk) => drop(kinds.insert(Kind::AtRisk)),
+            Ok(K::Returned) => drop(kinds.insert(Kind::Returned)),
+            Ok(K::Repaired) => drop(kinds.insert(Kind::Repaired)),
             Ok(K::Unspecified) | Err(_) => violations.add(format_args!("kinds[{index}]"), "is no kind of event"),
         }
     }
@@ -154,6 +156,8 @@ fn kind(kind: Kind) -> pb::ReservationEventKind {
         Kind::Cancelled => pb::ReservationEventKind::Cancelled,
         Kind::Fulfilled => pb::ReservationEventKind::Fulfilled,
         Kind::AtRisk => pb::ReservationEventKind::AtRisk,
+        Kind::Returned => pb::ReservationEventKind::Returned,
+        Kind::Repaired => pb::ReservationEventKind::Repaired,
     }
 }
 

@@ -14,24 +14,46 @@
 //!
 //! **The prefix** `hf:` is what the Redis user may touch and nothing else (`redis.acl`).
 
+use super::slots;
 use holdfast_stock::{Location, ReservationId, Sku};
+use std::borrow::Cow;
 
-/// The keys that a probe of Redis names. No SKU escapes to a lone `%`, so nothing is ever in them.
-pub(super) const PROBE: (&str, &str) = ("hf:a:{%}", "hf:t:{%}");
+/// The keys that a probe of Redis names, availability and takes. There are many, for each node of a cluster must be asked for a slot that it has. No SKU escapes to `%:` and
+/// a number, so nothing is ever in them.
+pub(super) fn probe(number: u32) -> (String, String) {
+    let tag = probe_tag(number);
+    (format!("{AVAILABILITY}{tag}}}"), format!("{TAKES}{tag}}}"))
+}
+
+/// The slot of that probe's keys.
+pub(super) fn probe_slot(number: u32) -> u16 {
+    slots::slot_of(&probe_tag(number))
+}
+
+fn probe_tag(number: u32) -> String {
+    format!("%:{number}")
+}
 
 /// When the availability was read.
 pub(super) const FIELD_AT: &str = "at";
 
 const LOCATION_PREFIX: &str = "l:";
+const AVAILABILITY: &str = "hf:a:{";
+const TAKES: &str = "hf:t:{";
 
 /// The availability hash of a SKU.
 pub(super) fn availability(sku: &Sku) -> String {
-    tagged("hf:a:{", sku)
+    tagged(AVAILABILITY, sku)
 }
 
 /// The sorted set of a SKU's takes.
 pub(super) fn takes(sku: &Sku) -> String {
-    tagged("hf:t:{", sku)
+    tagged(TAKES, sku)
+}
+
+/// The slot of a SKU's keys in a cluster.
+pub(super) fn slot(sku: &Sku) -> u16 {
+    slots::slot_of(&escaped(sku))
 }
 
 /// The field of a location in the availability hash.
@@ -55,18 +77,29 @@ pub(super) fn member(reservation: ReservationId, units: i64) -> String {
 }
 
 fn tagged(prefix: &str, sku: &Sku) -> String {
-    let mut key = String::with_capacity(prefix.len() + sku.as_str().len() + 1);
+    let tag = escaped(sku);
+    let mut key = String::with_capacity(prefix.len() + tag.len() + 1);
     key.push_str(prefix);
-    for character in sku.as_str().chars() {
-        match character {
-            '{' => key.push_str("%7B"),
-            '}' => key.push_str("%7D"),
-            '%' => key.push_str("%25"),
-            other => key.push(other),
-        }
-    }
+    key.push_str(&tag);
     key.push('}');
     key
+}
+
+fn escaped(sku: &Sku) -> Cow<'_, str> {
+    let text = sku.as_str();
+    if !text.contains(['{', '}', '%']) {
+        return Cow::Borrowed(text);
+    }
+    let mut tag = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        match character {
+            '{' => tag.push_str("%7B"),
+            '}' => tag.push_str("%7D"),
+            '%' => tag.push_str("%25"),
+            other => tag.push(other),
+        }
+    }
+    Cow::Owned(tag)
 }
 
 #[cfg(test)]
@@ -95,6 +128,7 @@ mod tests {
         for text in ["A", "}", "{", "{}", "A}B", "a{b}c", "%7D", "日本 椅子", "%"] {
             let (a, t) = (availability(&sku(text)), takes(&sku(text)));
             assert_eq!(hash_tag(&a), hash_tag(&t));
+            assert_eq!(slots::slot_of(hash_tag(&a)), slot(&sku(text)));
             assert!(!hash_tag(&a).is_empty());
             assert!(a.ends_with('}') && a.len() == hash_tag(&a).len() + "hf:a:{}".len(), "the tag is the rest of {a}");
         }
@@ -102,12 +136,19 @@ mod tests {
 
     #[test]
     fn no_two_skus_share_a_key_and_none_has_the_probes() {
-        let texts = ["}", "%7D", "%257D", "{", "%7B", "%", "%25", "a}", "a%7D"];
+        let texts = ["}", "%7D", "%257D", "{", "%7B", "%", "%25", "a}", "a%7D", "%:1", "%25:1"];
         let mut keys: Vec<_> = texts.iter().map(|text| availability(&sku(text))).collect();
-        keys.push(PROBE.0.to_owned());
+        keys.push(probe(1).0);
         keys.sort();
         keys.dedup();
         assert_eq!(keys.len(), texts.len() + 1);
+    }
+
+    #[test]
+    fn a_probe_lies_in_the_slot_that_is_told() {
+        let (a, t) = probe(17);
+        assert_eq!((a.as_str(), t.as_str()), ("hf:a:{%:17}", "hf:t:{%:17}"));
+        assert_eq!(slots::slot_of(hash_tag(&a)), probe_slot(17));
     }
 
     #[test]

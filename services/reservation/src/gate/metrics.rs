@@ -7,6 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// Counts and times of the calls to Redis. Clones share their values.
@@ -14,7 +15,8 @@ use std::time::Duration;
 pub struct GateMetrics {
     calls: Family<CallLabels, Counter>,
     seconds: Family<ScriptLabels, Histogram, fn() -> Histogram>,
-    up: Gauge,
+    up: Gauge<f64, AtomicU64>,
+    redirects: Family<RedirectLabels, Counter>,
 }
 
 impl GateMetrics {
@@ -32,8 +34,16 @@ impl GateMetrics {
                 "Time from a call's turn to the end of the call to the Redis gate, in seconds",
                 Family::new_with_constructor(histogram),
             ),
-            up: registry
-                .gauge("holdfast_gate_up", "1 while Redis is asked, 0 while it counts as dead and requests go past it"),
+            up: registry.register(
+                "holdfast_gate_up",
+                "1 while Redis is asked, 0 while it counts as dead and requests go past it; in a cluster the part of the hash slots whose master is asked",
+                Gauge::default(),
+            ),
+            redirects: registry.register(
+                "holdfast_gate_redirects",
+                "Answers of a cluster's nodes that they do not have a slot, by what they said: a few while slots move",
+                Family::default(),
+            ),
         }
     }
 
@@ -45,8 +55,12 @@ impl GateMetrics {
         self.seconds.get_or_create(&ScriptLabels { script: call.name() }).observe(time.as_secs_f64());
     }
 
-    pub(super) fn up(&self, up: bool) {
-        self.up.set(up.into());
+    pub(super) fn up(&self, part: f64) {
+        self.up.set(part);
+    }
+
+    pub(super) fn redirected(&self, answer: &'static str) {
+        self.redirects.get_or_create(&RedirectLabels { answer }).inc();
     }
 }
 
@@ -73,8 +87,10 @@ pub(super) enum Outcome {
     OutOfMemory,
     /// Redis takes no writes: a replica, or its disk fails.
     ReadOnly,
-    /// Redis is starting, busy, or has lost its master.
+    /// Redis is starting, busy, or has lost its master or most of its cluster.
     Loading,
+    /// The slot was on its way from one node of a cluster to another for longer than a call waits.
+    Moving,
     /// The Redis user may not do this, or its password is wrong.
     Denied,
     /// Another error of Redis.
@@ -94,6 +110,11 @@ struct ScriptLabels {
     script: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RedirectLabels {
+    answer: &'static str,
+}
+
 impl Outcome {
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -108,6 +129,7 @@ impl Outcome {
             Self::OutOfMemory => "out_of_memory",
             Self::ReadOnly => "read_only",
             Self::Loading => "loading",
+            Self::Moving => "moving",
             Self::Denied => "denied",
             Self::Failed => "failed",
             Self::Garbage => "garbage",
@@ -130,12 +152,14 @@ mod tests {
         let metrics = GateMetrics::register(&registry);
         metrics.call(Call::Take, Outcome::OutOfMemory);
         metrics.took(Call::Take, Duration::from_millis(1));
-        metrics.up(true);
+        metrics.up(1.0);
+        metrics.redirected("moved");
         let text = registry.encode();
         for line in [
             r#"holdfast_gate_calls_total{script="take",outcome="out_of_memory"} 1"#,
             r#"holdfast_gate_seconds_count{script="take"} 1"#,
-            "holdfast_gate_up 1",
+            "holdfast_gate_up 1.0",
+            r#"holdfast_gate_redirects_total{answer="moved"} 1"#,
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -4,6 +4,7 @@
 
 use super::keys;
 use super::metrics::Outcome;
+use super::slots;
 use super::{Found, Publish, Published, Scope};
 use holdfast_stock::{Location, ReservationId, Sku, UnixMicros};
 use redis::{Cmd, ServerError, Value};
@@ -17,6 +18,7 @@ pub(super) enum Call {
     Reconcile,
     Read,
     Probe,
+    Topology,
 }
 
 impl Call {
@@ -27,6 +29,7 @@ impl Call {
             Self::Reconcile => "reconcile",
             Self::Read => "read",
             Self::Probe => "probe",
+            Self::Topology => "topology",
         }
     }
 }
@@ -108,10 +111,23 @@ pub(super) fn read(sku: &Sku) -> Cmd {
 }
 
 /// Asks whether Redis can do the gate's work: a script that writes, but changes nothing, for there is nothing.
-pub(super) fn probe() -> Cmd {
+pub(super) fn probe(number: u32) -> Cmd {
+    let (availability, takes) = keys::probe(number);
     let mut command = PUBLISH.call(2);
-    command.arg(keys::PROBE.0).arg(keys::PROBE.1).arg(0).arg(Scope::Touched.name()).arg(0).arg(":0");
+    command.arg(availability).arg(takes).arg(0).arg(Scope::Touched.name()).arg(0).arg(":0");
     command
+}
+
+/// Asks a node of a cluster who has which slots.
+pub(super) fn topology() -> Cmd {
+    let mut command = redis::cmd("CLUSTER");
+    command.arg("SLOTS");
+    command
+}
+
+/// Says that the next command is for a slot that is on its way to this node.
+pub(super) fn asking() -> Cmd {
+    redis::cmd("ASKING")
 }
 
 fn add_locations(command: &mut Cmd, locations: &[(Location, i64)]) {
@@ -212,10 +228,21 @@ pub(super) fn outcome_of(error: &ServerError) -> Outcome {
     match error.code() {
         "OOM" => Outcome::OutOfMemory,
         "READONLY" | "MISCONF" | "NOREPLICAS" => Outcome::ReadOnly,
-        "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" => Outcome::Loading,
+        _ if slots::redirect(error, None).is_some() => Outcome::Moving,
+        "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" => Outcome::Loading,
         "NOPERM" | "NOAUTH" | "WRONGPASS" => Outcome::Denied,
         _ => Outcome::Failed,
     }
+}
+
+/// Whether this says that a slot is on its way, or not here.
+pub(super) fn is_moving(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if outcome_of(error) == Outcome::Moving)
+}
+
+/// Whether this connection leads to a Redis that has become a replica: behind its name another one may be the master by now.
+pub(super) fn is_demoted(error: &ServerError) -> bool {
+    error.code() == "READONLY"
 }
 
 /// Whether Redis does not know the script: it was restarted or told to forget its scripts.

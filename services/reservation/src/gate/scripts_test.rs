@@ -154,7 +154,9 @@ fn the_redis_user_may_do_what_the_gate_does_and_no_more() {
         rules.iter().filter_map(|rule| rule.strip_prefix('+')).map(str::to_uppercase).collect();
     let bodies: Vec<String> = SCRIPTS.iter().map(|(_, code)| parts(code).1).collect();
     let mut needed: BTreeSet<String> = bodies.iter().flat_map(|body| commands_in(body)).map(str::to_owned).collect();
-    needed.extend(["EVALSHA", "SCRIPT|LOAD", &arguments(&read(&sku("A")))[0]].map(str::to_owned));
+    let cluster = arguments(&topology()).join("|");
+    let direct = ["EVALSHA", "SCRIPT|LOAD", &arguments(&read(&sku("A")))[0], &arguments(&asking())[0], &cluster];
+    needed.extend(direct.map(str::to_owned));
     assert_eq!(granted, needed);
     let others: Vec<&str> = rules.into_iter().filter(|rule| !rule.starts_with('+')).collect();
     assert_eq!(others, ["resetchannels", "~hf:*", "-@all"]);

@@ -17,6 +17,7 @@ use crate::clock::PostgresClock;
 use crate::committer::{Committer, Failure};
 use crate::config::HoldsConfig;
 use crate::convert::{self, Reader, ReserveAsk};
+use crate::metrics::Decided;
 use crate::reserve::{self, Reserver};
 use crate::store::{ReservationFilter, Store};
 
@@ -86,9 +87,19 @@ impl Reservations {
 
     /// # Errors
     /// What went wrong, for the caller.
-    async fn changed<T>(&self, request: &Request<T>, op: Op, dry: bool) -> Result<ReservationAnswer, Problem> {
+    async fn changed<T>(
+        &self,
+        verb: &'static str,
+        request: &Request<T>,
+        op: Op,
+        dry: bool,
+    ) -> Result<ReservationAnswer, Problem> {
         let outcome = Asker::of(request).commit_or_try(&self.committer, op, dry).await;
-        reserve::reservation(outcome).map_err(convert::problem)
+        let answer = reserve::reservation(outcome);
+        if !dry {
+            self.reserver.metrics.decided(verb, Decided::of(&answer));
+        }
+        answer.map_err(convert::problem)
     }
 
     /// Everything that is wrong with a request at once: SKUs that nobody knows, too.
@@ -198,25 +209,25 @@ impl ReservationService for Reservations {
 
     async fn confirm(&self, request: Request<pb::ConfirmRequest>) -> Result<Response<pb::ConfirmResponse>, Status> {
         let op = convert::confirm(request.get_ref(), &self.holds, self.clock.now())?;
-        let answer = self.changed(&request, op, request.get_ref().validate_only).await?;
+        let answer = self.changed("confirm", &request, op, request.get_ref().validate_only).await?;
         Ok(answered!(ConfirmResponse, answer))
     }
 
     async fn fulfil(&self, request: Request<pb::FulfilRequest>) -> Result<Response<pb::FulfilResponse>, Status> {
         let op = convert::fulfil(request.get_ref(), self.clock.now())?;
-        let answer = self.changed(&request, op, request.get_ref().validate_only).await?;
+        let answer = self.changed("fulfil", &request, op, request.get_ref().validate_only).await?;
         Ok(answered!(FulfilResponse, answer))
     }
 
     async fn cancel(&self, request: Request<pb::CancelRequest>) -> Result<Response<pb::CancelResponse>, Status> {
         let op = convert::cancel(request.get_ref(), &Asker::of(&request).name)?;
-        let answer = self.changed(&request, op, request.get_ref().validate_only).await?;
+        let answer = self.changed("cancel", &request, op, request.get_ref().validate_only).await?;
         Ok(answered!(CancelResponse, answer))
     }
 
     async fn r#return(&self, request: Request<pb::ReturnRequest>) -> Result<Response<pb::ReturnResponse>, Status> {
         let op = convert::take_back(request.get_ref(), &Asker::of(&request).name)?;
-        let answer = self.changed(&request, op, request.get_ref().validate_only).await?;
+        let answer = self.changed("return", &request, op, request.get_ref().validate_only).await?;
         Ok(answered!(ReturnResponse, answer))
     }
 
@@ -225,20 +236,20 @@ impl ReservationService for Reservations {
         request: Request<pb::RecordEvidenceRequest>,
     ) -> Result<Response<pb::RecordEvidenceResponse>, Status> {
         let op = convert::evidence(request.get_ref(), self.clock.now())?;
-        let answer = self.changed(&request, op, request.get_ref().validate_only).await?;
+        let answer = self.changed("record_evidence", &request, op, request.get_ref().validate_only).await?;
         Ok(answered!(RecordEvidenceResponse, answer))
     }
 
     async fn release(&self, request: Request<pb::ReleaseRequest>) -> Result<Response<pb::ReleaseResponse>, Status> {
         let (op, id) = convert::release(request.get_ref())?;
         self.check_release_key(id).await?;
-        let answer = self.changed(&request, op, false).await?;
+        let answer = self.changed("release", &request, op, false).await?;
         Ok(answered!(ReleaseResponse, answer))
     }
 
     async fn extend(&self, request: Request<pb::ExtendRequest>) -> Result<Response<pb::ExtendResponse>, Status> {
         let op = convert::extend(request.get_ref(), &self.holds)?;
-        let answer = self.changed(&request, op, false).await?;
+        let answer = self.changed("extend", &request, op, false).await?;
         Ok(answered!(ExtendResponse, answer))
     }
 

@@ -14,6 +14,7 @@ pub(super) const RESERVATIONS: &str = include_str!("../../queries/audit_reservat
 pub(super) const RESERVATIONS_AGAIN: &str = include_str!("../../queries/audit_reservations_again.sql");
 pub(super) const TURN: &str = include_str!("../../queries/audit_turn.sql");
 pub(super) const ADVANCE: &str = include_str!("../../queries/audit_advance.sql");
+pub(super) const COUNT_HOLDS: &str = include_str!("../../queries/count_holds.sql");
 pub(super) const LIST: &str = include_str!("../../queries/list_discrepancies.sql");
 pub(super) const GET: &str = include_str!("../../queries/get_discrepancies.sql");
 pub(super) const OPEN: &str = include_str!("../../queries/open_discrepancies.sql");
@@ -36,6 +37,8 @@ pub struct Finding {
     pub detail: String,
     /// When what it is about last changed, in microseconds; 0 if that is not known.
     pub changed_at: i64,
+    /// Units that were oversold; 0 where it is about something else.
+    pub units: i64,
 }
 
 impl Finding {
@@ -83,6 +86,8 @@ pub struct Turn {
     pub last_ended_at: Option<i64>,
     /// Postgres's clock.
     pub now: i64,
+    /// Units that reservations took beyond what was available, of what is open.
+    pub oversold: i64,
     /// Open discrepancies by kind.
     pub open: Vec<(String, i64)>,
 }
@@ -96,7 +101,7 @@ struct ReservationsRow {
 
 fn lost_units((id, detail, changed_at): (Uuid, String, i64)) -> Finding {
     let (sku, location) = (String::new(), String::new());
-    Finding { kind: "RESERVATION".to_owned(), sku, location, reservation_id: id, detail, changed_at }
+    Finding { kind: "RESERVATION".to_owned(), sku, location, reservation_id: id, detail, changed_at, units: 0 }
 }
 
 /// None of these changes stock; they fail with [`StoreError`]. Reading and noting may be done again.
@@ -146,6 +151,11 @@ impl Store {
         let query = sqlx::query_as(TURN).bind(holder).bind(micros);
         let (Json(turn),): (Json<Turn>,) = query.fetch_one(&self.pool).await?;
         Ok(turn)
+    }
+
+    /// Holds in time, and holds past their time that were not swept, each counted to 100,000.
+    pub async fn count_holds(&self) -> Result<(i64, i64), StoreError> {
+        Ok(sqlx::query_as(COUNT_HOLDS).fetch_one(&self.pool).await?)
     }
 
     /// Notes how far the holder's pass has come; an empty SKU: it has ended, and the next begins.

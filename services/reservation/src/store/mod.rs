@@ -29,8 +29,9 @@ pub use fast::{FastBatch, FastOutcome, FastReserve, FastTransition, Target};
 pub use feeds::{Feed, Unfresh, WholeRun};
 pub use history::AsOf;
 pub use planned::{Asked, PlannedOutcome};
-pub use reads::{AuditFinding, LedgerCursor, LedgerFilter, LedgerRow, Look, ReservationFilter};
+pub use reads::{AuditFinding, Due, LedgerCursor, LedgerFilter, LedgerRow, Look, ReservationFilter};
 pub use retention::{PartitionState, PurgeStep, Subject};
+pub use sales::Standing;
 
 /// The schema's migrations.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -91,6 +92,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("audit_reservations", audit::RESERVATIONS),
     ("audit_reservations_again", audit::RESERVATIONS_AGAIN),
     ("audit_turn", audit::TURN),
+    ("count_holds", audit::COUNT_HOLDS),
     ("audit_advance", audit::ADVANCE),
     ("list_discrepancies", audit::LIST),
     ("get_discrepancies", audit::GET),

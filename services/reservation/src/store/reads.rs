@@ -103,6 +103,17 @@ pub struct LedgerRow {
     pub trace: Option<String>,
 }
 
+/// Holds past their time.
+#[derive(Debug, Clone)]
+pub struct Due {
+    /// Postgres's clock.
+    pub now: UnixMicros,
+    /// For how long the oldest one has been over, in microseconds; 0 if there is none.
+    pub lag_micros: i64,
+    /// The holds, the oldest first.
+    pub holds: Vec<ReservationId>,
+}
+
 /// One discrepancy that the audit found.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct AuditFinding {
@@ -128,6 +139,7 @@ struct LookRow {
 #[derive(Deserialize)]
 struct DueRow {
     now: i64,
+    oldest: Option<i64>,
     due: Vec<Uuid>,
 }
 
@@ -162,10 +174,14 @@ impl Store {
         self.look(&[], skus).await
     }
 
-    /// Postgres's clock, and holds past their time, the oldest first.
-    pub async fn due(&self, max: i64) -> Result<(UnixMicros, Vec<ReservationId>), StoreError> {
+    /// Postgres's clock, and holds past their time, at most so many.
+    pub async fn due(&self, max: i64) -> Result<Due, StoreError> {
         let (Json(row),): (Json<DueRow>,) = sqlx::query_as(DUE).bind(max).fetch_one(&self.pool).await?;
-        Ok((UnixMicros(row.now), row.due.into_iter().map(rows::id_of).collect()))
+        Ok(Due {
+            now: UnixMicros(row.now),
+            lag_micros: row.oldest.map_or(0, |oldest| row.now.saturating_sub(oldest).max(0)),
+            holds: row.due.into_iter().map(rows::id_of).collect(),
+        })
     }
 
     /// What the next SKUs after one have, holds that are over not counted, from at most so many rows; the last SKU may lack locations if the rows are as many.

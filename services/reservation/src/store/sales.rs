@@ -16,6 +16,20 @@ pub(super) const OLDEST_PENDING: &str = include_str!("../../queries/oldest_pendi
 /// Allocations read at once for what a count would reflect.
 const PENDING_MAX: i64 = 50_000;
 
+/// How selling stands, for alarms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct Standing {
+    /// SKUs whose selling is paused.
+    pub paused_skus: i64,
+    /// For how many microseconds the oldest committed units have waited for a count that reflects them since something was first known of them at their vendor;
+    /// none if none wait.
+    pub oldest_micros: Option<i64>,
+    /// Rows whose count says that promised units are not there, 10,000 at most.
+    pub short_rows: i64,
+    /// Units that are not there in these rows.
+    pub short_units: i64,
+}
+
 /// None of these has an effect; they fail with [`StoreError::Unreachable`], [`StoreError::Unknown`] or [`StoreError::Defect`].
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
 impl Store {
@@ -58,9 +72,8 @@ impl Store {
         Ok(paused)
     }
 
-    /// How many SKUs are paused, and for how many microseconds the oldest committed units have waited for a count that reflects them since something was first known of
-    /// them at their vendor; none if none wait.
-    pub async fn waiting(&self) -> Result<(i64, Option<i64>), StoreError> {
+    /// How selling stands.
+    pub async fn standing(&self) -> Result<Standing, StoreError> {
         Ok(sqlx::query_as(OLDEST_PENDING).fetch_one(&self.pool).await?)
     }
 }

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::changes::{Cursor, Place};
+use crate::clock::PostgresClock;
 use crate::metrics::WatchMetrics;
 use crate::store::{Store, StoreError};
 
@@ -57,11 +58,17 @@ pub struct Tails {
 }
 
 /// Starts the tails, which read only while somebody watches, and the look at open transactions.
-pub fn start(config: WatchConfig, store: &Store, metrics: &WatchMetrics, tasks: &Tasks) -> Tails {
+pub(crate) fn start(
+    config: WatchConfig,
+    store: &Store,
+    clock: &PostgresClock,
+    metrics: &WatchMetrics,
+    tasks: &Tasks,
+) -> Tails {
     oldest::start(config, store.clone(), metrics.clone(), tasks);
     Tails {
-        availability: Hub::start(config, store.clone(), metrics.clone(), tasks),
-        reservations: Hub::start(config, store.clone(), metrics.clone(), tasks),
+        availability: Hub::start(config, store.clone(), clock.clone(), metrics.clone(), tasks),
+        reservations: Hub::start(config, store.clone(), clock.clone(), metrics.clone(), tasks),
     }
 }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use holdfast_kit::{CancellationToken, Tasks};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::inbox::Inbox;
 use super::{Topic, WatchConfig};
 use crate::changes::{Cursor, Place};
+use crate::clock::PostgresClock;
 use crate::metrics::WatchMetrics;
 use crate::store::{Store, StoreError};
 
@@ -33,10 +35,16 @@ impl<T: Topic> Clone for Hub<T> {
 
 impl<T: Topic> Hub<T> {
     /// Starts the topic's tail, which reads only while somebody watches.
-    pub(super) fn start(config: WatchConfig, store: Store, metrics: WatchMetrics, tasks: &Tasks) -> Self {
+    pub(super) fn start(
+        config: WatchConfig,
+        store: Store,
+        clock: PostgresClock,
+        metrics: WatchMetrics,
+        tasks: &Tasks,
+    ) -> Self {
         let shared = Shared { inboxes: Mutex::default(), joined: Notify::new(), waiting_max: config.waiting_max };
         let hub = Self { shared: Arc::new(shared) };
-        let tail = Tail { hub: hub.clone(), config, store, metrics, stop: tasks.token().clone() };
+        let tail = Tail { hub: hub.clone(), config, store, clock, metrics, stop: tasks.token().clone() };
         tasks.spawn("watch-tail", tail.run());
         hub
     }
@@ -65,6 +73,7 @@ struct Tail<T: Topic> {
     hub: Hub<T>,
     config: WatchConfig,
     store: Store,
+    clock: PostgresClock,
     metrics: WatchMetrics,
     stop: CancellationToken,
 }
@@ -73,16 +82,23 @@ impl<T: Topic> Tail<T> {
     async fn run(self) {
         let period = Duration::from_millis(self.config.period_ms);
         let (mut position, mut failing) = (None, false);
+        let mut at_end = Instant::now();
         loop {
             if self.hub.inboxes().is_empty() {
                 position = None;
+                self.metrics.behind(T::NAME, Duration::ZERO);
                 if self.stop.run_until_cancelled(self.hub.shared.joined.notified()).await.is_none() {
                     return;
                 }
+                at_end = Instant::now();
             }
+            let looked = Instant::now();
             let more = match self.look(&mut position).await {
                 Ok(more) => {
                     failing = false;
+                    if !more {
+                        at_end = looked;
+                    }
                     more
                 }
                 Err(error @ (StoreError::OtherRecord | StoreError::ChangesDropped)) => {
@@ -99,6 +115,7 @@ impl<T: Topic> Tail<T> {
                     false
                 }
             };
+            self.metrics.behind(T::NAME, looked.duration_since(at_end));
             if !more && self.stop.run_until_cancelled(tokio::time::sleep(period)).await.is_none() {
                 return;
             }
@@ -121,6 +138,10 @@ impl<T: Topic> Tail<T> {
         self.metrics.found(T::NAME, items.len());
         for inbox in self.hub.inboxes() {
             inbox.offer(&items, &page.end);
+        }
+        let now = self.clock.now();
+        for at in items.iter().filter_map(|item| T::at(item)) {
+            self.metrics.lag(T::NAME, now.0.saturating_sub(at.0));
         }
         *position = Some(page.end);
         Ok(page.more)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::Future;
 
-use holdfast_stock::{Owner, Sku};
+use holdfast_stock::{Owner, Sku, UnixMicros};
 
 use super::inbox::{Each, NewestOfEachRow, Waiting};
 use crate::changes::{Cursor, WholePlace};
@@ -45,6 +45,9 @@ pub trait Topic: Debug + Send + Sync + 'static {
 
     /// The newest transaction that an item tells of.
     fn xid(item: &Self::Item) -> i64;
+
+    /// When it was decided; none in the whole.
+    fn at(item: &Self::Item) -> Option<UnixMicros>;
 }
 
 /// What could be reserved of these SKUs; none: of all.
@@ -86,6 +89,10 @@ impl Topic for AvailabilityInterest {
     fn xid(item: &RowAvailability) -> i64 {
         item.xid
     }
+
+    fn at(item: &RowAvailability) -> Option<UnixMicros> {
+        item.changed_at
+    }
 }
 
 impl AsRef<Self> for RowAvailability {
@@ -109,12 +116,24 @@ pub enum Kind {
     Fulfilled,
     /// Units of it are not there.
     AtRisk,
+    /// Shipped units came back.
+    Returned,
+    /// The record was repaired.
+    Repaired,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Confirmed, Self::Released, Self::Expired, Self::Cancelled, Self::Fulfilled, Self::AtRisk];
+    pub const ALL: [Self; 8] = [
+        Self::Confirmed,
+        Self::Released,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Fulfilled,
+        Self::AtRisk,
+        Self::Returned,
+        Self::Repaired,
+    ];
 
     /// By which cause the ledger knows it; none where the ledger does not tell it.
     #[must_use]
@@ -126,6 +145,8 @@ impl Kind {
             Self::Cancelled => Some("CANCEL"),
             Self::Fulfilled => Some("FULFIL"),
             Self::AtRisk => None,
+            Self::Returned => Some("RETURN"),
+            Self::Repaired => Some("REPAIR"),
         }
     }
 
@@ -180,6 +201,10 @@ impl Topic for ReservationInterest {
 
     fn xid(change: &ReservationChange) -> i64 {
         change.xid
+    }
+
+    fn at(change: &ReservationChange) -> Option<UnixMicros> {
+        change.at
     }
 }
 

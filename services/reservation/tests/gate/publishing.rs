@@ -1,6 +1,6 @@
 //! What is published, read and reconciled.
 
-use crate::world::{
+use super::world::{
     MISSING, World, granted, id, is_granted, location, locations, publish, record, sku, take, touched, whole, world,
 };
 use holdfast_reservation::gate::{Drift, Found, Gate, Publish, Published, ReconcileReport};

@@ -11,7 +11,9 @@ use rand::Rng as _;
 use sqlx::Executor as _;
 
 use crate::watcher::{Events, Rows, end, next, watch_reservations, watch_rows};
-use crate::world::{Options, World, ask, confirm, id_of, reason, release, seconds, test, test_with};
+use crate::world::{
+    Options, World, ask, cancel, confirm, fulfil, id_of, key, portion, reason, release, seconds, test, test_with,
+};
 
 /// Small pages and quick checkpoints.
 fn with(settings: &[(&'static str, &str)]) -> Options {
@@ -246,6 +248,37 @@ fn what_happens_to_reservations_is_told_to_those_who_asked_for_it_in_order() {
         assert_eq!(ann.happened(), [(K::Confirmed, bought.clone()), (K::Expired, over)]);
         sold.until(&mut sold_stream, "what was sold is told", |events| !events.told.is_empty()).await;
         assert_eq!(sold.happened(), [(K::Confirmed, bought)]);
+    });
+}
+
+#[test]
+fn what_becomes_of_a_sale_is_told_step_by_step() {
+    test(async |world| {
+        world.count("CHAIR", 100).await;
+        let id = world.hold("CHAIR", 3).await;
+        let mut stream = watch_reservations(world.reservations(), "", &[], "").await.unwrap();
+        let mut events = Events::default();
+        events.until_snapshot_end(&mut stream).await;
+        world.confirm(&id).await.unwrap();
+        world.reservations().fulfil(fulfil(&id, vec![portion("CHAIR", 2)])).await.unwrap();
+        world.reservations().cancel(cancel(&id, vec![])).await.unwrap();
+        let returned = pb::ReturnedPortion {
+            portion: Some(portion("CHAIR", 1)),
+            condition: pb::Condition::Damaged.into(),
+            to_location: String::new(),
+        };
+        let back = pb::ReturnRequest {
+            request_id: key(),
+            reservation_id: id.clone(),
+            returns: vec![returned],
+            ..Default::default()
+        };
+        world.reservations().r#return(back).await.unwrap();
+        let wanted = [K::Confirmed, K::Fulfilled, K::Cancelled, K::Returned].map(|kind| (kind, id.clone()));
+        events.until(&mut stream, "all is told", |events| events.told.len() >= wanted.len()).await;
+        assert_eq!(events.happened(), wanted);
+        let last = events.told[3].reservation.as_ref().unwrap();
+        assert_eq!(last.lines[0].allocations[0].returned_quantity, 1);
     });
 }
 

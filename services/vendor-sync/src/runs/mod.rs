@@ -32,6 +32,8 @@ use crate::store::{Store, StoreError};
 /// How often a waiting upload looks whether another process has finished its run.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// From one look at what waits to the next: alarms wait for minutes.
+const BACKLOG_PERIOD: Duration = Duration::from_secs(5);
 /// Lower numbers that one look believes.
 const BELIEVED_PER_LOOK: u32 = 1000;
 
@@ -187,7 +189,7 @@ impl Runs {
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "cannot look for unfinished runs; the next look goes on"),
             }
-            self.look_at_backlog().await;
+            self.believe_due().await;
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = self.0.work.notified() => {}
@@ -196,7 +198,7 @@ impl Runs {
         }
     }
 
-    async fn look_at_backlog(&self) {
+    async fn believe_due(&self) {
         match self.0.store.believe_due(BELIEVED_PER_LOOK).await {
             Ok(0) => {}
             Ok(numbers) => {
@@ -205,8 +207,18 @@ impl Runs {
             }
             Err(error) => tracing::warn!(%error, "cannot look for lower numbers to believe; the next look goes on"),
         }
-        if let Ok(runs) = self.0.store.unfinished_runs().await {
-            self.0.metrics.unfinished(runs);
+    }
+
+    /// Says what is not done and what waits for a person, until `shutdown` is cancelled. Every process does, however busy it is, so that alarms do not hang on one.
+    pub async fn tell_backlog(self, shutdown: CancellationToken) {
+        loop {
+            match self.0.store.backlog().await {
+                Ok(backlog) => self.0.metrics.backlog(&backlog),
+                Err(error) => tracing::debug!(%error, "the backlog cannot be read; the next look says it"),
+            }
+            if shutdown.run_until_cancelled(tokio::time::sleep(BACKLOG_PERIOD)).await.is_none() {
+                return;
+            }
         }
     }
 

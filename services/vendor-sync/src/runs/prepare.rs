@@ -55,8 +55,12 @@ impl Runs {
         let known = Arc::new(store.known_keys(run).await?);
         let facts = self.facts(&file, &known).await?;
         let warnings = match self.gate(run, connection, &facts).await? {
-            Gate::Open(warnings) => warnings,
+            Gate::Open(warnings) => {
+                self.0.metrics.guarded("file", if warnings.is_empty() { "applied" } else { "warned" }, 1);
+                warnings
+            }
             Gate::Held(reason, is_suspect) => {
+                self.0.metrics.guarded("file", "held", 1);
                 let pause_after = is_suspect.then_some(self.0.holds_in_row_max);
                 let (state, rows, rejected) = (RunState::Held, file.rows(), plan::unreadable(&file));
                 store.end_unplanned(run, &Unplanned { state, reason, rows, rejected, pause_after }).await?;
@@ -64,6 +68,9 @@ impl Runs {
             }
         };
         let planned = self.plan(run, connection, file, known).await?;
+        for rule in planned.stopped.iter().flat_map(|stopped| &stopped.rules) {
+            self.0.metrics.guarded(rule.name(), "quarantined", 1);
+        }
         claim.proceed()?;
         let expected = if typed { typed::expected(&content)? } else { HashMap::new() };
         let file = Some((facts.rows, facts.top_value_permille()));

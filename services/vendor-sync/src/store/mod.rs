@@ -13,7 +13,7 @@ pub use connections::Found;
 pub use fetch::{DroppedFile, LookDone, SeenFile, Validators};
 pub use quarantine::{QuarantineCursor, QuarantineFilter, StoppedAdjustments};
 pub use requests::RequestKey;
-pub use runs::{Received, RunCursor};
+pub use runs::{Backlog, Received, RunCursor};
 pub use work::{Planned, Unplanned};
 
 use holdfast_api::error::v1::ErrorReason;

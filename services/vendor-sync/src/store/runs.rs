@@ -37,6 +37,20 @@ impl RunCursor {
     }
 }
 
+/// What is not done, and what waits for a person: how much, and for how long the oldest of it, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, sqlx::FromRow)]
+#[expect(missing_docs, reason = "pairs of a count and an age, said above")]
+pub struct Backlog {
+    pub unfinished_runs: i64,
+    pub unfinished_seconds: f64,
+    pub waiting_numbers: i64,
+    pub waiting_number_seconds: f64,
+    pub held_files: i64,
+    pub held_file_seconds: f64,
+    pub active_connections: i64,
+    pub paused_connections: i64,
+}
+
 impl Store {
     /// Takes a file into the record: once for its key, and once for its content and as_of. One that was refused before its connection was changed is taken up again.
     ///
@@ -245,12 +259,12 @@ impl Store {
         Ok(parts.concat())
     }
 
-    /// How many runs are not finished.
+    /// What is not done, and what waits for a person.
     ///
     /// # Errors
-    /// [`StoreError::Postgres`].
-    pub async fn unfinished_runs(&self) -> Result<i64, StoreError> {
-        Ok(sqlx::query_scalar(include_str!("../../queries/run_unfinished_count.sql")).fetch_one(&self.pool).await?)
+    /// [`StoreError::Postgres`]; it is a read.
+    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
+        Ok(sqlx::query_as(include_str!("../../queries/backlog.sql")).fetch_one(&self.pool).await?)
     }
 
     /// Drops reports and files of finished runs older than so many seconds, at most so many; answers how many runs it were.

@@ -7,6 +7,7 @@ use holdfast_api::reservation::v1 as pb;
 use holdfast_api::vendorsync::v1 as wire;
 use holdfast_api::vendorsync::v1::{FeedMode, QuarantineState as Q, RowOutcome, RunState};
 use holdfast_testkit::eventually;
+use holdfast_vendor_sync::store::Store;
 use tokio::task::JoinSet;
 
 use crate::interruptions::Killable;
@@ -36,6 +37,36 @@ async fn the_999_for_150_waits_while_its_neighbour_is_applied_and_nothing_more_i
     assert_eq!(world.rows(&run).await[0].quarantine_id, row.quarantine_id);
     let got = wire::GetQuarantinedRowRequest { quarantine_id: row.quarantine_id.clone() };
     assert_eq!(world.quarantine().get_quarantined_row(got).await.unwrap().into_inner().row, Some(row));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_person_is_counted_with_the_age_of_the_oldest() {
+    let world = shop().await;
+    let store = Store::new(world.database.pool(1).await);
+    let none = store.backlog().await.unwrap();
+    assert_eq!((none.waiting_numbers, none.held_files, none.unfinished_runs), (0, 0, 0));
+    assert_eq!((none.waiting_number_seconds, none.held_file_seconds, none.unfinished_seconds), (0.0, 0.0, 0.0));
+    assert_eq!((none.active_connections, none.paused_connections), (2, 0), "the vendor's, and the house's own");
+
+    world.upload(1, "a=999 b=7").await;
+    let admin = world.database.admin_pool().await;
+    sqlx::query("UPDATE quarantined SET create_time = create_time - interval '1 hour'").execute(&admin).await.unwrap();
+    let one = store.backlog().await.unwrap();
+    assert_eq!((one.waiting_numbers, one.held_files), (1, 0));
+    assert!((3600.0..3660.0).contains(&one.waiting_number_seconds), "{one:?}");
+
+    world.reject_row(&world.waiting().await.quarantine_id).await.unwrap();
+    // As if a file had been held for a day, and another one were being worked on, for a minute, by nobody; and the connection paused.
+    for change in [
+        "UPDATE run SET state = 'HELD', create_time = now() - interval '1 day', end_time = NULL WHERE number = 1",
+        "UPDATE connection SET state = 'PAUSED', state_reason = 'x' WHERE code <> 'house'",
+    ] {
+        sqlx::query(change).execute(&admin).await.unwrap_or_else(|error| panic!("{change}: {error}"));
+    }
+    let held = store.backlog().await.unwrap();
+    assert_eq!((held.waiting_numbers, held.held_files, held.waiting_number_seconds), (0, 1, 0.0));
+    assert!((86_400.0..86_460.0).contains(&held.held_file_seconds), "{held:?}");
+    assert_eq!((held.active_connections, held.paused_connections), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

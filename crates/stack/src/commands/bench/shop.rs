@@ -46,10 +46,14 @@ impl Settings {
 /// The shop. Dropping it kills what it started and removes its data.
 pub(super) struct Shop {
     pub(super) service: ServiceProcess,
+    /// Beside the first one.
+    pub(super) others: Vec<ServiceProcess>,
     pub(super) admin: PgConnection,
     pub(super) admin_url: String,
-    redis: Redis,
-    postgres: Postgres,
+    pub(super) redis: Redis,
+    pub(super) postgres: Postgres,
+    standby: Option<Postgres>,
+    replica: Replica,
     folder: Folder,
 }
 
@@ -85,6 +89,7 @@ impl Shop {
             admin_password: random_secret(),
             gate_password: random_secret(),
             port: Port::Free,
+            extra: String::new(),
         };
         let redis = Redis::start(redis, options).await?;
         let database = Service::Reservation.database();
@@ -111,14 +116,41 @@ impl Shop {
         let admin_url = postgres.url(crate::postgres::ADMIN, &password, database.name);
         let mut admin = connect(&admin_url).await?;
         fill(&mut admin, skus).await?;
-        let service = ServiceProcess::start(replica).await?;
-        Ok(Self { service, admin, admin_url, redis, postgres, folder })
+        let service = ServiceProcess::start(replica.clone()).await?;
+        Ok(Self { service, others: Vec::new(), admin, admin_url, redis, postgres, standby: None, replica, folder })
+    }
+
+    /// Starts another replica beside those that run.
+    pub(super) async fn add_replica(&mut self) -> Result<()> {
+        let name = format!("reservation-{}", self.others.len() + 2);
+        let log = self.folder.0.join(format!("{name}.log"));
+        self.others.push(ServiceProcess::start(Replica { name, log, ..self.replica.clone() }).await?);
+        Ok(())
+    }
+
+    /// Where all replicas listen.
+    pub(super) fn endpoints(&self) -> Vec<String> {
+        std::iter::once(&self.service).chain(&self.others).map(ServiceProcess::url).collect()
+    }
+
+    /// Starts a standby that follows Postgres, or does nothing when there is one.
+    pub(super) async fn add_standby(&mut self) -> Result<()> {
+        if self.standby.is_none() {
+            let (data, log) = (self.folder.0.join("standby"), self.folder.0.join("standby.log"));
+            self.standby = Some(self.postgres.standby(data, log).await?);
+        }
+        Ok(())
     }
 
     /// Ends everything.
     pub(super) async fn close(mut self) -> Result<()> {
-        self.service.stop().await?;
+        for service in self.others.iter_mut().chain([&mut self.service]) {
+            service.stop().await?;
+        }
         self.redis.stop().await?;
+        if let Some(standby) = &mut self.standby {
+            standby.stop(StopMode::Immediate).await?;
+        }
         self.postgres.stop(StopMode::Immediate).await?;
         drop(self.folder);
         Ok(())
@@ -155,16 +187,21 @@ impl Shop {
 
     /// The value of one of the service's metrics.
     pub(super) async fn metric(&self, name: &str) -> f64 {
-        let text = http::get(self.service.admin(), "/metrics").await.map(|(_, text)| text).unwrap_or_default();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-        value.unwrap_or_default()
+        metric(&self.service, name).await
     }
+}
+
+/// The value of one of a replica's metrics.
+pub(super) async fn metric(service: &ServiceProcess, name: &str) -> f64 {
+    let text = http::get(service.admin(), "/metrics").await.map(|(_, text)| text).unwrap_or_default();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_default()
 }
 
 /// So many SKUs at one location, each with a ledger that agrees, and one that everybody wants.
 async fn fill(admin: &mut PgConnection, skus: u32) -> Result<()> {
     let script = format!(
-        "CREATE TEMP TABLE made AS SELECT 'CHAIR-ERGO-' || lpad(n::text, 7, '0') AS sku, 1 + n % 2000 AS units FROM generate_series(1, {skus}) n
+        "CREATE TEMP TABLE made AS SELECT 'CHAIR-ERGO-' || lpad(n::text, 7, '0') AS sku, 100 + n % 2000 AS units FROM generate_series(1, {skus}) n
              UNION ALL SELECT '{HOT}', {HOT_UNITS};
          INSERT INTO stock (sku, location, on_hand, version, count_as_of, count_sequence) SELECT sku, 'WH-MAIN', units, 1, now(), 0 FROM made;
          INSERT INTO ledger (sku, location, version, at, cause, cause_id, on_hand, actor)

@@ -4,6 +4,7 @@ use holdfast_api::reservation::v1 as pb;
 use sqlx::AssertSqlSafe;
 
 use super::{Kind, Outcome, Side, comes_to_rest, finds, open, plant, repair, repair_all, repair_of, watchful, whole};
+use crate::watcher::{Events, watch_reservations};
 use crate::world::{World, ask, cancel, fulfil, portion, test_with};
 
 /// A sale of five of LAMP, of which one was shipped and one called off.
@@ -69,6 +70,25 @@ fn a_sale_is_repaired_to_what_became_of_its_units() {
                 .unwrap();
             world.wipe_redis().await;
         }
+    });
+}
+
+#[test]
+fn a_repair_of_a_sale_is_told_to_those_who_watch_it() {
+    test_with(watchful(1), async |world| {
+        let id = sale_under_way(world).await;
+        comes_to_rest(world).await;
+        plant(world, format!("UPDATE reservation SET state = 'EXPIRED' WHERE id = '{id}'")).await;
+        finds(world, Kind::Reservation).await;
+        let kinds = [pb::ReservationEventKind::Repaired];
+        let mut stream = watch_reservations(world.reservations(), "", &kinds, "").await.unwrap();
+        let mut events = Events::default();
+        events.until_snapshot_end(&mut stream).await;
+        repair_all(world, Side::Row).await;
+        events.until(&mut stream, "the repair is told", |events| !events.told.is_empty()).await;
+        assert_eq!(events.happened(), [(pb::ReservationEventKind::Repaired, id)]);
+        let told = events.told[0].reservation.as_ref().unwrap();
+        assert_eq!(told.state(), pb::ReservationState::Confirmed);
     });
 }
 

@@ -1,2 +1,0 @@
--- How many runs are not finished, for the metric.
-SELECT count(*) FROM run WHERE state = 'APPLYING'
