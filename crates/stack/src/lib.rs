@@ -11,6 +11,7 @@ pub mod endpoints;
 pub mod error;
 pub mod http;
 pub mod install;
+pub mod kubernetes;
 pub mod ports;
 pub mod postgres;
 pub mod process;

@@ -26,6 +26,8 @@ pub struct Spec {
     program: PathBuf,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    inherits_env: bool,
+    hidden_parent: bool,
     cwd: Option<PathBuf>,
     output: Output,
     death: Signal,
@@ -47,6 +49,8 @@ impl Spec {
             program: program.into(),
             args: Vec::new(),
             env: Vec::new(),
+            inherits_env: true,
+            hidden_parent: false,
             cwd: None,
             output: Output::Inherit,
             death: Signal::KILL,
@@ -72,6 +76,21 @@ impl Spec {
     #[must_use]
     pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// Gives the child these variables and none of ours.
+    #[must_use]
+    pub(crate) fn only_env(mut self, env: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.inherits_env = false;
+        self.env = env.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        self
+    }
+
+    /// For a child that is the first process of its namespace, from which its parent cannot be seen.
+    #[must_use]
+    pub(crate) fn first_of_its_namespace(mut self) -> Self {
+        self.hidden_parent = true;
         self
     }
 
@@ -128,6 +147,9 @@ impl Spec {
 
     fn command(&self) -> Result<Command> {
         let mut command = Command::new(&self.program);
+        if !self.inherits_env {
+            command.env_clear();
+        }
         command.args(&self.args).envs(self.env.iter().map(|(key, value)| (key, value)));
         command.stdin(Stdio::null()).kill_on_drop(true);
         if let Some(folder) = &self.cwd {
@@ -141,7 +163,7 @@ impl Spec {
         if self.own_group {
             command.process_group(0);
         }
-        die_with_parent(&mut command, self.death);
+        die_with_parent(&mut command, self.death, self.hidden_parent);
         Ok(command)
     }
 }
@@ -347,12 +369,12 @@ async fn fork(command: Command) -> io::Result<Child> {
 }
 
 #[expect(unsafe_code, reason = "there is no other way to have the kernel end a child whose parent was killed")]
-fn die_with_parent(command: &mut Command, death: Signal) {
-    let parent = rustix::process::getpid();
+fn die_with_parent(command: &mut Command, death: Signal, hidden_parent: bool) {
+    let parent = (!hidden_parent).then(rustix::process::getpid);
     let arm = move || {
         rustix::process::set_parent_process_death_signal(Some(death))?;
         // A parent that died before the signal was armed would never be noticed.
-        if rustix::process::getppid() != Some(parent) {
+        if rustix::process::getppid() != parent {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(())

@@ -40,6 +40,38 @@ pub(crate) async fn provide(project: &Project) -> Result<Option<PathBuf>> {
     }
 }
 
+/// As [`provide`], the interpreter that has Helm.
+///
+/// # Errors
+///
+/// [`StackError::Unavailable`] on a build machine.
+pub(crate) async fn provide_chart(project: &Project) -> Result<Option<PathBuf>> {
+    match chart(project).await {
+        Ok(python) => Ok(Some(python)),
+        Err(error) if !on_build_machine() => {
+            say(format!("Helm is not to be had, so the tests that run the chart will fail: {error}"));
+            Ok(None)
+        }
+        Err(error) => Err(StackError::Unavailable {
+            what: "Helm for Python".into(),
+            detail: error.to_string(),
+            install: "Install python3 with venv, and see k8s/checks/requirements.txt.".into(),
+        }),
+    }
+}
+
+/// An interpreter that has Helm, for the chart. It is the checks' own.
+///
+/// # Errors
+///
+/// As [`environment`], and [`StackError::Io`] when the list of what the checks need is not there.
+pub(crate) async fn chart(project: &Project) -> Result<PathBuf> {
+    let list = project.root().join("k8s/checks/requirements.txt");
+    let requirements = std::fs::read_to_string(&list);
+    let requirements = requirements.map_err(|error| StackError::io(format!("reading {}", list.display()), error))?;
+    Ok(environment(project, "chart", &requirements).await?.join("bin/python"))
+}
+
 /// Whether this is a build machine, where a check that cannot run must not pass.
 pub(crate) fn on_build_machine() -> bool {
     std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "false" | "0"))

@@ -46,6 +46,18 @@ pub async fn database_on(info: &TestStoresInfo, service: &str, migrator: &Migrat
     Database { name, service, info: info.clone() }
 }
 
+/// A database of `service` without anything in it: for tests that migrate it themselves.
+///
+/// # Panics
+///
+/// When the service is unknown or the database cannot be made.
+pub async fn empty_database_on(info: &TestStoresInfo, service: &str) -> Database {
+    let service = ServiceDatabase::of(service).unwrap_or_else(|| panic!("no service is called {service}"));
+    let name = format!("test_{}", &random_secret()[..16]);
+    make_database(&info.admin_url, service, &name, "template0").await.unwrap_or_else(|error| panic!("{error}"));
+    Database { name, service, info: info.clone() }
+}
+
 impl Database {
     /// Its name in Postgres.
     pub fn name(&self) -> &str {

@@ -13,7 +13,7 @@ use crate::load::{Ended, Load};
 use crate::world::{Cluster, Options, connect, end_in_order, scenario};
 
 /// Plenty of two, and few enough of the third that buyers are refused.
-const STOCK: [(&str, i64); 3] = [("DESK", 100_000), ("LAMP", 100_000), ("LAST", 60)];
+pub(crate) const STOCK: [(&str, i64); 3] = [("DESK", 100_000), ("LAMP", 100_000), ("LAST", 60)];
 pub(crate) const SKUS: [&str; 3] = ["DESK", "LAMP", "LAST"];
 pub(crate) const BUYERS: usize = 32;
 /// How long a frozen process stands still: longer than its callers wait, longer than most holds last.
@@ -128,11 +128,16 @@ fn ended_in_order(replicas: usize) {
         }
         let alone = if replicas == 1 { downtime } else { Duration::ZERO };
         let ended = settled(cluster, load, alone).await;
-        let mut unknown = ended.unknown();
-        unknown.retain(|told, _| !NEVER_BEGUN.iter().any(|never| told.ends_with(never)));
-        assert_eq!(unknown, BTreeMap::new(), "callers do not know their outcome");
-        what_never_began_had_no_effect(&ended);
+        everybody_knows(&ended);
     });
+}
+
+/// Nobody was left without an outcome, but for calls that nobody has begun to work on.
+pub(crate) fn everybody_knows(ended: &Ended) {
+    let mut unknown = ended.unknown();
+    unknown.retain(|told, _| !NEVER_BEGUN.iter().any(|never| told.ends_with(never)));
+    assert_eq!(unknown, BTreeMap::new(), "callers do not know their outcome");
+    what_never_began_had_no_effect(ended);
 }
 
 /// A call that the transport did not deliver, or that the service had no time for, is not replayed by the next one with its key.

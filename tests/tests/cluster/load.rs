@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::world::{Cluster, connect};
+use crate::world::Cluster;
 
 /// How long a buyer waits for an answer.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -112,11 +112,12 @@ impl Load {
 fn without_retries(cluster: &Cluster) -> Connection {
     let settings = Settings {
         attempt_timeout: PATIENCE,
-        connections_per_endpoint: 2,
+        // One endpoint for all replicas needs more, for each connection stays with one of them.
+        connections_per_endpoint: if cluster.reservation.is_empty() { 6 } else { 2 },
         retry: RetryPolicy::NEVER,
         ..Settings::default()
     };
-    connect(&cluster.reservation.iter().collect::<Vec<_>>(), settings)
+    cluster.connection_with(settings, |doors| &doors.buyers)
 }
 
 /// Compares the buyers' clock with Postgres's; the best of a few tries, because either side may have been kept waiting.

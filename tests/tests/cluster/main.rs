@@ -7,6 +7,7 @@ mod world;
 
 mod backups;
 mod callers;
+mod chart;
 mod commits;
 mod journey;
 mod kills;

@@ -40,7 +40,7 @@ impl Cluster {
             counts: units.iter().map(count).collect(),
             ..Default::default()
         };
-        self.stock().apply_counts(RequestKey::new(), request).await.expect("the counts are taken");
+        self.counter().apply_counts(RequestKey::new(), request).await.expect("the counts are taken");
     }
 
     /// All reservations of the record, read as any caller reads them.

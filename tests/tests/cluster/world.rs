@@ -77,6 +77,18 @@ pub(crate) fn scenario(options: Options, body: impl AsyncFnOnce(&mut Cluster)) {
     });
 }
 
+/// Where callers of processes that something else runs come in, and the tokens that they show.
+pub(crate) struct Doors {
+    /// Reservation.
+    pub(crate) reservation: String,
+    /// Of those who buy.
+    pub(crate) buyers: String,
+    /// Of the shop's people.
+    pub(crate) people: String,
+    /// Of those who count.
+    pub(crate) counters: String,
+}
+
 /// A running cluster. What runs is killed when it is dropped.
 pub(crate) struct Cluster {
     /// The replicas of reservation.
@@ -98,6 +110,8 @@ pub(crate) struct Cluster {
     /// Where configurations and logs lie.
     pub(crate) folder: Folder,
     options: Options,
+    /// How callers come in, where the processes are not this cluster's own.
+    doors: Option<Doors>,
     /// Catalog's and vendor-sync's databases, if they were asked for.
     pub(crate) others: Vec<Database>,
 }
@@ -128,6 +142,7 @@ impl Cluster {
             postgres,
             folder,
             options,
+            doors: None,
             others: Vec::new(),
         };
         for number in 1..=cluster.options.replicas {
@@ -142,6 +157,26 @@ impl Cluster {
             cluster.start_others().await;
         }
         cluster
+    }
+
+    /// A cluster whose processes something else runs: its databases, reservation's first, are empty.
+    pub(crate) async fn around(doors: Doors) -> Self {
+        let info = holdfast_testkit::stores();
+        let empty = |service| holdfast_testkit::database::empty_database_on(&info, service);
+        let database = empty("reservation").await;
+        Self {
+            reservation: Vec::new(),
+            catalog: None,
+            vendor_sync: None,
+            redis: holdfast_testkit::redis().await,
+            record: lazy_pool(&database.admin_url()),
+            database,
+            postgres: None,
+            folder: Folder::make(),
+            options: Options::reservation(0),
+            doors: Some(doors),
+            others: vec![empty("catalog").await, empty("vendor_sync").await],
+        }
     }
 
     async fn start_others(&mut self) {
@@ -221,11 +256,32 @@ impl Cluster {
 
     /// A connection to all replicas of reservation.
     pub(crate) fn connection(&self) -> Connection {
-        connect(&self.reservation.iter().collect::<Vec<_>>(), patient())
+        self.connection_with(patient(), |doors| &doors.people)
+    }
+
+    /// The same with these settings, as one of those who come in by doors.
+    pub(crate) fn connection_with(&self, settings: Settings, who: impl Fn(&Doors) -> &String) -> Connection {
+        match &self.doors {
+            None => connect(&self.reservation.iter().collect::<Vec<_>>(), settings),
+            Some(doors) => {
+                let endpoint = std::iter::once(doors.reservation.clone());
+                Connection::builder_with(endpoint, settings).token(who(doors)).build().expect("an endpoint")
+            }
+        }
+    }
+
+    /// Where the other side's addresses become known only later.
+    pub(crate) fn doors(&mut self) -> &mut Doors {
+        self.doors.as_mut().expect("processes that something else runs")
     }
 
     pub(crate) fn reservations(&self) -> ReservationClient {
         ReservationClient::new(&self.connection())
+    }
+
+    /// Stock, as those who count see it.
+    pub(crate) fn counter(&self) -> StockClient {
+        StockClient::new(&self.connection_with(patient(), |doors| &doors.counters))
     }
 
     pub(crate) fn stock(&self) -> StockClient {

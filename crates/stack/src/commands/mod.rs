@@ -1,10 +1,12 @@
 //! The sub-commands of `./dev`, one file each.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::error::{Result, StackError};
+use crate::kubernetes::sandbox;
 use crate::project::Project;
 use crate::say::complain;
 
@@ -18,6 +20,7 @@ mod down;
 mod image;
 mod lint;
 mod reset;
+mod roll;
 mod stores;
 mod test;
 mod up;
@@ -55,13 +58,22 @@ enum Command {
     Image(image::Flags),
     /// Check the Helm chart: what it renders, refuses and documents.
     Chart(chart::Options),
+    /// Roll from an older version to this one under load, and back.
+    Roll(roll::Options),
     /// Run the stores that tests need until Ctrl-C, to run single tests with cargo.
     Stores,
+    /// Run one container: what the kubelet of tests calls.
+    #[command(hide = true)]
+    Container { file: PathBuf },
 }
 
 /// Parses the command line and runs the command; 0 when it went well, 1 when not, 2 for a wrong command line.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // It moves into namespaces, which only a program without further threads can do.
+    if let Command::Container { file } = &cli.command {
+        return sandbox::main(file);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(run(cli.command)),
@@ -88,6 +100,8 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Lint => lint::run(&project).await,
         Command::Image(flags) => image::run(&project, flags).await,
         Command::Chart(options) => chart::run(&project, &options).await,
+        Command::Roll(options) => roll::run(&project, options).await,
         Command::Stores => stores::run(&project).await,
+        Command::Container { file } => Ok(sandbox::main(&file)),
     }
 }

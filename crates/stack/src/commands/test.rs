@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde::Deserialize;
 
 use crate::error::Result;
+use crate::kubernetes::helm;
 use crate::process::{Process, Spec};
 use crate::programs::on_path;
 use crate::project::Project;
@@ -27,15 +28,26 @@ pub(crate) struct Options {
 
 /// Starts the stores, runs the tests, and ends with their exit code.
 pub(crate) async fn run(project: &Project, options: Options) -> Result<ExitCode> {
+    run_with(project, options.words, Vec::new()).await
+}
+
+/// The same with further variables.
+pub(crate) async fn run_with(
+    project: &Project,
+    given: Vec<String>,
+    mut variables: Vec<(String, String)>,
+) -> Result<ExitCode> {
     let mut interrupts = Interrupts::listen()?;
     let stores = TestStores::start(project).await?;
-    let mut variables: Vec<(String, String)> =
-        stores.info.variables().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    variables.extend(stores.info.variables().map(|(name, value)| (name.to_owned(), value)));
     if let Some(python) = python::provide(project).await? {
         variables.push((python::VARIABLE.into(), python.display().to_string()));
     }
-    let all = options.words.is_empty();
-    let words = with_scope(options.words);
+    if let Some(python) = python::provide_chart(project).await? {
+        variables.push((helm::PYTHON.into(), python.display().to_string()));
+    }
+    let all = given.is_empty();
+    let words = with_scope(given);
     let mut ended = if on_path("cargo-nextest").is_some() {
         let tests = cargo(project, &variables).args(["nextest", "run"]).args(&words);
         // nextest hands a SIGTERM on to its tests, which a plain kill would leave behind.
