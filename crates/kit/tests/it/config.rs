@@ -204,7 +204,7 @@ fn the_files_of_postgres_are_remembered_and_those_of_migrate_need_not_be_there()
     ];
     let postgres = load(None, &variables).unwrap().common.postgres;
     assert_eq!((postgres.user.as_str(), postgres.password.expose_secret()), ("baker", "sesame"));
-    assert_eq!((postgres.password_file, postgres.url_file.as_os_str().len()), (file, 0));
+    assert_eq!((postgres.password_file.as_path(), postgres.url_file.as_os_str().len()), (file.as_path(), 0));
     assert_eq!(postgres.migrate_password_file, Path::new("/no/such/file"));
     let text = render(None, &variables);
     assert!(text.contains("user = \"baker\"") && !text.contains("sesame"), "{text}");

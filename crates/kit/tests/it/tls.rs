@@ -3,7 +3,7 @@
 use holdfast_kit::pg::{ConnectError, connect};
 use holdfast_kit::{Common, PostgresConfig};
 use holdfast_testkit::PrivatePostgres;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use crate::pg::PROGRAM;
@@ -15,9 +15,10 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&key).unwrap().pem();
         Self { certificate, issuer: Issuer::new(params, key) }
@@ -39,7 +40,7 @@ struct World {
 impl World {
     /// The right CA's file, and another's.
     async fn start() -> Self {
-        let (right, other) = (Authority::new(), Authority::new());
+        let (right, other) = (Authority::new("right"), Authority::new("other"));
         let (certificate, key) = right.certify("localhost");
         let postgres = holdfast_testkit::private_postgres_with_tls(&certificate, &key).await;
         let folder = tempfile::tempdir().unwrap();
