@@ -116,8 +116,9 @@ def main() -> int:
 
     ask = asked.Programs(args.programs)
     defaults = {key: value.default for key, value in values.items()}
-    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(max_workers=3) as pool:
         slow_tests = pool.submit(lambda: list(tests(pathlib.Path(__file__).parent, args)))
+        slow_rules = pool.submit(lambda: list(alerts.well(pathlib.Path(__file__).parent, folder, args.promtool)))
         slow_policies = pool.submit(lambda: list(outside.policies(renderings, args.checkov)))
         report.say("The schema is strict everywhere, and documents every value", schema.loose(made_schema))
         report.say("Every value is read by a template", documented.unread(values, folder / "templates"))
@@ -133,12 +134,12 @@ def main() -> int:
         report.say(sentence(asked.default_ports), asked.default_ports(defaults, ask))
         for check in (asked.configurations, asked.vendor_sync_memory, asked.canary):
             report.say(sentence(check), prefixed(renderings, lambda r, check=check: check(r, ask)))
-        report.say(sentence(alerts.well), alerts.well(pathlib.Path(__file__).parent, folder, args.promtool))
         for check in (alerts.named, alerts.dashboards):
             report.say(sentence(check), check(folder))
         report.say(sentence(alerts.rendered), prefixed(renderings, lambda r: alerts.rendered(r, folder)))
         report.say(sentence(alerts.rendered_rules), prefixed(renderings, lambda r: alerts.rendered_rules(r, args.promtool)))
         report.say(sentence(package), package(folder))
+        report.say(sentence(alerts.well), slow_rules.result())
         report.say(sentence(outside.policies), slow_policies.result())
         report.say(sentence(tests), slow_tests.result())
     if report.failed:

@@ -288,6 +288,11 @@ def migrations(r: Rendered) -> Iterator[str]:
             yield f"{where}: needs backoffLimit and activeDeadlineSeconds"
         if spec["restartPolicy"] != "Never":
             yield f"{where}: restartPolicy must be Never, so that the log of a failed attempt stays"
+        given = {variable["name"].rpartition("__")[2]: variable.get("value") for variable in spec["containers"][0]["env"]}
+        if given.get("USER") != f"holdfast_{service.replace('-', '_')}":
+            yield f"{where}: does not name the running role, who then could not read which migrations there are"
+        if not {"MIGRATE_URL_FILE", "MIGRATE_PASSWORD_FILE"} & set(given) or {"URL_FILE", "PASSWORD_FILE"} & set(given):
+            yield f"{where}: must get the owning role's credentials (MIGRATE_…), and only those"
         owners = set(secret_files(spec).values())
         for item in r.of("Deployment"):
             shared = {f for f in owners & set(secret_files(item["spec"]["template"]["spec"]).values()) if f.startswith("secret") and not f.endswith(".crt")}

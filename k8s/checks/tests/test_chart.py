@@ -77,6 +77,18 @@ def test_a_new_image_makes_new_jobs_and_a_change_beside_them_makes_none(render):
     assert not set(jobs(render({"image": {"repository": "holdfast", "tag": "0.2.0"}}))) & set(before)
 
 
+def test_a_new_version_of_the_chart_alone_rolls_nothing_and_migrates_nothing(tmp_path, render):
+    folder = tmp_path / "holdfast"
+    shutil.copytree(CHART, folder)
+    text = (folder / "Chart.yaml").read_text(encoding="utf-8")
+    (folder / "Chart.yaml").write_text(text.replace("\nversion: 0.1.0", "\nversion: 9.9.9"), encoding="utf-8")
+    before, after = render(), chart.render(folder, chart.examples(CHART)["smallest"])
+    assert after.of("Deployment")[0]["metadata"]["labels"]["helm.sh/chart"] == "holdfast-9.9.9"
+    assert jobs(before) == jobs(after)
+    for item in before.of("Deployment"):
+        assert after.named("Deployment", item["metadata"]["name"])["spec"] == item["spec"]
+
+
 def test_a_changed_configuration_rolls_the_pods_of_its_service_only(render):
     def sums(r):
         return {d["metadata"]["name"]: d["spec"]["template"]["metadata"]["annotations"]["checksum/config"] for d in r.of("Deployment")}

@@ -22,6 +22,10 @@ def job(r, service="reservation"):
     return next(item for item in r.of("Job") if f"{service}-migrate" in item["metadata"]["name"])
 
 
+def variables(r):
+    return job(r)["spec"]["template"]["spec"]["containers"][0]["env"]
+
+
 def secret(r, owner_spec):
     return next(volume for volume in owner_spec["volumes"] if volume["name"] == "secrets")["projected"]["sources"]
 
@@ -98,6 +102,8 @@ DAMAGES = [
     (objects.migrations, lambda r: job(r)["metadata"].update(name="holdfast-reservation-migrate"), "hash of its spec"),
     (objects.migrations, lambda r: job(r)["spec"].pop("activeDeadlineSeconds"), "needs backoffLimit"),
     (objects.migrations, lambda r: job(r)["spec"]["template"]["spec"].update(restartPolicy="OnFailure"), "must be Never"),
+    (objects.migrations, lambda r: variables(r).remove(next(v for v in variables(r) if v["name"].endswith("__USER") and "MIGRATE" not in v["name"])), "does not name the running role"),
+    (objects.migrations, lambda r: variables(r).append({"name": "HOLDFAST_RESERVATION__POSTGRES__PASSWORD_FILE", "value": "/x"}), "and only those"),
     (objects.migrations, lambda r: pod(r)["initContainers"].pop(), "does not wait for its schema"),
     (objects.migrations, lambda r: secret(r, pod(r)).extend(secret(r, job(r)["spec"]["template"]["spec"])), "could alter its schema"),
     # network

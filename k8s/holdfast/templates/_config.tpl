@@ -5,7 +5,8 @@ Secrets are in it as paths only.
 
 {{/*
 How Postgres is reached, as JSON: {config: keys of [postgres], files: […]}. Arguments: root, s (settings), who: run or migrate.
-The owning role's credentials never reach a pod that serves.
+The owning role's credentials never reach a pod that serves. A migration gets the owning role's, and of the running role the name only: it lets that one read
+which migrations there are.
 */}}
 {{- define "holdfast.postgres" -}}
 {{- $p := .s.postgres }}
@@ -17,6 +18,11 @@ The owning role's credentials never reach a pod that serves.
 {{- $host := ternary (default $p.host $m.host) $p.host $migrate }}
 {{- $config := dict }}
 {{- $files := list }}
+{{- $prefix := ternary "migrate_" "" $migrate }}
+{{- if $migrate }}
+{{- $_ := set $config "url" (printf "postgres://127.0.0.1/%s" $p.database) }}
+{{- $_ := set $config "user" $p.user }}
+{{- end }}
 {{- if $host }}
 {{- if contains "@" $host }}
 {{- fail (printf "\n\npostgres.host of %s has an @ in it: it is a host's name only. User and password come from the Secret (README.md, \"Secrets\").\n" .s.name) }}
@@ -30,16 +36,16 @@ The owning role's credentials never reach a pod that serves.
 {{- end }}
 {{- $password := dict "kind" "secret" "name" $secret "key" (ternary $m.passwordKey $p.passwordKey $migrate) }}
 {{- $files = append $files $password }}
-{{- $_ := set $config "url" $url }}
-{{- $_ := set $config "user" (ternary $m.user $p.user $migrate) }}
-{{- $_ := set $config "password_file" (include "holdfast.filePath" $password) }}
+{{- $_ := set $config (print $prefix "url") $url }}
+{{- $_ := set $config (print $prefix "user") (ternary $m.user $p.user $migrate) }}
+{{- $_ := set $config (print $prefix "password_file") (include "holdfast.filePath" $password) }}
 {{- else }}
 {{- $file := dict "kind" "secret" "name" $secret "key" (ternary $m.urlKey $p.urlKey $migrate) }}
 {{- $files = append $files $file }}
 {{- with include "holdfast.caFile" $p.ca }}
 {{- $files = append $files (fromJson .) }}
 {{- end }}
-{{- $_ := set $config "url_file" (include "holdfast.filePath" $file) }}
+{{- $_ := set $config (print $prefix "url_file") (include "holdfast.filePath" $file) }}
 {{- end }}
 {{- dict "config" $config "files" $files | toJson }}
 {{- end }}
