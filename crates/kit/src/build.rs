@@ -1,18 +1,15 @@
-//! Which build this is: the version of the sources, and the commit that an image was made from.
+//! Which build this is, for the log, `--version` and the metrics.
 
 use std::sync::LazyLock;
 
-/// The version of the workspace.
+/// The release.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit that it was built from, if the builder said so with `HOLDFAST_REVISION`; `unknown` otherwise.
+/// What it was built from: `HOLDFAST_REVISION` at build time, or "unknown". No build script asks git: an image is built from a copy without its history.
 pub const REVISION: &str = match option_env!("HOLDFAST_REVISION") {
-    Some(revision) => revision,
-    None => "unknown",
+    Some(revision) if !revision.is_empty() => revision,
+    Some(_) | None => "unknown",
 };
 
-/// Version and commit, as programs say them: `0.1.0 (revision 3f2a…)`.
-pub fn text() -> &'static str {
-    static TEXT: LazyLock<String> = LazyLock::new(|| format!("{VERSION} (revision {REVISION})"));
-    &TEXT
-}
+/// Both, as `--version` prints them.
+pub static VERSION_AND_REVISION: LazyLock<String> = LazyLock::new(|| format!("{VERSION} ({REVISION})"));
