@@ -46,6 +46,7 @@ async fn a_role_names_itself_as_it_was_called() {
     assert!(error.starts_with("holdfast catalog: ") && code == 2, "{code} {error}");
     let mut away = holdfast(&["reservation", "migrate"]);
     away.env("HOLDFAST_RESERVATION__POSTGRES__URL", "postgres://nobody:x@127.0.0.1:1/none");
+    away.env("HOLDFAST_RESERVATION__GATE__URL", "redis://127.0.0.1:1");
     away.env("HOLDFAST_RESERVATION__POSTGRES__CONNECT_SECONDS_MAX", "0");
     let (_, error, code) = ends(away).await;
     assert!(error.contains("holdfast reservation: ") && code == 3, "{code} {error}");
