@@ -18,9 +18,9 @@ const USAGE: &str = "\
 Usage: holdfast ROLE …
 
 Roles:
-  reservation  the stock authority: serve, migrate, config, methods
-  catalog      what is sold, by whom, from where: serve, migrate, config, methods
-  vendor-sync  vendors' feeds and the shop's own numbers: serve, migrate, config, methods
+  reservation  the stock authority, the only writer of stock
+  catalog      what is sold, who supplies it, and where it lies
+  vendor-sync  vendors' feeds and the shop's own numbers
   ctl          holdctl, the operator's command line
 
 `holdfast ROLE --help` says more; `holdfast --version` says which build this is.
@@ -38,7 +38,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some("vendor-sync") => holdfast_kit::main_as::<VendorSync>("holdfast vendor-sync", words),
         Some("ctl") => holdfast_ctl::main_as("holdfast ctl", words),
         Some("-h" | "--help" | "help") => say(USAGE),
-        Some("-V" | "--version" | "version") => say(&format!("holdfast {}\n", build::text())),
+        Some("-V" | "--version" | "version") => say(&format!("holdfast {}\n", *build::VERSION_AND_REVISION)),
         _ => refuse(&role),
     }
 }

@@ -11,8 +11,5 @@ pub const REVISION: &str = match option_env!("HOLDFAST_REVISION") {
     Some(_) | None => "unknown",
 };
 
-/// Both, as programs say them: `0.1.0 (revision 3f2a…)`.
-pub fn text() -> &'static str {
-    static TEXT: LazyLock<String> = LazyLock::new(|| format!("{VERSION} (revision {REVISION})"));
-    &TEXT
-}
+/// Both, as `--version` prints them.
+pub static VERSION_AND_REVISION: LazyLock<String> = LazyLock::new(|| format!("{VERSION} ({REVISION})"));

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::build;
+use crate::build::{REVISION, VERSION, VERSION_AND_REVISION};
 use crate::config::{self, Common, ConfigError, ServiceConfig};
 use crate::listeners::{BindError, Listeners};
 use crate::methods::{Method, MethodTable};
@@ -110,7 +110,7 @@ fn command<S: Service>(program: &'static str) -> Command {
     };
     Command::new(program)
         .bin_name(program)
-        .version(build::text())
+        .version(VERSION_AND_REVISION.as_str())
         .arg(
             Arg::new("config")
                 .long("config")
@@ -209,8 +209,8 @@ async fn serve<S: Service>(config: S::Config, announce: Option<PathBuf>) -> anyh
     tracing::info!(
         grpc = %listeners.grpc_address()?,
         admin = %listeners.admin_address()?,
-        version = build::VERSION,
-        revision = build::REVISION,
+        version = VERSION,
+        revision = REVISION,
         "listening"
     );
     if let Some(file) = announce {

@@ -157,7 +157,7 @@ impl Shop {
 
     /// What holdctl answers in JSON; it must end well.
     pub(crate) async fn json(&self, words: &[&str]) -> serde_json::Value {
-        let (out, error, code) = ends(self.ctl(&[words, &["--output", "json"]].concat())).await;
+        let (out, error, code) = ends(self.ctl(&[&["--output", "json"], words].concat())).await;
         assert_eq!(code, 0, "{words:?}: {error}");
         serde_json::from_str(&out).unwrap_or_else(|wrong| panic!("{words:?}: {wrong}\n{out}"))
     }

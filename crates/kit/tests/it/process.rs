@@ -160,7 +160,7 @@ async fn it_says_which_build_it_is() {
     let output = run(minimal(&["--version"])).await;
     let text = String::from_utf8(output.stdout).unwrap();
     use holdfast_kit::build::{REVISION, VERSION};
-    assert_eq!(text, format!("holdfast-minimal {VERSION} (revision {REVISION})\n"));
+    assert_eq!(text, format!("holdfast-minimal {VERSION} ({REVISION})\n"));
     assert!(!REVISION.is_empty());
     let shown = holdfast_kit::Metrics::new().encode();
     let line = format!("holdfast_build_info{{version=\"{VERSION}\",revision=\"{REVISION}\"}} 1\n");

@@ -43,13 +43,7 @@ impl Rendered {
     /// # Errors
     ///
     /// [`StackError::Command`] with Helm's message, [`StackError::Usage`] when an object cannot be had here.
-    pub async fn from(
-        project: &Project,
-        scratch: &Path,
-        chart: &Path,
-        example: &str,
-        values: &Value,
-    ) -> Result<Self> {
+    pub async fn from(project: &Project, scratch: &Path, chart: &Path, example: &str, values: &Value) -> Result<Self> {
         let interpreter = match std::env::var_os(PYTHON) {
             Some(given) => PathBuf::from(given),
             None => python::chart(project).await?,

@@ -232,7 +232,5 @@ fn asked_for(rendered: &Rendered) -> Vec<(String, String)> {
         ProjectedSource::Secret(keys) => Some(keys),
         ProjectedSource::ConfigMap(_) => None,
     });
-    secrets
-        .flat_map(|keys| keys.items.iter().flatten().map(|item| (keys.name.clone(), item.key.clone())))
-        .collect()
+    secrets.flat_map(|keys| keys.items.iter().flatten().map(|item| (keys.name.clone(), item.key.clone()))).collect()
 }
