@@ -52,8 +52,12 @@ pub(crate) async fn run(project: &Project, flags: Flags) -> Result<ExitCode> {
     let _lock = lock(project)?;
     tools(project).await?;
     let podman = podman::Podman::new(project)?;
-    // What an earlier run left that was killed.
+    // What an earlier run left that was killed: containers, and the secrets that they were given.
     podman.remove_everything().await?;
+    let run = run_folder(project);
+    if run.exists() {
+        std::fs::remove_dir_all(&run).map_err(|error| StackError::unwritable(&run, error))?;
+    }
     let work = async {
         let image = build::build(project, &podman, flags.program).await?;
         if !flags.build_only {
@@ -83,6 +87,11 @@ fn lock(project: &Project) -> Result<std::fs::File> {
 /// Where everything about the image lies.
 fn folder(project: &Project) -> PathBuf {
     project.state().join("image")
+}
+
+/// What lies there only while roles run from the image.
+fn run_folder(project: &Project) -> PathBuf {
+    folder(project).join("run")
 }
 
 /// Gets what is missing of the tools.

@@ -18,8 +18,8 @@ use crate::say::say;
 use crate::secrets::random_secret;
 use crate::services::Service;
 
-use super::Image;
 use super::podman::{Container, Podman};
+use super::{Image, run_folder};
 
 /// What a start should stay below once the stores answer.
 const START_MAX: Duration = Duration::from_millis(300);
@@ -94,7 +94,7 @@ async fn run_all(podman: &Podman, image: &Image, world: &World, starts: u32) -> 
     }
     for _twice in 0..2 {
         let said = podman.run(&image.name, &world.canary()).await?;
-        say(said.trim_end().replace('\n', "\n  "));
+        said.lines().for_each(|line| say(format!("  {}", line.trim_end())));
     }
     for service in Service::ALL.into_iter().rev() {
         let took = end(podman, service).await?;
@@ -171,7 +171,7 @@ fn list(times: &[Duration]) -> String {
 
 impl World {
     async fn open(project: &Project) -> Result<Self> {
-        let folder = Folder(super::folder(project).join(format!("run-{}", &random_secret()[..8])));
+        let folder = Folder(run_folder(project));
         // Whoever may look into the folder may read the secrets in it.
         make(&folder.0, 0o700)?;
         for open in ["config", "secrets"] {
