@@ -46,7 +46,9 @@ pub(crate) async fn run(project: &Project, options: Options) -> Result<ExitCode>
     let words = ["-p", "holdfast-tests", "--no-capture", TEST].map(str::to_owned).to_vec();
     let ended = test::run_with(project, words, variables).await?;
     if ended != ExitCode::SUCCESS {
-        say("A rollback needs a schema that still serves the version before: see k8s/holdfast/UPGRADING.md, and the ends of the pods' logs above.");
+        say(
+            "A rollback needs a schema that still serves the version before: see k8s/holdfast/UPGRADING.md, and the ends of the pods' logs above.",
+        );
     }
     Ok(ended)
 }

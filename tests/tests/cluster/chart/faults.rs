@@ -64,8 +64,11 @@ fn pods_killed_while_they_roll_lose_nothing() {
         chart.open(&json!({})).await;
         let load = Load::start(&chart.cluster, &SKUS, BUYERS, &seed).await;
         let old = chart.kubernetes.pods_of(RESERVATION);
-        chart.upgrade(&json!({"reservation": {"config": {"telemetry": {"log_filter": "info,holdfast_kit=debug"}}}})).await;
-        let first_new = |kubernetes: &Kubernetes| kubernetes.rollout(RESERVATION).is_some_and(|it| it.current_ready > 0);
+        chart
+            .upgrade(&json!({"reservation": {"config": {"telemetry": {"log_filter": "info,holdfast_kit=debug"}}}}))
+            .await;
+        let first_new =
+            |kubernetes: &Kubernetes| kubernetes.rollout(RESERVATION).is_some_and(|it| it.current_ready > 0);
         chart.until("a new one serves", ROLLED_WITHIN, first_new).await;
         // An old one, which may be on its way out, and the new one.
         let new = chart.kubernetes.pods_of(RESERVATION).into_iter().find(|pod| !old.contains(pod)).expect("a new pod");
@@ -90,13 +93,14 @@ fn a_migration_killed_in_the_middle_is_taken_up_by_the_next_attempt() {
             CREATE EVENT TRIGGER stop_here ON ddl_command_end EXECUTE FUNCTION public.stop_here()";
         gate.execute(set_up).await.expect("a trigger");
         let rendered = chart.upgrade(&json!({})).await;
-        let job = rendered.jobs().into_iter().find(|job| job.starts_with("holdfast-reservation-migrate")).expect("a Job");
+        let job =
+            rendered.jobs().into_iter().find(|job| job.starts_with("holdfast-reservation-migrate")).expect("a Job");
         let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 52";
         eventually("a migration stands still", ROLLED_WITHIN, || async {
             (chart.cluster.number(waiting).await > 0).then_some(())
         })
         .await;
-        let [pod] = chart.kubernetes.pods_of(&job).try_into().expect("one pod");
+        let [pod]: [String; 1] = chart.kubernetes.pods_of(&job).try_into().expect("one pod");
         chart.kubernetes.kill(&pod);
         let second = |kubernetes: &Kubernetes| kubernetes.pods_of(&job).len() > 1;
         chart.until("a second attempt", ROLLED_WITHIN, second).await;

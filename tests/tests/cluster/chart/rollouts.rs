@@ -16,7 +16,7 @@ fn before() -> Value {
 
 impl Chart {
     /// Installs it, waits for it and puts stock into it.
-    async fn open(&mut self, more: &Value) {
+    pub(super) async fn open(&mut self, more: &Value) {
         let rendered = self.upgrade(more).await;
         self.migrated(&rendered).await;
         self.rolled_out().await;
@@ -31,7 +31,9 @@ fn a_changed_value_rolls_under_load_and_nobody_is_left_without_an_outcome() {
         chart.open(&json!({})).await;
         let load = Load::start(&chart.cluster, &SKUS, BUYERS, &seed).await;
         let before = chart.kubernetes.pods_of("holdfast-reservation");
-        chart.upgrade(&json!({"reservation": {"config": {"telemetry": {"log_filter": "info,holdfast_kit=debug"}}}})).await;
+        chart
+            .upgrade(&json!({"reservation": {"config": {"telemetry": {"log_filter": "info,holdfast_kit=debug"}}}}))
+            .await;
         chart.rolled_out().await;
         let after = chart.kubernetes.pods_of("holdfast-reservation");
         assert!(before.iter().all(|pod| !after.contains(pod)), "{before:?} gave way to {after:?}");

@@ -196,6 +196,7 @@ impl World {
             admin_password: random_secret(),
             gate_password: random_secret(),
             port: Port::Free,
+            extra: String::new(),
         };
         let redis = Redis::start(redis, options).await?;
         make_roles(&mut connect(&postgres.admin_url()).await?, |_role| password.clone()).await?;
