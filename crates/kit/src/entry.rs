@@ -168,6 +168,7 @@ fn migrate<S: Service>(file: Option<&Path>) -> anyhow::Result<()> {
     let config = config::load::<S::Config>(file)?;
     let common = config.as_ref().clone();
     with_runtime(async move {
+        end_on_signals()?;
         let guard = telemetry::init(&common.telemetry, S::NAME)?;
         let migrated = pg::migrate(&common.postgres, S::migrator(), S::NAME).await;
         guard.shutdown().await;
@@ -181,6 +182,7 @@ fn wait_schema<S: Service>(file: Option<&Path>, matches: &ArgMatches) -> anyhow:
     let within = Duration::from_secs(matches.get_one("seconds").copied().unwrap_or_default());
     let common = config.as_ref().clone();
     with_runtime(async move {
+        end_on_signals()?;
         let guard = telemetry::init(&common.telemetry, S::NAME)?;
         let waited = pg::wait_schema(&common.postgres, S::migrator(), S::NAME, within).await;
         guard.shutdown().await;
@@ -243,6 +245,20 @@ fn on_signals(shutdown: CancellationToken) -> std::io::Result<()> {
             shutdown.cancel();
         }
     });
+    Ok(())
+}
+
+/// SIGTERM and SIGINT end a command at once, as they do by default for every process but the first of a container, which would not even notice. What a
+/// migration has not committed did not happen.
+fn end_on_signals() -> std::io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut asked = signal(kind)?;
+        tokio::spawn(async move {
+            asked.recv().await;
+            // What shells say of a process that a signal has ended.
+            std::process::exit(128 + kind.as_raw_value());
+        });
+    }
     Ok(())
 }
 

@@ -69,7 +69,7 @@ pub(crate) async fn chart(project: &Project) -> Result<PathBuf> {
     let list = project.root().join("k8s/checks/requirements.txt");
     let requirements = std::fs::read_to_string(&list);
     let requirements = requirements.map_err(|error| StackError::io(format!("reading {}", list.display()), error))?;
-    Ok(environment(project, "chart", &requirements).await?.join("bin/python"))
+    Ok(environment(project, "chart-checks", &requirements).await?.join("bin/python"))
 }
 
 /// Whether this is a build machine, where a check that cannot run must not pass.

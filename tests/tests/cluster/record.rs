@@ -138,7 +138,8 @@ impl Cluster {
             let client = redis::Client::open(url).expect("an address");
             match client.get_multiplexed_async_connection().await {
                 Ok(mut connection) => {
-                    let counted = redis::Script::new(script).invoke_async::<usize>(&mut connection).await;
+                    let counted: redis::RedisResult<usize> =
+                        redis::Script::new(script).invoke_async(&mut connection).await;
                     takes += counted.expect("the takes are counted");
                 }
                 Err(error) => assert!(self.shards.is_some(), "Redis answers: {error}"),

@@ -160,8 +160,8 @@ impl Cluster {
     }
 
     /// A cluster whose processes something else runs: its databases, reservation's first, are empty.
-    pub(crate) async fn around(doors: Doors) -> Self {
-        let info = holdfast_testkit::stores();
+    pub(crate) async fn around(doors: Doors, postgres: Option<PrivatePostgres>) -> Self {
+        let info = postgres.as_ref().map_or_else(holdfast_testkit::stores, |own| own.info().clone());
         let empty = |service| holdfast_testkit::database::empty_database_on(&info, service);
         let database = empty("reservation").await;
         Self {
@@ -169,9 +169,10 @@ impl Cluster {
             catalog: None,
             vendor_sync: None,
             redis: holdfast_testkit::redis().await,
+            shards: None,
             record: lazy_pool(&database.admin_url()),
             database,
-            postgres: None,
+            postgres,
             folder: Folder::make(),
             options: Options::reservation(0),
             doors: Some(doors),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::chart_run;
 use crate::error::{Result, StackError};
 use crate::install;
 use crate::process::{Process, Spec};
@@ -19,10 +20,22 @@ pub(crate) struct Options {
     /// Write what is made from other files: the values' schema, README's table, the golden files.
     #[arg(long)]
     write: bool,
+    /// Do not check but run: the smallest example as pods, on private stores, to `helm test`, a rollout and the end.
+    #[arg(long, conflicts_with = "write")]
+    run: bool,
+    /// With --run: the folder with the programs, an image's or a release's. Absent: what is built here.
+    #[arg(long, value_name = "FOLDER", requires = "run")]
+    programs: Option<PathBuf>,
 }
 
 /// Gets the tools that are missing, then runs all checks; they need no network and no cluster.
 pub(crate) async fn run(project: &Project, options: &Options) -> Result<ExitCode> {
+    if options.run {
+        let own = std::env::current_exe().map_err(|error| StackError::io("looking for the built programs", error))?;
+        let built = own.parent().unwrap_or(Path::new("."));
+        chart_run::run(project, options.programs.as_deref().unwrap_or(built)).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let checks = project.root().join("k8s/checks");
     let tools = python::environment(project, "chart-checks", &read(&checks.join("requirements.txt"))?).await?;
     // checkov brings a hundred packages, and none of them shall choose the versions of ours.

@@ -13,6 +13,7 @@ use crate::say::complain;
 #[cfg(feature = "demo")]
 mod bench;
 mod chart;
+mod chart_run;
 mod ctl;
 #[cfg(feature = "demo")]
 mod demo;

@@ -130,6 +130,15 @@ impl Cluster {
         self.shared.state().images.insert(reference.to_owned(), programs.to_path_buf());
     }
 
+    /// Lets pods find something by name that runs on this machine, as a Service without pods or DNS would.
+    ///
+    /// # Errors
+    ///
+    /// [`StackError::NotWritable`].
+    pub fn outside(&self, name: &str) -> Result<()> {
+        self.shared.network.outside(name)
+    }
+
     /// Makes a Secret, or changes one. Pods that have it as files see the change.
     pub fn secret(&self, name: &str, keys: Texts) {
         self.shared.state().secrets.insert(name.to_owned(), keys);

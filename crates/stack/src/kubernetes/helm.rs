@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cluster::Cluster;
 use super::job::Outcome;
 use super::objects::Object;
+use super::podspec::{PodSpec, ProjectedSource};
 use crate::error::{Result, StackError};
 use crate::process::{Process, Spec};
 use crate::project::{Project, write_private};
@@ -82,18 +83,36 @@ impl Rendered {
         Ok(rendered)
     }
 
+    /// Every pod that there will be.
+    fn pods(&self) -> impl Iterator<Item = &PodSpec> {
+        let objects = self.objects.iter().chain(&self.before).chain(&self.tests);
+        objects.filter_map(|object| match object {
+            Object::Deployment(_, spec) => Some(&spec.template.spec),
+            Object::Job(_, spec) => Some(&spec.template.spec),
+            Object::Pod(_, spec) => Some(spec),
+            _ => None,
+        })
+    }
+
+    /// Every key of every Secret that pods have as files.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        let volumes = self.pods().flat_map(|pod| &pod.volumes).filter_map(|volume| volume.projected.as_ref());
+        let secrets = volumes.flat_map(|projected| &projected.sources).filter_map(|source| match source {
+            ProjectedSource::Secret(keys) => Some(keys),
+            ProjectedSource::ConfigMap(_) => None,
+        });
+        let mut keys: Vec<_> = secrets
+            .flat_map(|keys| keys.items.iter().flatten().map(|item| (keys.name.clone(), item.key.clone())))
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
     /// The images that are asked for.
     pub fn images(&self) -> Vec<String> {
-        let of = |object: &Object| match object {
-            Object::Deployment(_, spec) => Some(spec.template.spec.clone()),
-            Object::Job(_, spec) => Some(spec.template.spec.clone()),
-            Object::Pod(_, spec) => Some(spec.clone()),
-            _ => None,
-        };
-        let pods = self.objects.iter().chain(&self.before).chain(&self.tests).filter_map(of);
-        let mut images: Vec<_> = pods
-            .flat_map(|pod| pod.init_containers.into_iter().chain(pod.containers).map(|container| container.image))
-            .collect();
+        let containers = self.pods().flat_map(|pod| pod.init_containers.iter().chain(&pod.containers));
+        let mut images: Vec<_> = containers.map(|container| container.image.clone()).collect();
         images.sort_unstable();
         images.dedup();
         images
@@ -198,4 +217,32 @@ async fn run_hook(cluster: &Cluster, hook: &Object) -> Result<()> {
         return cluster.remove(hook);
     }
     Err(StackError::Found(format!("the hook {name} failed")))
+}
+
+/// Pods share one machine here, so each listens on its own address.
+pub fn listening() -> Value {
+    let listen = |service: &str, port: u16, admin: u16| {
+        json!({"extraEnv": {
+            format!("HOLDFAST_{service}__SERVER__GRPC_LISTEN"): format!("$(A_POD_IP):{port}"),
+            format!("HOLDFAST_{service}__SERVER__ADMIN_LISTEN"): format!("$(A_POD_IP):{admin}"),
+        }})
+    };
+    json!({
+        "defaults": {"extraEnv": {"A_POD_IP": {"valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}}},
+        "reservation": listen("RESERVATION", 50051, 9051),
+        "catalog": listen("CATALOG", 50052, 9052),
+        "vendorSync": listen("VENDOR_SYNC", 50053, 9053),
+    })
+}
+
+/// Lays values over values, as Helm does.
+pub fn lay_over(below: &mut Value, above: &Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                lay_over(below.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => below.clone_from(above),
+    }
 }

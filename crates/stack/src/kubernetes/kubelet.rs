@@ -222,8 +222,10 @@ async fn end(shared: &Shared, pod: &Pod, container: &Container, process: &mut Pr
     };
     let code = judge(shared, pod, container, process, ended);
     shared.say(format!("{}/{} ended with {code} {:?} after SIGTERM", pod.name, container.name, asked.elapsed()));
-    // 128 and more is how a program without a handler of its own ends, as init containers may.
-    if code != 0 {
+    // Whoever serves ends in order. What only prepares may end as signals end programs.
+    let serves = pod.spec.containers.iter().any(|one| one.name == container.name);
+    let by_signal = code == 128 + Signal::TERM.as_raw();
+    if code != 0 && (serves || !by_signal) {
         shared.fault(pod, Fault::EndedBadly(container.name.clone(), code));
     }
     code

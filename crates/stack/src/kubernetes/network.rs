@@ -24,6 +24,8 @@ pub(super) struct Network {
     namespace: String,
     next: AtomicU8,
     services: Mutex<BTreeMap<String, Service>>,
+    /// Names of what is not in the cluster.
+    outside: Mutex<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -52,10 +54,16 @@ struct Endpoints {
 impl Network {
     pub(super) fn new(folder: PathBuf, namespace: &str) -> Result<Self> {
         std::fs::create_dir_all(&folder).map_err(|error| StackError::unwritable(&folder, error))?;
-        let (next, services) = (AtomicU8::new(1), Mutex::default());
-        let network = Self { folder, namespace: namespace.to_owned(), next, services };
+        let (next, services, outside) = (AtomicU8::new(1), Mutex::default(), Mutex::default());
+        let network = Self { folder, namespace: namespace.to_owned(), next, services, outside };
         network.write_hosts()?;
         Ok(network)
+    }
+
+    /// Lets a name mean this machine.
+    pub(super) fn outside(&self, name: &str) -> Result<()> {
+        self.outside.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
+        self.write_hosts()
     }
 
     /// The folder with the file `hosts`.
@@ -147,6 +155,9 @@ impl Network {
     /// What DNS would say, as a file.
     fn write_hosts(&self) -> Result<()> {
         let mut text = String::from("127.0.0.1 localhost\n");
+        for name in &*self.outside.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _infallible = writeln!(text, "127.0.0.1 {name}");
+        }
         // The lock is held until the file is there, so that an older one never replaces a newer one.
         let services = self.services();
         for (name, service) in &*services {

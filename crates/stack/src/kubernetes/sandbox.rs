@@ -121,7 +121,7 @@ fn enter(sandbox: &Sandbox) -> Result<()> {
 }
 
 fn protect(path: &Path) -> rustix::io::Result<()> {
-    mount_remount(path, MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID, "")
+    mount_remount(path, MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV, "")
 }
 
 #[expect(unsafe_code, reason = "the flag that would be unsafe is not among these")]

@@ -100,7 +100,7 @@ fn a_migration_killed_in_the_middle_is_taken_up_by_the_next_attempt() {
             (chart.cluster.number(waiting).await > 0).then_some(())
         })
         .await;
-        let [pod] = chart.kubernetes.pods_of(&job).try_into().expect("one pod");
+        let [pod]: [String; 1] = chart.kubernetes.pods_of(&job).try_into().expect("one pod");
         chart.kubernetes.kill(&pod);
         let second = |kubernetes: &Kubernetes| kubernetes.pods_of(&job).len() > 1;
         chart.until("a second attempt", ROLLED_WITHIN, second).await;

@@ -3,17 +3,18 @@
 mod examples;
 mod faults;
 mod rollouts;
+mod secrets;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use holdfast_stack::kubernetes::helm::NAMESPACE;
-use holdfast_stack::kubernetes::objects::{Object, Texts};
-use holdfast_stack::kubernetes::podspec::{PodSpec, ProjectedSource};
+use holdfast_stack::kubernetes::helm::{NAMESPACE, lay_over, listening};
 use holdfast_stack::kubernetes::{Cluster as Kubernetes, Outcome, Release, Rendered, sandbox};
 use holdfast_stack::project::Project;
+use holdfast_testkit::PrivateRedisCluster;
 use serde_json::{Value, json};
 
+use self::secrets::{Stores, token};
 use crate::world::{Cluster, Doors};
 
 /// Longer than a busy machine takes to roll all Deployments: pods wait for 5 s before each of them ends.
@@ -36,6 +37,9 @@ struct Chart {
     /// Its stores, and how callers reach it.
     cluster: Cluster,
     example: String,
+    /// The certificate authority of its stores, if they have one.
+    ca: String,
+    redis_cluster: Option<PrivateRedisCluster>,
 }
 
 /// Runs a scenario with an example's values; afterwards the record must be consistent, and every pod must end in order.
@@ -60,11 +64,17 @@ impl Chart {
             reservation: String::new(),
             buyers: token("holdfast", "shop-token"),
             people: token("holdfast", "people-token"),
-            counters: token("holdfast", "vendor-sync-token"),
+            counters: match example {
+                "existing-secrets" => token("vendor-sync-identity", "token"),
+                "production" => token("holdfast-tokens", "vendor-sync-token"),
+                _ => token("holdfast", "vendor-sync-token"),
+            },
         };
-        let cluster = Cluster::around(doors).await;
+        let stores = Stores::of(example).await;
+        let Stores { postgres, ca, redis_cluster } = stores;
+        let cluster = Cluster::around(doors, postgres).await;
         let kubernetes = Kubernetes::start(&cluster.folder.0, NAMESPACE).unwrap_or_else(|error| panic!("{error}"));
-        Self { kubernetes, release: Release::default(), cluster, example: example.to_owned() }
+        Self { kubernetes, release: Release::default(), cluster, example: example.to_owned(), ca, redis_cluster }
     }
 
     /// Renders the example with more values over it, and says which programs its images are.
@@ -83,39 +93,6 @@ impl Chart {
             self.kubernetes.image(&image, &programs);
         }
         rendered
-    }
-
-    /// Makes the Secrets that pods ask for, as the chart's README has its user make them.
-    fn provide(&self, rendered: &Rendered) {
-        let mut secrets = std::collections::BTreeMap::<String, Texts>::new();
-        for (name, key) in asked_for(rendered) {
-            let text = self.content(&name, &key);
-            secrets.entry(name).or_default().insert(key, text);
-        }
-        for (name, keys) in secrets {
-            self.kubernetes.secret(&name, keys);
-        }
-    }
-
-    /// What stands behind a key of a Secret, told by its name.
-    fn content(&self, secret: &str, key: &str) -> String {
-        let full = format!("{secret} {key}");
-        let [catalog, vendor_sync] = self.cluster.others.as_slice() else { panic!("three databases") };
-        let database = match () {
-            () if full.contains("vendor-sync") => vendor_sync,
-            () if full.contains("catalog") => catalog,
-            () => &self.cluster.database,
-        };
-        match key {
-            "wrong-url" => "postgres://holdfast_reservation:wrong@127.0.0.1:1/nowhere".to_owned(),
-            "wrong-redis-url" => "redis://127.0.0.1:1".to_owned(),
-            _ if key.ends_with("token") => token(secret, key),
-            _ if key.contains("redis") => self.cluster.redis.gate_url(),
-            _ if key.contains("password") => database.password().to_owned(),
-            _ if key.contains("migrate") => database.owner_url(),
-            _ if key.contains("url") => database.url(),
-            other => panic!("nobody knows what {other} of {secret} is"),
-        }
     }
 
     /// `helm upgrade --install`, without waiting.
@@ -165,72 +142,27 @@ impl Chart {
     }
 
     async fn end(mut self) {
-        self.cluster.audited().await;
+        if self.cluster.number("SELECT count(*) FROM pg_class WHERE relname = 'ledger'").await > 0 {
+            self.cluster.audited().await;
+        }
         let ended = self.release.uninstall(&self.kubernetes, ROLLED_WITHIN).await;
         ended.unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
-/// What a user of this platform sets over any example: pods share one machine here, so each listens on its own address, and the shop's people may call.
+/// What a user of this platform sets over any example: where pods listen, and that the shop's people may call.
 fn platform() -> Value {
-    let listen = |service: &str, port: u16, admin: u16| {
-        json!({"extraEnv": {
-            format!("HOLDFAST_{service}__SERVER__GRPC_LISTEN"): format!("$(A_POD_IP):{port}"),
-            format!("HOLDFAST_{service}__SERVER__ADMIN_LISTEN"): format!("$(A_POD_IP):{admin}"),
-        }})
-    };
-    json!({
-        "existingSecret": "holdfast",
-        "defaults": {"extraEnv": {"A_POD_IP": {"valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}}},
-        "reservation": listen("RESERVATION", 50051, 9051),
-        "catalog": listen("CATALOG", 50052, 9052),
-        "vendorSync": listen("VENDOR_SYNC", 50053, 9053),
-        "callers": [
-            {"name": "shop", "roles": ["checkout"], "existingSecret": "holdfast", "key": "shop-token"},
-            {"name": "people", "roles": ["operator"], "existingSecret": "holdfast", "key": "people-token"},
-        ],
-    })
-}
-
-fn lay_over(below: &mut Value, above: &Value) {
-    match (below, above) {
-        (Value::Object(below), Value::Object(above)) => {
-            for (key, value) in above {
-                lay_over(below.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (below, above) => below.clone_from(above),
-    }
-}
-
-fn token(secret: &str, key: &str) -> String {
-    format!("a-token-that-is-long-enough-{secret}-{key}")
+    let mut values = listening();
+    let callers = json!([
+        {"name": "shop", "roles": ["checkout"], "existingSecret": "holdfast", "key": "shop-token"},
+        {"name": "people", "roles": ["operator"], "existingSecret": "holdfast", "key": "people-token"},
+    ]);
+    lay_over(&mut values, &json!({"callers": callers}));
+    values
 }
 
 /// The folder into which cargo puts the programs.
 fn beside_us() -> PathBuf {
     let here = std::env::current_exe().expect("this program is somewhere");
     here.ancestors().nth(2).expect("two folders above").to_path_buf()
-}
-
-/// The pods' specs of an object, if it makes pods.
-fn pod_of(object: &Object) -> Option<&PodSpec> {
-    match object {
-        Object::Deployment(_, spec) => Some(&spec.template.spec),
-        Object::Job(_, spec) => Some(&spec.template.spec),
-        Object::Pod(_, spec) => Some(spec),
-        _ => None,
-    }
-}
-
-/// Every key of every Secret that a pod mounts.
-fn asked_for(rendered: &Rendered) -> Vec<(String, String)> {
-    let objects = rendered.objects.iter().chain(&rendered.before).chain(&rendered.tests);
-    let volumes = objects.filter_map(pod_of).flat_map(|pod| &pod.volumes);
-    let sources = volumes.filter_map(|volume| volume.projected.as_ref()).flat_map(|projected| &projected.sources);
-    let secrets = sources.filter_map(|source| match source {
-        ProjectedSource::Secret(keys) => Some(keys),
-        ProjectedSource::ConfigMap(_) => None,
-    });
-    secrets.flat_map(|keys| keys.items.iter().flatten().map(|item| (keys.name.clone(), item.key.clone()))).collect()
 }

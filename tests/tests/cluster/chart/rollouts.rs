@@ -16,7 +16,7 @@ fn before() -> Value {
 
 impl Chart {
     /// Installs it, waits for it and puts stock into it.
-    async fn open(&mut self, more: &Value) {
+    pub(super) async fn open(&mut self, more: &Value) {
         let rendered = self.upgrade(more).await;
         self.migrated(&rendered).await;
         self.rolled_out().await;
