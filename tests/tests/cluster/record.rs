@@ -126,9 +126,10 @@ impl Cluster {
         .await;
     }
 
-    /// Takes that have not lapsed, over all SKUs, by Redis's own clock. Takes are the only sorted sets. A shard that is dead has none.
+    /// Takes that have not lapsed, over all SKUs, by Redis's own clock. Takes are the only sorted sets. A shard that is dead has none, and a replica's are its master's.
     pub(crate) async fn running_takes(&self) -> usize {
-        let script = "local t = redis.call('TIME'); local now = t[1] * 1000 + t[2] / 1000; local n = 0
+        let script = "if not string.find(redis.call('INFO', 'replication'), 'role:master') then return 0 end
+            local t = redis.call('TIME'); local now = t[1] * 1000 + t[2] / 1000; local n = 0
             for _, key in ipairs(redis.call('KEYS', '*')) do
                 if redis.call('TYPE', key).ok == 'zset' then n = n + redis.call('ZCOUNT', key, now, '+inf') end
             end

@@ -414,19 +414,29 @@ impl Gate {
             let commands = batch.iter().map(|item| Keyed { sku: sku(item), command: command(item) }).collect();
             let answers = self.route.ask(call, commands).await;
             self.is_over(&answers)?;
-            let mut outcome = link::outcome(answers.iter().flatten());
+            let (mut outcome, mut is_moving, mut is_answered) = (Outcome::Done, false, false);
             for (item, answer) in batch.into_iter().zip(&answers) {
-                match answer {
-                    Ok(answer) if !(scripts::is_moving(answer) && call != Call::Read) => {
-                        if !accept(item, answer) && outcome == Outcome::Done {
-                            outcome = Outcome::Garbage;
-                        }
-                    }
-                    Ok(_) | Err(_) => left.push(item),
+                let Ok(answer) = answer else {
+                    left.push(item);
+                    continue;
+                };
+                is_answered = true;
+                if scripts::is_moving(answer) && call != Call::Read {
+                    is_moving = true;
+                    left.push(item);
+                    continue;
+                }
+                let fault = link::outcome([answer]);
+                let is_sense = accept(item, answer);
+                if outcome == Outcome::Done {
+                    outcome = if fault == Outcome::Done && !is_sense { Outcome::Garbage } else { fault };
                 }
             }
-            self.metrics.call(call, outcome);
-            if outcome != Outcome::Done && outcome != Outcome::Moving && call != Call::Read {
+            if is_answered {
+                let is_only_moving = outcome == Outcome::Done && is_moving;
+                self.metrics.call(call, if is_only_moving { Outcome::Moving } else { outcome });
+            }
+            if outcome != Outcome::Done && call != Call::Read {
                 rejected = rejected.or(Some(outcome.name()));
             }
         }

@@ -238,7 +238,7 @@ async fn buyers_while_slots_wander_are_never_refused_for_want_of_one() {
             tokio::spawn(async move {
                 let mut outcomes = [0; 2];
                 for n in 0.. {
-                    match take(&gate, buyer << 64 | n, &[("DESK", 1), ("LAMP", 1)]).await {
+                    match take(&gate, (buyer << 64) | n, &[("DESK", 1), ("LAMP", 1)]).await {
                         Taken::Granted(_) => outcomes[0] += 1,
                         Taken::Unknown(_) => outcomes[1] += 1,
                         Taken::Refused => panic!("a unit was there"),

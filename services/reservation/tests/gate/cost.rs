@@ -25,7 +25,7 @@ impl Shop {
         let cart = cart(lines);
         let began = Instant::now();
         for n in 0..CARTS {
-            assert!(is_granted(&self.gate.take(id((number as u128) << 32 | u128::from(n)), &cart).await));
+            assert!(is_granted(&self.gate.take(id(((number as u128) << 32) | u128::from(n)), &cart).await));
         }
         self.rounds.push(began.elapsed() / CARTS);
     }
