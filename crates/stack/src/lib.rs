@@ -18,6 +18,7 @@ pub mod programs;
 pub mod project;
 pub mod proxy;
 pub mod redis;
+pub mod redis_cluster;
 pub mod roles;
 pub mod secrets;
 pub mod services;

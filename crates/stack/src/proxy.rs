@@ -77,6 +77,7 @@ struct Events {
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
+    target: watch::Sender<SocketAddr>,
     network: watch::Sender<Network>,
     events: watch::Sender<Events>,
     accepting: JoinHandle<()>,
@@ -94,13 +95,19 @@ impl Proxy {
         let address = listener.local_addr().map_err(failed)?;
         let (network, seen_network) = watch::channel(Network::default());
         let (events, seen_events) = watch::channel(Events::default());
-        let accepting = tokio::spawn(accept(listener, target, seen_network, seen_events));
-        Ok(Self { address, network, events, accepting })
+        let (target, seen_target) = watch::channel(target);
+        let accepting = tokio::spawn(accept(listener, seen_target, seen_network, seen_events));
+        Ok(Self { address, target, network, events, accepting })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// New connections lead to another server; those that are there stay where they are, as behind a name that has moved.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.target.send_replace(target);
     }
 
     /// Changes the network, for connections that are there and for new ones.
@@ -139,7 +146,7 @@ impl Drop for Proxy {
 
 async fn accept(
     listener: TcpListener,
-    target: SocketAddr,
+    target: watch::Receiver<SocketAddr>,
     network: watch::Receiver<Network>,
     events: watch::Receiver<Events>,
 ) {
@@ -152,6 +159,7 @@ async fn accept(
             continue;
         }
         let (network, events) = (network.clone(), events.clone());
+        let target = *target.borrow();
         connections.spawn(async move {
             match TcpStream::connect(target).await {
                 Ok(server) => connection(client, server, network, events).await,

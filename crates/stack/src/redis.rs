@@ -35,6 +35,8 @@ pub struct RedisOptions {
     pub gate_password: String,
     /// Where to listen on 127.0.0.1.
     pub port: Port,
+    /// Further lines of its configuration.
+    pub extra: String,
 }
 
 /// A private Redis server. Dropping it kills it.
@@ -152,13 +154,13 @@ impl Redis {
     }
 
     fn configuration(&self) -> String {
-        let RedisOptions { folder, admin_password, gate_password, .. } = &self.options;
+        let RedisOptions { folder, admin_password, gate_password, extra, .. } = &self.options;
         format!(
             "bind 127.0.0.1\nport {port}\ntcp-backlog 511\ndir \"{folder}\"\ndaemonize no\nsave \"\"\nappendonly no\n\
              maxmemory 512mb\nmaxmemory-policy noeviction\nenable-debug-command yes\n\
              user default off\n\
              user {ADMIN} on >{admin_password} ~* &* +@all\n\
-             user {GATE} on >{gate_password} {gate_rules}\n",
+             user {GATE} on >{gate_password} {gate_rules}\n{extra}\n",
             gate_rules = gate_rules(),
             port = self.port,
             folder = folder.display(),
@@ -204,8 +206,17 @@ pub(crate) async fn patient_connection(url: &str) -> redis::RedisResult<redis::a
 
 /// Sends one command over a connection of its own.
 async fn ask(url: &str, words: &[&str]) -> Result<()> {
+    answer(url, words).await.map(|_answer: redis::Value| ())
+}
+
+/// Sends one command over a connection of its own and reads its answer.
+///
+/// # Errors
+///
+/// [`StackError::Store`]; the command may have been done when the connection broke after the request.
+pub async fn answer<T: redis::FromRedisValue>(url: &str, words: &[&str]) -> Result<T> {
     let failed = |error: redis::RedisError| StackError::Store {
-        doing: format!("asking Redis to {}", words.join(" ")),
+        doing: format!("asking Redis to {}", words.iter().take(3).copied().collect::<Vec<_>>().join(" ")),
         detail: error.to_string(),
     };
     let mut connection = patient_connection(url).await.map_err(failed)?;
@@ -213,5 +224,5 @@ async fn ask(url: &str, words: &[&str]) -> Result<()> {
     words.iter().for_each(|word| {
         command.arg(word);
     });
-    command.query_async::<redis::Value>(&mut connection).await.map(|_answer| ()).map_err(failed)
+    command.query_async(&mut connection).await.map_err(failed)
 }

@@ -179,6 +179,7 @@ async fn start_stores(
             admin_password: secrets.get("redis").into(),
             gate_password: secrets.get("gate").into(),
             port: ports.redis,
+            extra: String::new(),
         };
         let redis = Redis::start(program, options).await?;
         say(format!("Redis         127.0.0.1:{}{}", redis.port(), took(start)));

@@ -9,5 +9,7 @@ pub mod wait;
 
 pub use database::{Database, database};
 pub use seed::{Seed, seed};
-pub use stores::{PrivatePostgres, PrivateRedis, private_postgres, redis, stores};
+pub use stores::{
+    PrivatePostgres, PrivateRedis, PrivateRedisCluster, private_postgres, redis, redis_cluster, redis_with, stores,
+};
 pub use wait::eventually;

@@ -8,6 +8,7 @@ use holdfast_stack::postgres::{Postgres, PostgresOptions};
 use holdfast_stack::programs::{PostgresPrograms, RedisProgram};
 use holdfast_stack::project::Project;
 use holdfast_stack::redis::{Redis, RedisOptions};
+use holdfast_stack::redis_cluster::{RedisCluster, RedisClusterOptions};
 use holdfast_stack::secrets::random_secret;
 use holdfast_stack::teststores::{TestStoresInfo, copy_data};
 
@@ -27,6 +28,13 @@ pub struct PrivateRedis {
     folder: Folder,
 }
 
+/// A Redis Cluster of the test's own, with the same users. It is killed when it is dropped.
+#[derive(Debug)]
+pub struct PrivateRedisCluster {
+    cluster: RedisCluster,
+    _folder: Folder,
+}
+
 /// A Postgres of the test's own, with the services' roles and no databases. It is killed when it is dropped.
 #[derive(Debug)]
 pub struct PrivatePostgres {
@@ -41,18 +49,50 @@ pub struct PrivatePostgres {
 ///
 /// When there is no Redis to run, or it does not start.
 pub async fn redis() -> PrivateRedis {
+    redis_with("").await
+}
+
+/// As [`redis()`], with further lines of its configuration.
+///
+/// # Panics
+///
+/// As [`redis()`].
+pub async fn redis_with(extra: &str) -> PrivateRedis {
     let folder = Folder::make("redis");
-    let program = RedisProgram::find(&Project::locate()).await.unwrap_or_else(|error| panic!("{error}"));
-    let program = program.expect("no redis-server found: ./dev test gets one");
+    let program = redis_program().await;
     let options = RedisOptions {
         folder: folder.path.clone(),
         log: folder.path.join("redis.log"),
         admin_password: random_secret(),
         gate_password: random_secret(),
         port: Port::Free,
+        extra: extra.to_owned(),
     };
     let redis = Redis::start(&program, options).await.unwrap_or_else(|error| panic!("{error}"));
     PrivateRedis { redis, folder }
+}
+
+/// Starts a Redis Cluster for this test alone, with so many masters and replicas of each; a second or two.
+///
+/// # Panics
+///
+/// When there is no Redis to run, or it does not start.
+pub async fn redis_cluster(masters: usize, replicas_each: usize) -> PrivateRedisCluster {
+    let folder = Folder::make("redis-cluster");
+    let options = RedisClusterOptions {
+        folder: folder.path.clone(),
+        admin_password: random_secret(),
+        gate_password: random_secret(),
+        masters,
+        replicas_each,
+    };
+    let cluster = RedisCluster::start(&redis_program().await, &options).await;
+    PrivateRedisCluster { cluster: cluster.unwrap_or_else(|error| panic!("{error}")), _folder: folder }
+}
+
+async fn redis_program() -> RedisProgram {
+    let program = RedisProgram::find(&Project::locate()).await.unwrap_or_else(|error| panic!("{error}"));
+    program.expect("no redis-server found: ./dev test gets one")
 }
 
 /// Starts a Postgres for this test alone, for tests that stop or kill it. `durable` is for tests in which what was
@@ -110,6 +150,19 @@ impl PrivateRedis {
     /// Its log.
     pub fn log(&self) -> PathBuf {
         self.folder.path.join("redis.log")
+    }
+}
+
+impl Deref for PrivateRedisCluster {
+    type Target = RedisCluster;
+    fn deref(&self) -> &RedisCluster {
+        &self.cluster
+    }
+}
+
+impl DerefMut for PrivateRedisCluster {
+    fn deref_mut(&mut self) -> &mut RedisCluster {
+        &mut self.cluster
     }
 }
 

@@ -74,6 +74,7 @@ async fn stores_that_already_run_are_used_and_left_running() {
         admin_password: "theirs".into(),
         gate_password: "theirs".into(),
         port: Port::Free,
+        extra: String::new(),
     };
     let redis = Redis::start(&program, options).await.unwrap();
     let given = [("HOLDFAST_POSTGRES_ADMIN_URL", postgres.admin_url()), ("HOLDFAST_REDIS_URL", redis.gate_url())];

@@ -85,6 +85,7 @@ impl Shop {
             admin_password: random_secret(),
             gate_password: random_secret(),
             port: Port::Free,
+            extra: String::new(),
         };
         let redis = Redis::start(redis, options).await?;
         let database = Service::Reservation.database();
