@@ -97,6 +97,7 @@ impl AsRef<Common> for Config {
 impl ServiceConfig for Config {
     const DEFAULTS: &'static str = include_str!("../config.default.toml");
     const ENV_PREFIX: &'static str = "HOLDFAST_RESERVATION";
+    const FILES_READ_AGAIN: &'static [&'static str] = &["gate.url_file", "gate.password_file"];
 
     fn problems(&self) -> Vec<String> {
         let mut problems = self.gate.problems();
@@ -153,6 +154,7 @@ impl ServiceConfig for Config {
 mod tests {
     use super::*;
     use holdfast_kit::config::load_with;
+    use secrecy::ExposeSecret as _;
 
     fn load(variables: &[(&str, &str)]) -> Result<Config, String> {
         let given = [
@@ -167,6 +169,26 @@ mod tests {
     fn the_defaults_can_be_used() {
         let config = load(&[]).expect("the defaults");
         assert_eq!(config.holds.default_hold().get(), 900 * MICROS_PER_SECOND);
+    }
+
+    #[test]
+    fn where_the_gates_secrets_lie_stays_known_so_that_they_can_be_read_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [url, password] = [("url", "redis://127.0.0.1:7"), ("password", "p4ss")].map(|(name, text)| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("{text}\n")).expect("a file");
+            path
+        });
+        let config = load(&[
+            ("HOLDFAST_RESERVATION__GATE__URL", ""),
+            ("HOLDFAST_RESERVATION__GATE__URL_FILE", url.to_str().expect("a path")),
+            ("HOLDFAST_RESERVATION__GATE__USER", "gate"),
+            ("HOLDFAST_RESERVATION__GATE__PASSWORD_FILE", password.to_str().expect("a path")),
+        ])
+        .expect("a configuration");
+        assert_eq!((config.gate.url_file, config.gate.password_file), (url, password));
+        assert_eq!(config.gate.url.expose_secret(), "redis://127.0.0.1:7");
+        assert_eq!(config.gate.password.expose_secret(), "p4ss");
     }
 
     #[test]

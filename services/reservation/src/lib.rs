@@ -204,6 +204,9 @@ async fn start(
 fn readiness(gate: &Gate) -> Readiness {
     match gate.state() {
         GateState::Up => Readiness::Ready,
+        GateState::Partly => {
+            Readiness::Degraded("some masters of the Redis cluster are not asked at present".to_owned())
+        }
         GateState::Down => Readiness::Degraded("Redis is not asked at present".to_owned()),
     }
 }

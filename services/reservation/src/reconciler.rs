@@ -1,6 +1,6 @@
 //! Makes Redis converge: reads Postgres and overwrites what is published, whatever it finds; the SKUs asked for since the last pass first, all others in turn.
 //!
-//! Where most of what it looks at is missing, Redis was wiped or is new: then it goes on without a pause until everything has come round, slice by slice, one after the
+//! Where most of what it looks at is missing, or in a cluster most of what one master has, Redis was wiped or is new: then it goes on without a pause until everything has come round, slice by slice, one after the
 //! other, so that buyers' calls find their way between. Requests for a SKU that has not come yet are decided by the record meanwhile, and publish it.
 //!
 //! Architecture invariant: it takes no input but Postgres. It never adds to a counter and never touches a take.
@@ -89,7 +89,15 @@ pub fn start(
     let stop = tasks.token().clone();
     tasks.spawn("reconciler", async move {
         let period = Duration::from_millis(config.period_ms);
-        let mut reconciler = Reconciler { config, store, gate, metrics, cursor: String::new(), rebuild: None };
+        let mut reconciler = Reconciler {
+            config,
+            store,
+            gate,
+            metrics,
+            asked_for: asked_for.clone(),
+            cursor: String::new(),
+            rebuild: None,
+        };
         let mut pause = period;
         while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
             if reconciler.gate.state() == GateState::Down {
@@ -142,6 +150,7 @@ struct Reconciler {
     store: Store,
     gate: Gate,
     metrics: ReconcilerMetrics,
+    asked_for: AskedFor,
     /// The last SKU of those that come in turn; empty at the beginning of a round.
     cursor: String,
     rebuild: Option<Rebuild>,
@@ -159,7 +168,10 @@ impl Reconciler {
 
     async fn overwrite(&self, skus: &[Sku]) -> Result<(), StoreError> {
         let look = self.store.availability(skus).await?;
-        let _tried_again = self.publish(published(&look)).await;
+        if let Some(report) = self.publish(published(&look)).await {
+            // Of a shard that is out of reach: they are due as soon as it is back.
+            self.asked_for.note(report.unanswered.iter());
+        }
         Ok(())
     }
 
@@ -200,9 +212,9 @@ impl Reconciler {
 
     /// Notes what a slice after that SKU found, and whether a rebuild is to begin or has ended.
     fn note(&mut self, after: String, report: &ReconcileReport, ended: bool) {
-        let is_wiped = report.missing > report.checked / 2;
+        let is_wiped = report.missing * 2 * self.gate.shards() > report.checked;
         if self.rebuild.is_none() && is_wiped {
-            tracing::info!("most counters are missing in Redis: all are published anew");
+            tracing::info!("most counters are missing in Redis, or in a part of it: all are published anew");
             self.rebuild = Some(Rebuild { began: Instant::now(), from: after, has_come_round: false, missing: 0 });
         }
         let Some(rebuild) = &mut self.rebuild else { return };

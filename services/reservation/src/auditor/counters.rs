@@ -78,7 +78,7 @@ impl Difference {
         };
         let (says, at) = match &self.seen {
             Seen::Readable(published) => (list(&published.locations), published.at.0),
-            Seen::Missing | Seen::Garbage => ("something that cannot be read".to_owned(), 0),
+            Seen::Missing | Seen::Unanswered | Seen::Garbage => ("something that cannot be read".to_owned(), 0),
         };
         Finding {
             kind: COUNTER.to_owned(),
@@ -111,10 +111,10 @@ pub(super) async fn wrong(checker: &Checker, skus: &[Sku]) -> Result<Option<Vec<
                 published.locations = sorted(published.locations);
                 Seen::Readable(published)
             }
-            other @ (Seen::Missing | Seen::Garbage) => other,
+            other @ (Seen::Missing | Seen::Unanswered | Seen::Garbage) => other,
         };
         let is_wrong = match &seen {
-            Seen::Missing => false,
+            Seen::Missing | Seen::Unanswered => false,
             Seen::Garbage => true,
             Seen::Readable(published) => published.locations != recorded,
         };

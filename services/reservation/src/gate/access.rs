@@ -46,6 +46,9 @@ impl fmt::Display for Target {
 /// The addresses that a URL names, each as the library reads it; for a single Redis exactly one. Says what is wrong with it, to follow the key's name.
 pub(super) fn addresses(url: &str, mode: Mode) -> Result<Vec<ConnectionInfo>, &'static str> {
     let not_one = "is not a Redis URL";
+    if mode == Mode::Single && names_several(url) {
+        return Err("names several nodes, which is for gate.mode = \"cluster\"");
+    }
     let parts = match mode {
         Mode::Single => vec![url.to_owned()],
         Mode::Cluster => of_a_cluster(url).ok_or(not_one)?,
@@ -61,7 +64,9 @@ pub(super) fn addresses(url: &str, mode: Mode) -> Result<Vec<ConnectionInfo>, &'
             ConnectionAddr::TcpTls { insecure: true, .. } => {
                 return Err("asks for TLS without a look at certificates; name their authority in gate.ca_file");
             }
-            ConnectionAddr::Unix(_) if mode == Mode::Cluster => return Err("must name nodes of a cluster by host and port"),
+            ConnectionAddr::Unix(_) if mode == Mode::Cluster => {
+                return Err("must name nodes of a cluster by host and port");
+            }
             // What hosts of another kind may look like, connecting will tell.
             _ => {}
         }
@@ -74,6 +79,12 @@ pub(super) fn addresses(url: &str, mode: Mode) -> Result<Vec<ConnectionInfo>, &'
         }
     }
     Ok(infos)
+}
+
+fn names_several(url: &str) -> bool {
+    let Some((_scheme, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit('@').next().is_some_and(|hosts| hosts.contains(','))
 }
 
 /// `redis://user:password@a:1,b:2` as a URL for each node: what only the first says holds for all.

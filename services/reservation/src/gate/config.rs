@@ -237,6 +237,7 @@ mod tests {
             "hunter2",
             "rediss://u:hunter2@localhost/#insecure",
             "redis://u:hunter2@localhost,localhost",
+            "redis://u:hunter2@localhost:6379,localhost:6380",
             "http://u:hunter2@localhost",
             "redis://u:hunter2@localhost/3",
         ] {

@@ -12,19 +12,25 @@
 //! - **Failure**: an answer that does not come within the configured time is unknown. After several such in a row Redis is not asked any more and answers are
 //!   immediate, until a probe in the background succeeds over a new connection. Errors (out of memory, read-only, wrong type, garbage) count as unknown too.
 //!
-//! **Redis Cluster**: both keys of a SKU lie in one slot, and [`Carts::SkuBySku`] asks in calls that never span two. The connection itself is to a single Redis.
+//! **Redis Cluster**: both keys of a SKU lie in one slot, and [`Carts::SkuBySku`] asks in calls that never span two. Each master has a link and a breaker of its own
+//! (`cluster.rs`), so that a shard that is dead or slow makes nothing unknown but its own SKUs.
 
+mod access;
 mod breaker;
+mod cluster;
 mod config;
 mod keys;
 mod link;
 mod metrics;
 mod scripts;
+mod slots;
 mod turns;
 
-pub use config::{Carts, GateConfig};
+pub use config::{Carts, GateConfig, Mode};
 pub use metrics::GateMetrics;
 
+use access::Target;
+use cluster::Cluster;
 use holdfast_stock::{Location, ReservationId, Sku, UnixMicros};
 use link::{Failure, Link};
 use metrics::Outcome;
@@ -34,11 +40,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// A handle to the gate. Clones share one connection, which closes when the last of them is dropped.
+/// A handle to the gate. Clones share its connections, which close when the last of them is dropped.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    link: Arc<Link>,
+    route: Arc<Route>,
     config: Arc<GateConfig>,
+    metrics: GateMetrics,
+}
+
+/// Where calls go.
+#[derive(Debug)]
+enum Route {
+    Single(Link),
+    Cluster(Cluster),
+}
+
+/// A command about one SKU, or in a single Redis about a cart.
+#[derive(Debug)]
+struct Keyed<'a> {
+    sku: &'a Sku,
+    command: Cmd,
 }
 
 /// Where the gate sends a cart.
@@ -119,6 +140,8 @@ pub struct ReconcileReport {
     pub missing: usize,
     /// SKUs whose published numbers were not Postgres's, or unreadable. A change on its way looks like drift too, for a moment.
     pub drifts: Vec<Drift>,
+    /// SKUs of a cluster's nodes that are not asked or did not answer: left as they are, to be tried again.
+    pub unanswered: Vec<Sku>,
 }
 
 /// A SKU whose published numbers were not Postgres's.
@@ -149,6 +172,8 @@ impl Drift {
 pub enum Seen {
     /// Nothing: it is unknown, not wrong.
     Missing,
+    /// Its node of the cluster did not answer.
+    Unanswered,
     /// Something that cannot be read.
     Garbage,
     /// Units by location, takes not deducted.
@@ -171,11 +196,14 @@ pub enum Found {
 pub enum GateState {
     /// It is.
     Up,
+    /// Some masters of the cluster are, others are not, or nobody has their slots: calls about those SKUs return at once.
+    Partly,
     /// It counts as dead: calls return at once, and a probe runs in the background.
     Down,
 }
 
-/// Why a call about published numbers was not done, or not wholly. Whoever gets it leaves it to the next publish or to the reconciler.
+/// Why a call about published numbers was not done, or not wholly. Whoever gets it leaves it to the next publish or to the reconciler. In a cluster, SKUs of
+/// other nodes were done all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum GateError {
     /// Redis counts as dead, or too many calls wait for their turn. What came before this batch of SKUs was done, the rest was not.
@@ -192,13 +220,35 @@ pub enum GateError {
 impl Gate {
     /// Connects, if Redis answers within the configured time. If not the gate is [`GateState::Down`] and goes on trying in the background.
     pub async fn connect(config: &GateConfig, metrics: GateMetrics) -> Self {
-        Self { link: Arc::new(Link::connect(config, metrics).await), config: Arc::new(config.clone()) }
+        let route = match config.mode {
+            Mode::Single => {
+                metrics.up(0.0);
+                let up = metrics.clone();
+                let on_change = Arc::new(move |is_up| up.up(if is_up { 1.0 } else { 0.0 }));
+                Route::Single(Link::connect(Target::Configured, config, metrics.clone(), on_change).await)
+            }
+            Mode::Cluster => Route::Cluster(Cluster::connect(config, metrics.clone()).await),
+        };
+        Self { route: Arc::new(route), config: Arc::new(config.clone()), metrics }
     }
 
     /// Whether Redis is asked at present.
     #[must_use]
     pub fn state(&self) -> GateState {
-        if self.link.is_up() { GateState::Up } else { GateState::Down }
+        match &*self.route {
+            Route::Single(link) if link.is_up() => GateState::Up,
+            Route::Single(_) => GateState::Down,
+            Route::Cluster(cluster) => cluster.state(),
+        }
+    }
+
+    /// Of how many Redis servers one may be lost by itself: the masters of a cluster, or 1.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        match &*self.route {
+            Route::Single(_) => 1,
+            Route::Cluster(cluster) => cluster.masters().max(1),
+        }
     }
 
     /// Asks for all units of a cart, or none. Waits for its turn, which is bounded by who may wait, then at most the response timeout. Asking again under the same id while the take stands is
@@ -208,7 +258,7 @@ impl Gate {
     pub async fn take(&self, id: ReservationId, wanted: &BTreeMap<Sku, i64>) -> Taken {
         debug_assert!(wanted.values().all(|units| *units > 0), "units to take are above 0");
         let mut granted = BTreeMap::new();
-        for cart in calls(self.config.carts, wanted) {
+        for cart in calls(self.config.is_sku_by_sku(), wanted) {
             match self.take_in_one_call(id, &cart).await {
                 Taken::Granted(skus) => granted.extend(skus),
                 Taken::Refused => {
@@ -231,75 +281,69 @@ impl Gate {
     /// # Errors
     /// [`GateError`]; each variant says what may have been done. All of it may be done again.
     pub async fn publish(&self, updates: Vec<Publish>) -> Result<(), GateError> {
-        self.in_batches(Call::Publish, updates, scripts::publish, |_, answer| scripts::is_publish_reply(answer)).await
+        let accept = |_, answer: &Value| scripts::is_publish_reply(answer);
+        let left = self.in_batches(Call::Publish, updates, |update| &update.sku, scripts::publish, accept).await?;
+        left.is_empty().then_some(()).ok_or(GateError::Unanswered)
     }
 
     /// Overwrites what is published about these SKUs with what Postgres says, whatever is there, and adds up takes anew. Takes stay. A SKU without locations becomes
-    /// unknown.
+    /// unknown. In a cluster the report names the SKUs whose node did not answer.
     ///
     /// # Errors
-    /// [`GateError`]; each variant says what may have been done. All of it may be done again. What was found until then is lost.
+    /// [`GateError`]; each variant says what may have been done. All of it may be done again. What was found until then is lost. In a cluster only if no node is asked.
     pub async fn reconcile(&self, records: Vec<Published>) -> Result<ReconcileReport, GateError> {
         let mut report = ReconcileReport::default();
-        self.in_batches(Call::Reconcile, records, scripts::reconcile, |record, answer| {
+        let accept = |record, answer: &Value| {
             let Some(reply) = scripts::decode_reconcile(answer) else { return false };
             report.add(record, &reply);
             true
-        })
-        .await?;
+        };
+        let left = self.in_batches(Call::Reconcile, records, |record| &record.sku, scripts::reconcile, accept).await?;
+        report.unanswered = left.into_iter().map(|record| record.sku).collect();
         Ok(report)
     }
 
     /// Reads what is published about these SKUs, in their order; none where nothing readable is, or Redis answered with an
-    /// error for it.
+    /// error for it, or did not answer while other nodes of the cluster do.
     ///
     /// # Errors
     /// [`GateError`]; nothing is ever changed.
     pub async fn read(&self, skus: &[Sku]) -> Result<Vec<Option<Published>>, GateError> {
-        let mut read = Vec::with_capacity(skus.len());
-        self.in_batches(
-            Call::Read,
-            skus,
-            |sku| scripts::read(sku),
-            |sku, answer| {
-                let published = scripts::decode_hash(answer);
-                read.push(published.map(|(locations, at)| Published { sku: sku.clone(), locations, at }));
-                // A hash of a wrong type is as unreadable as one of junk: nothing readable, and no failure of this call.
-                true
-            },
-        )
-        .await?;
-        Ok(read)
+        let seen = self.inspect(skus).await?;
+        let readable = |seen| match seen {
+            Seen::Readable(published) => Some(published),
+            Seen::Missing | Seen::Unanswered | Seen::Garbage => None,
+        };
+        Ok(seen.into_iter().map(readable).collect())
     }
 
-    /// As [`Gate::read`], telling what is not published from what cannot be read.
+    /// As [`Gate::read`], telling what is not published from what cannot be read, and both from what is not known.
     ///
     /// # Errors
     /// [`GateError`]; nothing is ever changed.
     pub async fn inspect(&self, skus: &[Sku]) -> Result<Vec<Seen>, GateError> {
-        let mut seen = Vec::with_capacity(skus.len());
-        self.in_batches(
-            Call::Read,
-            skus,
-            |sku| scripts::read(sku),
-            |sku, answer| {
-                seen.push(match scripts::decode_hash(answer) {
-                    Some((locations, at)) => Seen::Readable(Published { sku: sku.clone(), locations, at }),
-                    None if scripts::is_empty(answer) => Seen::Missing,
-                    None => Seen::Garbage,
-                });
-                true
-            },
-        )
-        .await?;
+        let mut seen: Vec<Seen> = skus.iter().map(|_| Seen::Unanswered).collect();
+        let places = skus.iter().enumerate();
+        let accept = |(place, sku): (usize, &Sku), answer: &Value| {
+            // A hash of a wrong type is as unreadable as one of junk: nothing readable, and no failure of this call.
+            seen[place] = match scripts::decode_hash(answer) {
+                Some((locations, at)) => Seen::Readable(Published { sku: sku.clone(), locations, at }),
+                None if scripts::is_empty(answer) => Seen::Missing,
+                None if scripts::is_moving(answer) => Seen::Unanswered,
+                None => Seen::Garbage,
+            };
+            true
+        };
+        let read = |(_, sku): &(usize, &Sku)| scripts::read(sku);
+        let _they_stay_unanswered = self.in_batches(Call::Read, places, |(_, sku)| sku, read, accept).await?;
         Ok(seen)
     }
 
     async fn take_in_one_call(&self, id: ReservationId, cart: &[(&Sku, i64)]) -> Taken {
-        let mut commands = Pipeline::with_capacity(1);
-        commands.add_command(scripts::take(id, self.config.take_lapse_ms, cart));
-        let answer = match self.link.ask(Call::Take, &commands).await {
-            Ok(answers) => answers.into_iter().next().unwrap_or(Value::Nil),
+        let Some((first, _)) = cart.first() else { return Taken::Granted(BTreeMap::new()) };
+        let keyed = Keyed { sku: first, command: scripts::take(id, self.config.take_lapse_ms, cart) };
+        let answer = match self.route.ask(Call::Take, vec![keyed]).await.pop().unwrap_or(Err(Failure::NotAsked)) {
+            Ok(answer) => answer,
             Err(Failure::TimedOut) => return Taken::Unknown(UnknownCause::TimedOut),
             Err(Failure::NotAsked | Failure::Lost) => return Taken::Unknown(UnknownCause::Unreachable),
         };
@@ -319,7 +363,7 @@ impl Gate {
                 (Taken::Unknown(UnknownCause::Missing), Outcome::Garbage)
             }
         };
-        self.link.count(Call::Take, outcome);
+        self.metrics.call(Call::Take, outcome);
         taken
     }
 
@@ -339,38 +383,85 @@ impl Gate {
         }
     }
 
-    /// Makes one call per item, so many of them per round trip, and hands each answer over; `accept` says whether it made sense.
+    /// Makes one call per item, so many of them per round trip, and hands each answer over; `accept` says whether it made sense. What a node of a cluster did not
+    /// answer or has lost is given back, and the others go on; a single Redis that fails ends it.
     async fn in_batches<T>(
         &self,
         call: Call,
         items: impl IntoIterator<Item = T>,
+        sku: impl for<'a> Fn(&'a T) -> &'a Sku,
         command: impl Fn(&T) -> Cmd,
         mut accept: impl FnMut(T, &Value) -> bool,
-    ) -> Result<(), GateError> {
+    ) -> Result<Vec<T>, GateError> {
         let mut rejected = None;
+        let mut left = Vec::new();
         let mut items = items.into_iter();
         loop {
             let batch: Vec<T> = items.by_ref().take(self.config.batch_skus_max.max(1)).collect();
             if batch.is_empty() {
-                return rejected.map_or(Ok(()), |what| Err(GateError::Rejected(what)));
+                return rejected.map_or(Ok(left), |what| Err(GateError::Rejected(what)));
             }
-            let mut commands = Pipeline::with_capacity(batch.len());
-            for item in &batch {
-                commands.add_command(command(item));
-            }
-            let answers = self.link.ask(call, &commands).await.map_err(|failure| match failure {
-                Failure::NotAsked => GateError::NotAsked,
-                Failure::TimedOut | Failure::Lost => GateError::Unanswered,
-            })?;
-            let mut outcome = link::outcome(&answers);
+            let commands = batch.iter().map(|item| Keyed { sku: sku(item), command: command(item) }).collect();
+            let answers = self.route.ask(call, commands).await;
+            self.is_over(&answers)?;
+            let (mut outcome, mut is_moving, mut is_answered) = (Outcome::Done, false, false);
             for (item, answer) in batch.into_iter().zip(&answers) {
-                if !accept(item, answer) && outcome == Outcome::Done {
-                    outcome = Outcome::Garbage;
+                let Ok(answer) = answer else {
+                    left.push(item);
+                    continue;
+                };
+                is_answered = true;
+                if scripts::is_moving(answer) && call != Call::Read {
+                    is_moving = true;
+                    left.push(item);
+                    continue;
+                }
+                let fault = link::outcome([answer]);
+                let is_sense = accept(item, answer);
+                if outcome == Outcome::Done {
+                    outcome = if fault == Outcome::Done && !is_sense { Outcome::Garbage } else { fault };
                 }
             }
-            self.link.count(call, outcome);
+            if is_answered {
+                let is_only_moving = outcome == Outcome::Done && is_moving;
+                self.metrics.call(call, if is_only_moving { Outcome::Moving } else { outcome });
+            }
             if outcome != Outcome::Done && call != Call::Read {
                 rejected = rejected.or(Some(outcome.name()));
+            }
+        }
+    }
+
+    /// Fails if nothing was answered and nothing else will be: the only Redis has failed, or no node of the cluster is asked.
+    fn is_over(&self, answers: &[Result<Value, Failure>]) -> Result<(), GateError> {
+        let Some(Err(failure)) = answers.iter().find(|answer| answer.is_err()) else { return Ok(()) };
+        let is_over = match &*self.route {
+            Route::Single(_) => true,
+            Route::Cluster(cluster) => answers.iter().all(Result::is_err) && cluster.state() == GateState::Down,
+        };
+        match failure {
+            _ if !is_over => Ok(()),
+            Failure::NotAsked => Err(GateError::NotAsked),
+            Failure::TimedOut | Failure::Lost => Err(GateError::Unanswered),
+        }
+    }
+}
+
+impl Route {
+    /// One answer or failure for each command, in their order.
+    async fn ask(&self, call: Call, commands: Vec<Keyed<'_>>) -> Vec<Result<Value, Failure>> {
+        match self {
+            Self::Cluster(cluster) => cluster.ask(call, &commands).await,
+            Self::Single(link) => {
+                let count = commands.len();
+                let mut pipeline = Pipeline::with_capacity(count);
+                for keyed in commands {
+                    pipeline.add_command(keyed.command);
+                }
+                match link.ask(call, &pipeline).await {
+                    Ok(answers) => answers.into_iter().map(Ok).collect(),
+                    Err(failure) => (0..count).map(|_| Err(failure)).collect(),
+                }
             }
         }
     }
@@ -401,10 +492,10 @@ impl ReconcileReport {
 }
 
 /// A cart as the calls that ask for it, SKUs ascending.
-fn calls(carts: Carts, wanted: &BTreeMap<Sku, i64>) -> Vec<Vec<(&Sku, i64)>> {
+fn calls(sku_by_sku: bool, wanted: &BTreeMap<Sku, i64>) -> Vec<Vec<(&Sku, i64)>> {
     let skus = wanted.iter().map(|(sku, units)| (sku, *units));
-    match carts {
-        Carts::OneCall => vec![skus.collect()],
-        Carts::SkuBySku => skus.map(|sku| vec![sku]).collect(),
+    match sku_by_sku {
+        false => vec![skus.collect()],
+        true => skus.map(|sku| vec![sku]).collect(),
     }
 }

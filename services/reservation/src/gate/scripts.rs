@@ -235,6 +235,11 @@ pub(super) fn outcome_of(error: &ServerError) -> Outcome {
     }
 }
 
+/// Whether this says that a slot is on its way, or not here.
+pub(super) fn is_moving(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if outcome_of(error) == Outcome::Moving)
+}
+
 /// Whether this connection leads to a Redis that has become a replica: behind its name another one may be the master by now.
 pub(super) fn is_demoted(error: &ServerError) -> bool {
     error.code() == "READONLY"

@@ -10,7 +10,8 @@ pub(super) const SLOTS: usize = 16_384;
 pub(super) fn slot_of(tag: &str) -> u16 {
     // CRC-16/XMODEM, as the specification of Redis Cluster has it.
     let crc = tag.bytes().fold(0_u16, |crc, byte| {
-        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 })
+        (0..8)
+            .fold(crc ^ (u16::from(byte) << 8), |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 })
     });
     crc & 0x3fff
 }

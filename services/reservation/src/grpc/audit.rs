@@ -19,6 +19,7 @@ use super::Asker;
 use crate::auditor::{AuditorConfig, CHANNEL, COUNTER, Checker, Whole};
 use crate::committer::{Committer, Failure};
 use crate::convert;
+use crate::gate::GateError;
 use crate::metrics::AuditorMetrics;
 use crate::reconciler::published;
 use crate::store::{Discrepancy, StoreError};
@@ -239,7 +240,13 @@ async fn publish(
             at: holdfast_stock::UnixMicros::default(),
         });
         let total: i64 = record.locations.iter().map(|(_, units)| units).sum();
-        let done = if validate_only { Ok(()) } else { checker.gate.reconcile(vec![record]).await.map(|_| ()) };
+        let done = match validate_only {
+            true => Ok(()),
+            false => checker.gate.reconcile(vec![record]).await.and_then(|report| match report.unanswered.as_slice() {
+                [] => Ok(()),
+                _ => Err(GateError::Unanswered),
+            }),
+        };
         results.push(match done {
             Ok(()) => result(sku, pb::RepairOutcome::Repaired, &format!("{total} units published anew")),
             Err(error) => result(sku, pb::RepairOutcome::Left, &format!("{error}; it comes right once Redis answers")),

@@ -2,7 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose world breaks fails, and helpers of tests are no exception")]
 
+mod access;
+mod cluster;
+mod cost;
 mod faults;
+mod in_a_cluster;
+mod log;
 mod memory;
 mod publishing;
 mod rush;

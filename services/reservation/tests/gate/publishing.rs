@@ -1,6 +1,6 @@
 //! What is published, read and reconciled.
 
-use crate::world::{
+use super::world::{
     MISSING, World, granted, id, is_granted, location, locations, publish, record, sku, take, touched, whole, world,
 };
 use holdfast_reservation::gate::{Drift, Found, Gate, Publish, Published, ReconcileReport};
@@ -95,6 +95,7 @@ async fn the_reconciler_overwrites_everything_but_takes_and_reports_what_was_wro
 
     let drift = |text: &str, found, published, taken| Drift { sku: sku(text), found, published, recorded: 5, taken };
     let expected = ReconcileReport {
+        unanswered: Vec::new(),
         checked: 6,
         missing: 1,
         drifts: vec![

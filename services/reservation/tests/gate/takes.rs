@@ -1,6 +1,6 @@
 //! Who is let through.
 
-use crate::world::{
+use super::world::{
     MISSING, World, answers, cart, granted, id, is_granted, locations, publish, sku, take, touched, whole, world,
 };
 use holdfast_reservation::gate::{Carts, Gate, Taken};
@@ -86,7 +86,7 @@ async fn overlapping_carts_sku_by_sku_take_all_or_nothing() {
 #[tokio::test]
 async fn a_cart_with_one_short_sku_takes_nothing() {
     let world = world().await;
-    for carts in [Carts::OneCall, Carts::SkuBySku] {
+    for carts in world.carts() {
         let gate = world.gate_with(|config| config.carts = carts).await;
         publish(&gate, "A", 5).await;
         publish(&gate, "B", 1).await;
@@ -99,7 +99,7 @@ async fn a_cart_with_one_short_sku_takes_nothing() {
 #[tokio::test]
 async fn a_cart_with_one_unknown_sku_is_unknown_and_takes_nothing() {
     let world = world().await;
-    for carts in [Carts::OneCall, Carts::SkuBySku] {
+    for carts in world.carts() {
         let gate = world.gate_with(|config| config.carts = carts).await;
         publish(&gate, "A", 5).await;
         assert_eq!(take(&gate, 1, &[("A", 1), ("NEVER-SEEN", 1)]).await, MISSING);
@@ -108,7 +108,7 @@ async fn a_cart_with_one_unknown_sku_is_unknown_and_takes_nothing() {
             take(&gate, 1, &[("A", 9), ("NEVER-SEEN", 1)]).await.clone(),
             match carts {
                 Carts::OneCall => MISSING,
-                Carts::SkuBySku => Taken::Refused,
+                Carts::SkuBySku | Carts::Auto => Taken::Refused,
             }
         );
     }

@@ -1,11 +1,11 @@
-//! A Redis, the gate's limited user in it, an administrator who looks and breaks, and words for stock.
+//! A Redis or a cluster, the gate's limited user in it, an administrator who looks and breaks, and words for stock.
 
 use holdfast_kit::Metrics;
 use holdfast_reservation::gate::{
-    Gate, GateConfig, GateMetrics, GateState, Publish, Published, Scope, Taken, UnknownCause,
+    Carts, Gate, GateConfig, GateMetrics, GateState, Mode, Publish, Published, Scope, Taken, UnknownCause,
 };
 use holdfast_stock::{Location, ReservationId, Sku, UnixMicros};
-use holdfast_testkit::{PrivateRedis, eventually};
+use holdfast_testkit::{PrivateRedis, PrivateRedisCluster, eventually};
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisError};
 use secrecy::SecretString;
@@ -20,20 +20,45 @@ const PASSWORD: &str = "p4ss";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
+    /// The only one, unless there is a cluster.
     pub(crate) redis: PrivateRedis,
+    pub(crate) cluster: Option<PrivateRedisCluster>,
     pub(crate) registry: Metrics,
     metrics: GateMetrics,
 }
 
 pub(crate) async fn world() -> World {
-    let registry = Metrics::new();
-    let metrics = GateMetrics::register(&registry);
-    let world = World { redis: holdfast_testkit::redis().await, registry, metrics };
-    world.make_user().await;
-    world
+    world_with("").await
 }
 
+/// A world whose Redis has further lines in its configuration.
+pub(crate) async fn world_with(extra: &str) -> World {
+    World::make(holdfast_testkit::redis_with(extra).await, None).await
+}
+
+/// A world with a cluster of three masters.
+pub(crate) async fn cluster_world() -> World {
+    replicated_world(0).await
+}
+
+/// A world with a cluster of three masters and so many replicas of each.
+pub(crate) async fn replicated_world(replicas_each: usize) -> World {
+    let (redis, cluster) = tokio::join!(holdfast_testkit::redis(), holdfast_testkit::redis_cluster(3, replicas_each));
+    World::make(redis, Some(cluster)).await
+}
+
+/// Where A, B and LAMP lie in a cluster of three.
+pub(crate) const LAMPS_NODE: usize = 1;
+
 impl World {
+    async fn make(redis: PrivateRedis, cluster: Option<PrivateRedisCluster>) -> Self {
+        let registry = Metrics::new();
+        let metrics = GateMetrics::register(&registry);
+        let world = Self { redis, cluster, registry, metrics };
+        world.make_user().await;
+        world
+    }
+
     /// Makes the limited user; again after a restart, which forgets it.
     pub(crate) async fn make_user(&self) {
         let mut command = redis::cmd("ACL");
@@ -41,11 +66,34 @@ impl World {
         for rule in ACL.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace) {
             command.arg(rule);
         }
-        command.exec_async(&mut self.admin().await).await.unwrap();
+        for url in self.admin_urls() {
+            command.exec_async(&mut connection(&url).await).await.unwrap();
+        }
+    }
+
+    /// Every server of the world; in a cluster the one that has A first.
+    fn admin_urls(&self) -> Vec<String> {
+        let Some(cluster) = &self.cluster else { return vec![self.redis.admin_url()] };
+        let mut urls: Vec<String> = cluster.nodes().iter().map(|node| node.admin_url()).collect();
+        urls.swap(0, LAMPS_NODE);
+        urls
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://{USER}:{PASSWORD}@127.0.0.1:{}", self.redis.port())
+        let ports: Vec<u16> = match &self.cluster {
+            Some(cluster) => cluster.nodes().iter().map(|node| node.port()).collect(),
+            None => vec![self.redis.port()],
+        };
+        let nodes: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        format!("redis://{USER}:{PASSWORD}@{}", nodes.join(","))
+    }
+
+    /// Ways to ask for a cart that this world allows.
+    pub(crate) fn carts(&self) -> Vec<Carts> {
+        match self.cluster {
+            Some(_) => vec![Carts::Auto, Carts::SkuBySku],
+            None => vec![Carts::OneCall, Carts::SkuBySku],
+        }
     }
 
     /// The defaults, but with time for a machine that builds while it tests.
@@ -56,6 +104,9 @@ impl World {
         config.take_lapse_ms = 60_000;
         config.queue_calls_max = 100_000;
         config.probe_interval_ms = 20;
+        if self.cluster.is_some() {
+            config.mode = Mode::Cluster;
+        }
         config
     }
 
@@ -66,28 +117,45 @@ impl World {
     pub(crate) async fn gate_with(&self, change: impl FnOnce(&mut GateConfig)) -> Gate {
         let mut config = self.config();
         change(&mut config);
+        if config.mode == Mode::Cluster && config.carts == Carts::OneCall {
+            config.carts = Carts::Auto;
+        }
         assert_eq!(config.problems(), Vec::<String>::new());
         Gate::connect(&config, self.metrics.clone()).await
     }
 
     /// A connection that may do everything.
     pub(crate) async fn admin(&self) -> MultiplexedConnection {
-        let client = redis::Client::open(self.redis.admin_url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        connection(&self.admin_urls()[0]).await
     }
 
-    /// One command of the administrator's, words separated by spaces.
+    /// One command of the administrator's, words separated by spaces; in a cluster to the node that has the key.
     pub(crate) async fn ask<T: FromRedisValue>(&self, words: &str) -> T {
         self.try_ask(words).await.unwrap_or_else(|error| panic!("{words}: {error}"))
     }
 
     pub(crate) async fn try_ask<T: FromRedisValue>(&self, words: &str) -> Result<T, RedisError> {
-        let mut words = words.split(' ');
-        let mut command = redis::cmd(words.next().unwrap());
-        for word in words {
-            command.arg(word);
+        let command = command(words);
+        let mut answer = Err(RedisError::from((redis::ErrorKind::Client, "there is no server")));
+        for url in self.admin_urls() {
+            answer = command.query_async(&mut connection(&url).await).await;
+            if answer.as_ref().err().and_then(RedisError::code) != Some("MOVED") {
+                break;
+            }
         }
-        command.query_async(&mut self.admin().await).await
+        answer
+    }
+
+    /// A metric of the gate's, or 0.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = self.registry.encode();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |number| number.parse().unwrap())
+    }
+
+    /// Answers of nodes that pointed elsewhere.
+    pub(crate) fn redirects(&self, answer: &str) -> f64 {
+        self.metric(&format!("holdfast_gate_redirects_total{{answer=\"{answer}\"}}"))
     }
 
     /// The metrics as text.
@@ -96,6 +164,19 @@ impl World {
         let text = self.registry.encode();
         text.lines().find_map(|line| line.strip_prefix(&start)).map_or(0, |number| number.parse().unwrap())
     }
+}
+
+async fn connection(url: &str) -> MultiplexedConnection {
+    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+fn command(words: &str) -> redis::Cmd {
+    let mut words = words.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    for word in words {
+        command.arg(word);
+    }
+    command
 }
 
 pub(crate) fn sku(text: &str) -> Sku {
