@@ -11,6 +11,7 @@ mod commits;
 mod journey;
 mod kills;
 mod operators;
+mod shards;
 mod stores;
 mod story;
 mod strangers;

@@ -153,14 +153,14 @@ async fn get(admin: SocketAddr, path: &str) -> (u16, String) {
     http::get(admin, path).await.expect("the admin port answers")
 }
 
-async fn metrics(admin: SocketAddr) -> String {
+pub(crate) async fn metrics(admin: SocketAddr) -> String {
     let (status, text) = get(admin, "/metrics").await;
     assert_eq!(status, 200);
     text
 }
 
 /// The value of a sample by its name and labels.
-fn value(metrics: &str, sample: &str) -> Option<f64> {
+pub(crate) fn value(metrics: &str, sample: &str) -> Option<f64> {
     metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.split(' ').next()?.parse().ok())
 }
 

@@ -126,16 +126,27 @@ impl Cluster {
         .await;
     }
 
-    /// Takes that have not lapsed, over all SKUs, by Redis's own clock. Takes are the only sorted sets.
+    /// Takes that have not lapsed, over all SKUs, by Redis's own clock. Takes are the only sorted sets. A shard that is dead has none, and a replica's are its master's.
     pub(crate) async fn running_takes(&self) -> usize {
-        let client = redis::Client::open(self.redis.admin_url()).expect("an address");
-        let mut connection = client.get_multiplexed_async_connection().await.expect("Redis answers");
-        let script = "local t = redis.call('TIME'); local now = t[1] * 1000 + t[2] / 1000; local n = 0
+        let script = "if not string.find(redis.call('INFO', 'replication'), 'role:master') then return 0 end
+            local t = redis.call('TIME'); local now = t[1] * 1000 + t[2] / 1000; local n = 0
             for _, key in ipairs(redis.call('KEYS', '*')) do
                 if redis.call('TYPE', key).ok == 'zset' then n = n + redis.call('ZCOUNT', key, now, '+inf') end
             end
             return n";
-        redis::Script::new(script).invoke_async(&mut connection).await.expect("the takes are counted")
+        let mut takes = 0;
+        for url in self.redis_urls() {
+            let client = redis::Client::open(url).expect("an address");
+            match client.get_multiplexed_async_connection().await {
+                Ok(mut connection) => {
+                    let counted: redis::RedisResult<usize> =
+                        redis::Script::new(script).invoke_async(&mut connection).await;
+                    takes += counted.expect("the takes are counted");
+                }
+                Err(error) => assert!(self.shards.is_some(), "Redis answers: {error}"),
+            }
+        }
+        takes
     }
 
     /// The longest that a hold outlived its time.

@@ -16,7 +16,7 @@ use holdfast_stack::configuration::{Inputs, configuration};
 use holdfast_stack::ports::Port;
 use holdfast_stack::postgres::connect_options;
 use holdfast_stack::services::{Replica, Service, ServiceProcess};
-use holdfast_testkit::{Database, PrivatePostgres, PrivateRedis};
+use holdfast_testkit::{Database, PrivatePostgres, PrivateRedis, PrivateRedisCluster};
 use rustix::process::Signal;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -34,13 +34,14 @@ pub(crate) struct Options {
     replicas: usize,
     whole: bool,
     own_postgres: bool,
+    replicas_of_shards: Option<usize>,
     settings: Vec<(String, toml::Value)>,
 }
 
 impl Options {
     /// Replicas of reservation, and nothing else.
     pub(crate) fn reservation(replicas: usize) -> Self {
-        Self { replicas, whole: false, own_postgres: false, settings: Vec::new() }
+        Self { replicas, whole: false, own_postgres: false, replicas_of_shards: None, settings: Vec::new() }
     }
 
     /// All three services.
@@ -51,6 +52,11 @@ impl Options {
     /// A Postgres of the test's own, to be killed.
     pub(crate) fn own_postgres(self) -> Self {
         Self { own_postgres: true, ..self }
+    }
+
+    /// A Redis Cluster of three masters instead of one Redis, with so many replicas of each.
+    pub(crate) fn sharded(self, replicas_each: usize) -> Self {
+        Self { replicas_of_shards: Some(replicas_each), ..self }.set("reservation:gate.mode", "cluster")
     }
 
     /// A configuration key of all services (`telemetry.otlp_endpoint`), or of one (`vendor-sync:runs.batch_counts`).
@@ -81,6 +87,8 @@ pub(crate) struct Cluster {
     pub(crate) vendor_sync: Option<ServiceProcess>,
     /// Reservation's Redis.
     pub(crate) redis: PrivateRedis,
+    /// Reservation's Redis instead, if it was asked for.
+    pub(crate) shards: Option<PrivateRedisCluster>,
     /// Reservation's record, as the superuser.
     pub(crate) record: PgPool,
     /// Reservation's database.
@@ -98,6 +106,10 @@ impl Cluster {
     async fn start(options: Options) -> Self {
         let folder = Folder::make();
         let redis = holdfast_testkit::redis().await;
+        let shards = match options.replicas_of_shards {
+            Some(replicas_each) => Some(holdfast_testkit::redis_cluster(3, replicas_each).await),
+            None => None,
+        };
         let postgres = match options.own_postgres {
             true => Some(holdfast_testkit::private_postgres(false).await),
             false => None,
@@ -110,6 +122,7 @@ impl Cluster {
             catalog: None,
             vendor_sync: None,
             redis,
+            shards,
             record: lazy_pool(&database.admin_url()),
             database,
             postgres,
@@ -118,7 +131,9 @@ impl Cluster {
             others: Vec::new(),
         };
         for number in 1..=cluster.options.replicas {
-            let inputs = Inputs { gate_url: cluster.redis.gate_url(), ..inputs(&cluster.database) };
+            let sharded = cluster.shards.as_ref().map(|shards| shards.gate_url());
+            let gate_url = sharded.unwrap_or_else(|| cluster.redis.gate_url());
+            let inputs = Inputs { gate_url, ..inputs(&cluster.database) };
             let name = if number == 1 { "reservation".to_owned() } else { format!("reservation-{number}") };
             let replica = cluster.replica(Service::Reservation, name, &inputs);
             cluster.reservation.push(launch(replica).await);
@@ -189,6 +204,19 @@ impl Cluster {
     pub(crate) async fn audited(&self) {
         let findings = Store::new(self.record.clone()).audit(20).await.expect("the audit runs");
         assert_eq!(findings, [], "the auditor found discrepancies");
+    }
+
+    /// The shards of reservation's Redis.
+    pub(crate) fn shards(&mut self) -> &mut PrivateRedisCluster {
+        self.shards.as_mut().expect("a sharded Redis")
+    }
+
+    /// Every server of reservation's Redis, for the administrator.
+    pub(crate) fn redis_urls(&self) -> Vec<String> {
+        match &self.shards {
+            Some(shards) => shards.nodes().iter().map(|node| node.admin_url()).collect(),
+            None => vec![self.redis.admin_url()],
+        }
     }
 
     /// A connection to all replicas of reservation.
