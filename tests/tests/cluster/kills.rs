@@ -132,21 +132,6 @@ fn ended_in_order(replicas: usize) {
     });
 }
 
-#[test]
-fn connections_that_reach_their_age_leave_no_outcome_unknown() {
-    let seed = seed();
-    let aged = Options::reservation(2).set("server.connection_age_seconds_max", 1);
-    scenario(aged, async |cluster| {
-        cluster.count(&STOCK).await;
-        let mut load = Load::start(cluster, &SKUS, BUYERS, &seed).await;
-        // Each of the four connections is asked to go several times, in the middle of what it carries.
-        load.until(Instant::now() + Duration::from_secs(6)).await;
-        load.goes_on(50).await;
-        let ended = settled(cluster, load, Duration::ZERO).await;
-        everybody_knows(&ended);
-    });
-}
-
 /// Whoever has no definite answer was never heard: his transport says so, and his next call proves it.
 pub(crate) fn everybody_knows(ended: &Ended) {
     let mut unknown = ended.unknown();
