@@ -1,4 +1,4 @@
-//! docs/errors.md says of every reason what it means: a test reads it, so that it cannot rot.
+//! docs/errors.md says of every reason what it means, docs/rollouts.md has a service config: tests read them, so that they cannot rot.
 
 use std::path::Path;
 
@@ -9,7 +9,11 @@ fn reasons() -> Vec<ErrorReason> {
 }
 
 fn text() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors.md");
+    doc("errors.md")
+}
+
+fn doc(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
     std::fs::read_to_string(path).unwrap()
 }
 
@@ -34,5 +38,23 @@ fn every_paragraph_is_of_a_reason() {
     for heading in text().lines().filter_map(|line| line.strip_prefix("### ")) {
         let name = heading.split(' ').next().unwrap();
         assert!(names.contains(&name), "{name} is no reason");
+    }
+}
+
+#[test]
+fn the_service_config_names_services_that_exist_and_retries_what_is_unknown_only() {
+    let text = doc("rollouts.md");
+    let json = text.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a service config");
+    let config: serde_json::Value = serde_json::from_str(json).unwrap();
+    for method in config["methodConfig"].as_array().unwrap() {
+        let retry = &method["retryPolicy"];
+        assert_eq!(retry["retryableStatusCodes"], serde_json::json!(["UNAVAILABLE"]));
+        assert!((2..=5).contains(&retry["maxAttempts"].as_u64().unwrap()), "gRPC takes at most 5");
+        assert!(method.get("hedgingPolicy").is_none());
+        for name in method["name"].as_array().unwrap() {
+            let service = name["service"].as_str().unwrap();
+            let prefix = format!("/{service}/");
+            assert!(holdfast_api::METHODS.iter().any(|path| path.starts_with(&prefix)), "there is no {service}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 mod config;
 mod credentials;
 mod docs;
+mod leaving;
 mod pg;
 mod process;
 mod raw;

@@ -75,7 +75,7 @@ async fn verify_full_believes_the_right_authority_for_the_right_host_only() {
     for (host, authority, expected) in [
         ("localhost", "other", "UnknownIssuer"),
         ("127.0.0.1", "right", "not valid for name"),
-        ("localhost", "missing", "missing.crt"),
+        ("localhost", "missing", "No such file"),
     ] {
         let refused = world.encrypted(host, &by(authority)).await.unwrap_err();
         assert!(refused.to_string().contains(expected), "{host} by {authority}: {refused}");

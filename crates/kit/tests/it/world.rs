@@ -58,6 +58,8 @@ pub(crate) const MONITOR: &str = "monitor-token-0123456789";
 /// A running server.
 pub(crate) struct World {
     pub(crate) channel: Channel,
+    /// Where it serves gRPC.
+    pub(crate) address: String,
     pub(crate) admin: std::net::SocketAddr,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: CancellationToken,
@@ -88,13 +90,13 @@ pub(crate) async fn world_with(change: impl FnOnce(&mut Common)) -> World {
     let listeners = Listeners::local().await.unwrap();
     let admin = listeners.admin_address().unwrap();
     let url = format!("http://{}", listeners.grpc_address().unwrap());
-    let channel = Endpoint::from_shared(url).unwrap().connect_lazy();
+    let channel = Endpoint::from_shared(url.clone()).unwrap().connect_lazy();
     let (metrics, shutdown, gate) = (Metrics::new(), CancellationToken::new(), Arc::new(Semaphore::new(0)));
     let service = Obedient { gate: Arc::clone(&gate), channel: channel.clone() };
     let server = Server::new(&common, "holdfast-obedient", &METHODS, &metrics)
         .add_service(ReservationServiceServer::new(service));
     let served = tokio::spawn(server.serve(listeners, || Readiness::Ready, shutdown.clone()));
-    World { channel, admin, metrics, shutdown, gate, served }
+    World { channel, address: url, admin, metrics, shutdown, gate, served }
 }
 
 impl World {
