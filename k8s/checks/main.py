@@ -84,6 +84,11 @@ def tests(folder: pathlib.Path, args: argparse.Namespace) -> Iterable[str]:
         yield done.stdout[-6000:] + done.stderr[-2000:]
 
 
+def write(root: pathlib.Path, files: dict[pathlib.Path, str]) -> None:
+    for path in made.write(files):
+        print(f"wrote    {path.relative_to(root)}", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev chart", description="Checks the Helm chart.")
     parser.add_argument("--root", type=pathlib.Path, required=True, help="the repository")
@@ -103,7 +108,7 @@ def main() -> int:
         return 1
     if args.write:
         # Examples are rendered against the schema, so it comes first.
-        made.write({folder / "values.schema.json": schema.text(made_schema)})
+        write(root, {folder / "values.schema.json": schema.text(made_schema)})
     try:
         renderings = [helm.render(folder, given, name) for name, given in helm.examples(folder).items()]
     except helm.Refused as error:
@@ -111,8 +116,7 @@ def main() -> int:
         return 1
     made_files = made.files(root, renderings)
     if args.write:
-        for path in made.write(made_files):
-            print(f"wrote    {path.relative_to(root)}")
+        write(root, made_files)
 
     ask = asked.Programs(args.programs)
     defaults = {key: value.default for key, value in values.items()}

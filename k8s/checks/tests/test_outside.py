@@ -139,6 +139,18 @@ def test_a_file_that_is_not_what_the_chart_makes_is_found(tmp_path, rendered_onc
     assert any("is no example's any more" in problem for problem in made.stale(ROOT, files))
 
 
+def test_a_golden_file_tells_a_changed_dashboard_without_repeating_it(copy):
+    (copy / "values.schema.json").unlink()
+    values = chart.examples(CHART)["smallest"] | {"rules": {"enabled": True}, "dashboards": {"enabled": True}}
+    before = made.golden(chart.render(copy, values))
+    edit(copy / "dashboards/stock.json", '"Stock"', '"Other"')
+    middle = made.golden(chart.render(copy, values))
+    edit(copy / "rules/a.yaml", "up == 0", "up == 2")
+    after = made.golden(chart.render(copy, values))
+    assert len({before, middle, after}) == 3
+    assert '"title"' not in before and "up ==" not in before and "runbook: HoldfastGone" in before
+
+
 def test_a_key_that_the_readmes_command_does_not_make_is_found(smallest):
     assert list(made.secret_command(ROOT, smallest)) == []
     deployment = smallest.of("Deployment")[0]["spec"]["template"]["spec"]
