@@ -56,7 +56,7 @@ async fn what_waits_for_a_person_is_counted_with_the_age_of_the_oldest() {
     assert!((3600.0..3660.0).contains(&one.waiting_number_seconds), "{one:?}");
 
     world.reject_row(&world.waiting().await.quarantine_id).await.unwrap();
-    // As if a file had been held for a day, and another one were being worked on, for a minute, by nobody; and the connection paused.
+    // As if a file had been held for a day, and the connection were paused.
     for change in [
         "UPDATE run SET state = 'HELD', create_time = now() - interval '1 day', end_time = NULL WHERE number = 1",
         "UPDATE connection SET state = 'PAUSED', state_reason = 'x' WHERE code <> 'house'",
