@@ -135,18 +135,30 @@ impl RedisCluster {
         Ok(true)
     }
 
-    /// Gives an open slot without keys to its new node; everybody is told.
+    /// Gives an open slot without keys to its new node, and waits until every node has heard of it: before that, the next move could begin at one that still
+    /// believes the owner before.
     ///
     /// # Errors
     ///
     /// [`StackError::Store`]; some may know already.
     pub async fn close_slot(&self, slot: u16, from: usize, to: usize) -> Result<()> {
-        let (slot, to_id) = (slot.to_string(), self.id(to).await?);
+        let (text, to_id) = (slot.to_string(), self.id(to).await?);
         // The new owner first: a slot that its old owner has let go of would be nobody's.
         for node in [to, from] {
-            self.ask::<()>(node, &["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).await?;
+            self.ask::<()>(node, &["CLUSTER", "SETSLOT", &text, "NODE", &to_id]).await?;
         }
-        Ok(())
+        self.until("every node knows a slot's new owner, and of what epoch", async || {
+            let mut heard = None;
+            for node in 0..self.nodes.len() {
+                let Ok(view) = self.ask::<String>(node, &["CLUSTER", "NODES"]).await else { return false };
+                let Some(epoch) = epoch_of_owner(&view, &to_id, slot) else { return false };
+                if *heard.get_or_insert_with(|| epoch.clone()) != epoch {
+                    return false;
+                }
+            }
+            true
+        })
+        .await
     }
 
     /// Moves a slot with all of its keys.
@@ -258,5 +270,36 @@ impl RedisCluster {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
+    }
+}
+
+/// The configuration epoch of a node, by what `CLUSTER NODES` says, if it is the slot's owner there.
+fn epoch_of_owner(view: &str, id: &str, slot: u16) -> Option<String> {
+    let line = view.lines().find(|line| line.starts_with(id))?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    // id, address, flags, master, ping, pong, epoch, link, then what it owns; "[…" is a slot on its way.
+    let owned = words.iter().skip(8).filter(|range| !range.starts_with('['));
+    let has = |range: &&str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let bounds = first.parse::<u16>().ok().zip(last.parse::<u16>().ok());
+        bounds.is_some_and(|(first, last)| (first..=last).contains(&slot))
+    };
+    let mut owned = owned.copied();
+    if owned.any(|range| has(&range)) { words.get(6).map(|epoch| (*epoch).to_owned()) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slots_owner_is_read_from_what_a_node_says() {
+        let view = "aa 127.0.0.1:1@2 myself,master - 0 0 7 connected 0-99 200 [300->-bb]\nbb 127.0.0.1:3@4 master - 0 1 9 connected 100-199\n";
+        assert_eq!(epoch_of_owner(view, "aa", 42).as_deref(), Some("7"));
+        assert_eq!(epoch_of_owner(view, "aa", 200).as_deref(), Some("7"));
+        assert_eq!(epoch_of_owner(view, "bb", 199).as_deref(), Some("9"));
+        assert_eq!(epoch_of_owner(view, "bb", 99), None);
+        assert_eq!(epoch_of_owner(view, "aa", 300), None);
+        assert_eq!(epoch_of_owner(view, "cc", 1), None);
     }
 }
