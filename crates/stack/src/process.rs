@@ -189,7 +189,9 @@ impl Process {
         let log = spec.log_path();
         let log_start = std::fs::metadata(&log).map_or(0, |meta| meta.len());
         let starting = |error| StackError::io(format!("starting {} ({})", spec.name, spec.program.display()), error);
-        let child = fork(spec.command()?).await.map_err(starting)?;
+        // Who has given its children a namespace of their own can make no thread any more; it has one only, which lives as long as it does.
+        let child = if spec.hidden_parent { spec.command()?.spawn() } else { fork(spec.command()?).await };
+        let child = child.map_err(starting)?;
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| starting(io::Error::other("it ended before it had a process id")))?;
         Ok(Self { name: spec.name.clone(), child, pid, log, log_start })

@@ -23,10 +23,8 @@ pub(super) struct File {
 pub(super) enum Content {
     /// Files that others keep.
     Files(BTreeMap<String, File>),
-    /// A folder to write into, gone with the pod.
-    Empty,
-    /// A folder that stays, by its claim's name.
-    Claim(String),
+    /// A folder to write into.
+    Folder,
 }
 
 /// Reads what a volume has to hold now, or what keeps it from being there.
@@ -54,8 +52,7 @@ pub(super) fn content(
             }
             Ok(Content::Files(files))
         }
-        (None, None, None, Some(_), None) => Ok(Content::Empty),
-        (None, None, None, None, Some(claim)) => Ok(Content::Claim(claim.claim_name.clone())),
+        (None, None, None, Some(_), None) | (None, None, None, None, Some(_)) => Ok(Content::Folder),
         _ => Err(format!("the volume {name} is of no kind, or of several")),
     }
 }

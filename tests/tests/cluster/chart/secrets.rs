@@ -82,6 +82,7 @@ impl Chart {
             "wrong-redis-url" => "redis://127.0.0.1:1".to_owned(),
             "ca.crt" => self.ca.clone(),
             _ if key.ends_with("token") => token(secret, key),
+            _ if key.ends_with("authorization") => format!("Bearer {}", token(secret, key)),
             _ if asks("redis") && key == "password" => password(&redis()),
             _ if asks("redis") => redis(),
             _ if asks("password") => database.password().to_owned(),
