@@ -348,7 +348,7 @@ impl Drop for Cluster {
         state.jobs.values().for_each(|job| job.task.abort());
         // Containers are killed with the tasks that hold them; a pod's containers have tasks of their own.
         for pod in std::mem::take(&mut state.pods).into_values() {
-            let _ended = pod.stop.send(true);
+            pod.stop.send_replace(true);
             pod.kill.notify_waiters();
         }
     }
@@ -392,7 +392,7 @@ fn reconcile(shared: &Arc<Shared>) -> Result<()> {
             let step = step(&deployment.spec, deployment.replicas, &members);
             for ending in &step.end {
                 if let Some(pod) = state.pods.get(ending) {
-                    let _it_may_have_ended = pod.stop.send(true);
+                    pod.stop.send_replace(true);
                 }
             }
             let template = &deployment.spec.template;
@@ -542,13 +542,13 @@ impl Shared {
 
     pub(super) fn stop_owned(&self, owner: &str) {
         for pod in self.state().pods.values().filter(|pod| pod.owner == owner) {
-            let _it_may_have_ended = pod.stop.send(true);
+            pod.stop.send_replace(true);
         }
     }
 
     fn stop_pod(&self, name: &str) {
         if let Some(pod) = self.state().pods.get(name) {
-            let _it_may_have_ended = pod.stop.send(true);
+            pod.stop.send_replace(true);
         }
     }
 

@@ -38,7 +38,7 @@ pub(super) async fn run(shared: Arc<Shared>, pod: Arc<Pod>) {
         phase = &mut life => phase,
         () = overdue(deadline) => {
             shared.say(format!("{} takes longer than it may", pod.name));
-            let _it_may_have_ended = pod.stop.send(true);
+            pod.stop.send_replace(true);
             shared.change();
             life.as_mut().await
         }
