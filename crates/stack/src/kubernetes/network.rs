@@ -82,7 +82,16 @@ impl Network {
     /// Makes a Service, or makes it anew if it has changed. Its address stays.
     pub(super) async fn serve(&self, name: &str, spec: &ServiceSpec) -> Result<()> {
         let (before, endpoints) = {
-            let services = self.services();
+            let mut services = self.services();
+            let ports = |spec: &ServiceSpec| spec.ports.iter().map(|port| port.port).collect::<Vec<_>>();
+            // What listens goes on listening: an address that was let go is not free at once.
+            if let Some(there) = services.get_mut(name)
+                && there.spec.headless() == spec.headless()
+                && ports(&there.spec) == ports(spec)
+            {
+                there.spec = spec.clone();
+                return Ok(());
+            }
             let before = services.get(name);
             (before.and_then(|one| one.address), before.map(|one| one.endpoints.clone()).unwrap_or_default())
         };
