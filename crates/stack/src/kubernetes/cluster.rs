@@ -553,8 +553,9 @@ impl Shared {
     }
 
     pub(super) fn forget(&self, pod: &Pod) {
-        self.state().pods.remove(&pod.name);
+        // Before its name is free: the next pod of that name has the same folder.
         let _what_a_killed_process_still_writes = std::fs::remove_dir_all(&pod.folder);
+        self.state().pods.remove(&pod.name);
         self.change();
     }
 
