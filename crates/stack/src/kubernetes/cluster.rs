@@ -366,7 +366,7 @@ async fn control(shared: Arc<Shared>) {
     let mut changed = shared.changed();
     loop {
         if let Err(error) = reconcile(&shared) {
-            shared.say(format!("reconciling: {error}"));
+            shared.say(&format!("reconciling: {error}"));
         }
         if changed.changed().await.is_err() {
             return;
@@ -440,12 +440,12 @@ impl Shared {
 
     /// A line of what happens, for whoever reads why a test failed.
     #[expect(clippy::print_stderr, reason = "tests show it when they fail")]
-    pub(super) fn say(&self, what: String) {
+    pub(super) fn say(&self, what: &str) {
         eprintln!("{:>7.2} s  {what}", self.began.elapsed().as_secs_f64());
     }
 
     pub(super) fn fault(&self, pod: &Pod, fault: Fault) {
-        self.say(format!("{}: {fault:?}", pod.name));
+        self.say(&format!("{}: {fault:?}", pod.name));
         self.state().faults.push((pod.name.clone(), fault));
     }
 
@@ -508,7 +508,7 @@ impl Shared {
         let Template { metadata, spec } = template;
         let pod = Arc::new(Pod::new(self, owner, revision, name.to_owned(), metadata.labels, spec)?);
         std::fs::create_dir_all(&pod.folder).map_err(|error| StackError::unwritable(&pod.folder, error))?;
-        self.say(format!("{name} is made, at {}", pod.address));
+        self.say(&format!("{name} is made, at {}", pod.address));
         let task = tokio::spawn(kubelet::run(Arc::clone(self), Arc::clone(&pod)));
         let mut state = self.state();
         state.pods.insert(name.to_owned(), Arc::clone(&pod));
@@ -565,7 +565,7 @@ impl Shared {
         for pod in pods {
             // A pod that waits for something looks again by itself.
             if let Err(why) = pod.lay_volumes(self) {
-                self.say(format!("{}: its files stay as they are: {why}", pod.name));
+                self.say(&format!("{}: its files stay as they are: {why}", pod.name));
             }
         }
     }

@@ -58,7 +58,7 @@ fn names(members: Vec<&Member>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn spec(surge: serde_json::Value, unavailable: serde_json::Value) -> DeploymentSpec {
+    fn spec(surge: &serde_json::Value, unavailable: &serde_json::Value) -> DeploymentSpec {
         let json = serde_json::json!({
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}},
             "template": {"spec": {"containers": []}}});
@@ -76,7 +76,7 @@ mod tests {
     }
 
     fn next(surge: usize, away: usize, replicas: usize, now: &str) -> (usize, Vec<String>) {
-        let step = step(&spec(surge.into(), away.into()), replicas, &members(now));
+        let step = step(&spec(&surge.into(), &away.into()), replicas, &members(now));
         (step.make, step.end)
     }
 
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn percentages_are_rounded_so_that_a_rollout_can_go_on() {
         let quarter = || serde_json::Value::from("25%");
-        let step = step(&spec(quarter(), quarter()), 2, &members("OO"));
+        let step = step(&spec(&quarter(), &quarter()), 2, &members("OO"));
         assert_eq!((step.make, step.end.len()), (1, 0));
     }
 }

@@ -130,7 +130,7 @@ mod tests {
     fn files(volume: &Volume) -> Result<BTreeMap<String, File>, String> {
         match content(volume, secret, |_| None)? {
             Content::Files(files) => Ok(files),
-            other => panic!("{other:?}"),
+            other @ Content::Folder => panic!("{other:?}"),
         }
     }
 

@@ -45,7 +45,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, spec: JobSpec) {
     if outcome == Outcome::Failed {
         shared.stop_owned(&name);
     }
-    shared.say(format!("Job {name}: {outcome:?} after {failures} failures"));
+    shared.say(&format!("Job {name}: {outcome:?} after {failures} failures"));
     shared.job_ended(&name, outcome, failures);
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, spec: JobSpec) {
 async fn attempt(shared: &Arc<Shared>, name: &str, spec: &JobSpec) -> Option<bool> {
     let mut template = spec.template.clone();
     if template.spec.restart_policy == RestartPolicy::Always {
-        shared.say(format!("Job {name}: restartPolicy Always is not for Jobs"));
+        shared.say(&format!("Job {name}: restartPolicy Always is not for Jobs"));
         return Some(false);
     }
     template.metadata.labels.insert("batch.kubernetes.io/job-name".to_owned(), name.to_owned());
@@ -61,7 +61,7 @@ async fn attempt(shared: &Arc<Shared>, name: &str, spec: &JobSpec) -> Option<boo
     let pod = match made {
         Ok(pod) => pod,
         Err(error) => {
-            shared.say(format!("Job {name}: {error}"));
+            shared.say(&format!("Job {name}: {error}"));
             return Some(false);
         }
     };

@@ -37,7 +37,7 @@ pub(super) async fn run(shared: Arc<Shared>, pod: Arc<Pod>) {
     let phase = tokio::select! {
         phase = &mut life => phase,
         () = overdue(deadline) => {
-            shared.say(format!("{} takes longer than it may", pod.name));
+            shared.say(&format!("{} takes longer than it may", pod.name));
             pod.stop.send_replace(true);
             shared.change();
             life.as_mut().await
@@ -99,7 +99,7 @@ async fn keep_running(shared: &Shared, pod: &Pod, container: &Container, policy:
             (Ended::Exited(code), RestartPolicy::Never) => return Ended::Exited(code),
             (Ended::Exited(0), RestartPolicy::OnFailure) => return Ended::Exited(0),
             (Ended::Exited(code), RestartPolicy::Always | RestartPolicy::OnFailure) => {
-                shared.say(format!("{}/{} ended with {code} and is started again", pod.name, container.name));
+                shared.say(&format!("{}/{} ended with {code} and is started again", pod.name, container.name));
                 pod.now(|status| status.restarts += 1);
                 if pause(pod).await {
                     return Ended::Stopped;
@@ -131,7 +131,7 @@ async fn once(shared: &Shared, pod: &Pod, container: &Container) -> Ended {
             Err(why) => {
                 let waits = format!("{}: {why}", container.name);
                 if pod.status().waits_for != waits {
-                    shared.say(format!("{} waits: {waits}", pod.name));
+                    shared.say(&format!("{} waits: {waits}", pod.name));
                     pod.now(|status| status.waits_for = waits);
                     shared.change();
                 }
@@ -157,7 +157,7 @@ async fn once(shared: &Shared, pod: &Pod, container: &Container) -> Ended {
             verdict = prober.next() => match verdict {
                 Verdict::Started => {}
                 Verdict::Ready(ready) => {
-                    shared.say(format!("{} is {}", pod.name, if ready { "ready" } else { "not ready" }));
+                    shared.say(&format!("{} is {}", pod.name, if ready { "ready" } else { "not ready" }));
                     pod.set_ready(&container.name, ready);
                     shared.change();
                 }
@@ -221,7 +221,7 @@ async fn end(shared: &Shared, pod: &Pod, container: &Container, process: &mut Pr
         return judge(shared, pod, container, process, ended);
     };
     let code = judge(shared, pod, container, process, ended);
-    shared.say(format!("{}/{} ended with {code} {:?} after SIGTERM", pod.name, container.name, asked.elapsed()));
+    shared.say(&format!("{}/{} ended with {code} {:?} after SIGTERM", pod.name, container.name, asked.elapsed()));
     // Whoever serves ends in order. What only prepares may end as signals end programs.
     let serves = pod.spec.containers.iter().any(|one| one.name == container.name);
     let by_signal = code == 128 + Signal::TERM.as_raw();

@@ -257,9 +257,12 @@ async fn ask_nodes(map: &Map, call: Call, commands: &[Keyed<'_>], errands: &[Err
     answers
 }
 
+/// Something that runs, and what it came to.
+type Running<F> = (Pin<Box<F>>, Option<<F as Future>::Output>);
+
 /// Waits for all of them at once.
 async fn side_by_side<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut running: Vec<(Pin<Box<F>>, Option<F::Output>)> = futures.map(|future| (Box::pin(future), None)).collect();
+    let mut running: Vec<Running<F>> = futures.map(|future| (Box::pin(future), None)).collect();
     poll_fn(|context| {
         let mut is_done = true;
         for (future, output) in running.iter_mut().filter(|(_, output)| output.is_none()) {

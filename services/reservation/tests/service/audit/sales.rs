@@ -3,7 +3,9 @@
 use holdfast_api::reservation::v1 as pb;
 use sqlx::AssertSqlSafe;
 
-use super::{Kind, Outcome, Side, comes_to_rest, finds, open, plant, repair, repair_all, repair_of, watchful, whole};
+use super::{
+    Kind, Outcome, Side, clear, comes_to_rest, finds, open, plant, repair, repair_all, repair_of, watchful, whole,
+};
 use crate::watcher::{Events, watch_reservations};
 use crate::world::{World, ask, cancel, fulfil, portion, test_with};
 
@@ -64,11 +66,7 @@ fn a_sale_is_repaired_to_what_became_of_its_units() {
                 .await
                 .unwrap();
             assert_eq!(state, "CONFIRMED", "{what}");
-            sqlx::raw_sql("TRUNCATE stock, ledger, reservation, allocation, progress, policy, operation, at_risk")
-                .execute(&pool)
-                .await
-                .unwrap();
-            world.wipe_redis().await;
+            clear(world).await;
         }
     });
 }
