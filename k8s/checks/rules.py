@@ -25,7 +25,7 @@ SEVERITIES = {"page", "ticket"}
 # What Prometheus makes itself of every target.
 FOREIGN = {"up"}
 # What a histogram's and a counter's samples are called beside their family.
-SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}
+SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""], "info": ["_info"]}
 # A label that a test needs to tell alerts of one name apart.
 APART = ["severity", "long_window"]
 # Labels that Prometheus gives every sample, and that its own functions make.

@@ -49,7 +49,8 @@ pub enum Object {
 }
 
 /// Kinds that the nodes, the control plane or Prometheus act on.
-const ELSEWHERE: [&str; 5] = ["NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "ServiceMonitor", "PodMonitor"];
+const ELSEWHERE: [&str; 6] =
+    ["NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "ServiceMonitor", "PodMonitor", "ExternalSecret"];
 
 impl Object {
     /// Reads one object.

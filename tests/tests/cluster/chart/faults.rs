@@ -21,13 +21,13 @@ fn a_version_that_never_serves_takes_no_pod_away_and_is_rolled_back() {
         chart.open(&json!({})).await;
         let old = chart.kubernetes.pods_of(RESERVATION);
         let load = Load::start(&chart.cluster, &SKUS, BUYERS, &seed).await;
-        // Migrations go well; the service itself is sent to where no Postgres is.
+        // Migrations go well; the service itself is sent to where no Postgres is, and waits there for its schema.
         chart.upgrade(&json!({"reservation": {"postgres": {"urlKey": "wrong-url"}}})).await;
         let stuck = |kubernetes: &Kubernetes| {
             let new = kubernetes.pods_of(RESERVATION).into_iter().find(|pod| !old.contains(pod));
-            new.is_some_and(|pod| kubernetes.restarts(&pod) >= 3)
+            new.is_some_and(|pod| kubernetes.pending(&pod))
         };
-        chart.until("the new pod has been started again and again", ROLLED_WITHIN, stuck).await;
+        chart.until("the new pod waits", ROLLED_WITHIN, stuck).await;
         load.goes_on(200).await;
         let rollout = chart.kubernetes.rollout(RESERVATION).expect("it is there");
         assert_eq!((rollout.ready, rollout.current, rollout.current_ready), (2, 1, 0), "the old ones serve on");
