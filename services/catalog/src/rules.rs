@@ -110,12 +110,14 @@ pub fn check_policy_change(violations: &mut Violations, field: &str, change: &Po
     }
 }
 
-fn promisable(nanos: i64) -> bool {
+/// Whether that instant, in nanoseconds since 1970, can be promised: one of the years 2000 to 2199.
+#[must_use]
+pub fn promisable(nanos: i64) -> bool {
     PROMISE_TIME_SECONDS.contains(&nanos.div_euclid(NANOS_PER_SECOND))
 }
 
 /// Caps of channels, in the order of the channels: at most 20, each channel once. A field is named by its channel, for the order is not the request's.
-fn check_channel_caps(violations: &mut Violations, field: &str, caps: &[ChannelCap]) {
+pub fn check_channel_caps(violations: &mut Violations, field: &str, caps: &[ChannelCap]) {
     if caps.len() > CHANNEL_CAPS_MAX {
         violations.add(field, format_args!("must have at most {CHANNEL_CAPS_MAX} entries, has {}", caps.len()));
         return;
@@ -152,9 +154,12 @@ pub fn check_policy(violations: &mut Violations, field: &str, policy: &Policy) {
         violations.add(format_args!("{field}.locations"), BACKORDER_NEEDS_LOCATION);
     }
     if policy.promise_time_ns != 0 && policy.promise_lead_seconds != 0 {
-        violations.add(format_args!("{field}.promise_lead_duration"), "must be unset when promise_time is set");
+        violations.add(format_args!("{field}.promise_lead_duration"), ONE_PROMISE);
     }
 }
+
+/// What is said of a policy that promises a date and a time of delivery.
+pub const ONE_PROMISE: &str = "must be unset when promise_time is set";
 
 /// What is said of a policy with a backorder limit and no locations.
 pub const BACKORDER_NEEDS_LOCATION: &str =

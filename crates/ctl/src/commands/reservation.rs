@@ -212,6 +212,7 @@ pub(crate) enum Command {
         #[arg(long, default_value = "", hide_default_value = true)]
         sku: String,
         /// Only those that lack units at this location.
+        #[arg(long, default_value = "", hide_default_value = true)]
         location: String,
         #[command(flatten)]
         paging: Paging,

@@ -104,8 +104,18 @@ const PACK_SIZES: &[&str] = &["packsize", "pack", "packqty", "packquantity", "un
 const GTINS: &[&str] = &["gtin", "ean", "ean13", "upc", "barcode", "variantbarcode"];
 
 /// Names of the columns with a selling policy: all but the unmistakable ones have to be named by a person.
-const POLICY: [&str; 6] =
-    ["safetystock", "backorderlimit", "maxperreservation", "maxperowner", "defaultholdseconds", "preferredlocations"];
+const POLICY: [&str; 10] = [
+    "safetystock",
+    "backorderlimit",
+    "maxperreservation",
+    "maxperowner",
+    "defaultholdseconds",
+    "preferredlocations",
+    "maxperminute",
+    "channelcaps",
+    "promisetime",
+    "promiseleadseconds",
+];
 
 /// The most attributes that a SKU may have.
 const ATTRIBUTES_MAX: usize = 50;
@@ -308,8 +318,18 @@ impl Sample {
             .map(|column| self.header[column].clone())
             .collect();
         let title = |column: usize| self.header[column].clone();
-        let [safety_stock, backorder_limit, max_per_reservation, max_per_owner, default_hold_seconds, locations] =
-            policy.map(|column| column.map(title).unwrap_or_default());
+        let [
+            safety_stock,
+            backorder_limit,
+            max_per_reservation,
+            max_per_owner,
+            default_hold_seconds,
+            locations,
+            max_per_minute,
+            channel_caps,
+            promise_time,
+            promise_lead_seconds,
+        ] = policy.map(|column| column.map(title).unwrap_or_default());
         Some(CatalogColumns {
             code: title(code),
             name: name.map(title),
@@ -321,6 +341,10 @@ impl Sample {
                 max_per_owner,
                 default_hold_seconds,
                 locations,
+                max_per_minute,
+                channel_caps,
+                promise_time,
+                promise_lead_seconds,
             },
             attributes,
         })
@@ -486,11 +510,15 @@ mod tests {
 
     #[test]
     fn the_columns_of_a_policy_are_told_by_their_whole_names_and_are_no_attributes() {
-        let text = "sku,safety_stock,Max per owner,preferred_locations,locations\nA,2,3,HALL,shelf 7\n";
+        let text = "sku,safety_stock,Max per owner,preferred_locations,locations,channel_caps,max_per_minute\nA,2,3,HALL,shelf 7,web=1,9\n";
         let columns = file(text).catalog_columns().unwrap();
         assert_eq!(columns.policy.safety_stock, "safety_stock");
         assert_eq!(columns.policy.max_per_owner, "Max per owner");
         assert_eq!(columns.policy.locations, "preferred_locations");
+        assert_eq!(
+            (columns.policy.channel_caps, columns.policy.max_per_minute),
+            ("channel_caps".to_owned(), "max_per_minute".to_owned())
+        );
         assert_eq!(columns.policy.backorder_limit, "");
         assert_eq!(columns.attributes, ["locations"]);
     }

@@ -123,6 +123,10 @@ fn policy_columns(violations: &mut Violations, columns: Option<&wire::PolicyColu
         (PolicyField::MaxPerOwner, "max_per_owner", &columns.max_per_owner),
         (PolicyField::DefaultHold, "default_hold_seconds", &columns.default_hold_seconds),
         (PolicyField::Locations, "locations", &columns.locations),
+        (PolicyField::MaxPerMinute, "max_per_minute", &columns.max_per_minute),
+        (PolicyField::ChannelCaps, "channel_caps", &columns.channel_caps),
+        (PolicyField::PromiseTime, "promise_time", &columns.promise_time),
+        (PolicyField::PromiseLead, "promise_lead_seconds", &columns.promise_lead_seconds),
     ];
     let mut wanted = Vec::new();
     for (field, name, column) in named {

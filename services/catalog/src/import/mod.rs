@@ -50,6 +50,14 @@ pub enum PolicyField {
     DefaultHold,
     /// Codes of locations with '|' between them.
     Locations,
+    /// Most units that are reserved within any 60 seconds.
+    MaxPerMinute,
+    /// What channels may have: `CHANNEL=UNITS` with '|' between them.
+    ChannelCaps,
+    /// When what is promised will be there: an instant or a date.
+    PromiseTime,
+    /// How long after it is reserved it will be there, in whole seconds.
+    PromiseLead,
 }
 
 /// How a file is to be read.

@@ -20,6 +20,18 @@ fn with_policy(spec: wire::ImportSkusSpec) -> wire::ImportSkusSpec {
         max_per_owner: "most_owner".into(),
         default_hold_seconds: "hold".into(),
         locations: "places".into(),
+        ..Default::default()
+    };
+    wire::ImportSkusSpec { policy_columns: Some(columns), ..spec }
+}
+
+fn with_pace_caps_and_promises(spec: wire::ImportSkusSpec) -> wire::ImportSkusSpec {
+    let columns = wire::PolicyColumns {
+        max_per_minute: "pace".into(),
+        channel_caps: "caps".into(),
+        promise_time: "date".into(),
+        promise_lead_seconds: "lead".into(),
+        ..Default::default()
     };
     wire::ImportSkusSpec { policy_columns: Some(columns), ..spec }
 }
@@ -192,6 +204,42 @@ async fn policies_are_imported_from_both_formats_and_repeated_without_a_change()
         "the rest is left alone"
     );
     assert_eq!(world.number("SELECT count(*) FROM change WHERE policy").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pace_caps_and_promises_are_imported_and_one_promise_takes_the_place_of_the_other() {
+    let world = World::new().await;
+    let spec = || with_pace_caps_and_promises(skipping());
+    let csv = "sku,name,pace,caps,date,lead\nA,a,60,web=5|market=0,2026-03-01,\nB,b,,,,86400\nC,c,,,,\n\
+               D,,1.5,,,\nE,,,web,,\nF,,,web=1|web=2,,\nG,,,,1.3.2026,\nH,,,,,31622401\nI,,,,2026-03-01,60\n";
+    let answer = world.import(spec(), csv).await.unwrap();
+    let found: Vec<_> = problems(&answer).into_iter().map(|(line, column, _)| (line, column)).collect();
+    assert_eq!(found, [(5, "pace"), (6, "caps"), (7, "caps"), (8, "date"), (9, "lead"), (10, "lead")]);
+    assert_eq!(counts(&answer), [9, 3, 0, 0, 6]);
+    let cap = |channel: &str, quantity| wire::ChannelCap { channel: channel.into(), quantity };
+    let day = prost_types::Timestamp { seconds: 1_772_323_200, nanos: 0 };
+    let policy = wire::SellingPolicy {
+        max_per_minute: 60,
+        channel_caps: vec![cap("market", 0), cap("web", 5)],
+        promise_time: Some(day),
+        ..Default::default()
+    };
+    assert_eq!(world.sku("A").await.policy, Some(policy.clone()));
+    let lead = Some(prost_types::Duration { seconds: 86_400, nanos: 0 });
+    let after_a_day = wire::SellingPolicy { promise_lead_duration: lead, ..Default::default() };
+    assert_eq!(world.sku("B").await.policy, Some(after_a_day));
+    assert_eq!(world.sku("C").await.policy, None);
+    let again = world.import(spec(), &csv[..csv.find("D,").unwrap()]).await.unwrap();
+    assert_eq!(counts(&again), [3, 0, 0, 3, 0], "a repeated import changes nothing");
+    let part = wire::ImportSkusSpec {
+        policy_columns: Some(wire::PolicyColumns { promise_lead_seconds: "lead".into(), ..Default::default() }),
+        ..skipping()
+    };
+    let answer = world.import(part, "sku,name,lead\nA,a,86400\nB,b,\n").await.unwrap();
+    assert_eq!(counts(&answer), [2, 0, 2, 0, 0]);
+    let changed = wire::SellingPolicy { promise_time: None, promise_lead_duration: lead, ..policy };
+    assert_eq!(world.sku("A").await.policy, Some(changed), "the lead took the date's place, the rest is left alone");
+    assert_eq!(world.sku("B").await.policy, None, "an empty cell takes it away");
 }
 
 #[tokio::test(flavor = "multi_thread")]

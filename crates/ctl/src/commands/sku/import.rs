@@ -76,6 +76,18 @@ struct Policy {
     /// The column with the locations' codes, the preferred first, with '|' between them (preferred_locations).
     #[arg(long, value_name = "COLUMN")]
     locations_column: Option<String>,
+    /// The column with the most units that are reserved within a minute.
+    #[arg(long, value_name = "COLUMN")]
+    max_per_minute_column: Option<String>,
+    /// The column with what channels may have: CHANNEL=UNITS with '|' between them.
+    #[arg(long, value_name = "COLUMN")]
+    channel_caps_column: Option<String>,
+    /// The column with the date, or instant, when units promised beyond what is there will be there.
+    #[arg(long, value_name = "COLUMN")]
+    promise_time_column: Option<String>,
+    /// The column with how long after they are reserved they will be there, in whole seconds.
+    #[arg(long, value_name = "COLUMN")]
+    promise_lead_seconds_column: Option<String>,
 }
 
 impl Policy {
@@ -87,6 +99,10 @@ impl Policy {
             &self.max_per_owner_column,
             &self.default_hold_seconds_column,
             &self.locations_column,
+            &self.max_per_minute_column,
+            &self.channel_caps_column,
+            &self.promise_time_column,
+            &self.promise_lead_seconds_column,
         ];
         columns.into_iter().flatten()
     }
@@ -101,6 +117,10 @@ impl Policy {
             max_per_owner: pick(&self.max_per_owner_column, found.max_per_owner),
             default_hold_seconds: pick(&self.default_hold_seconds_column, found.default_hold_seconds),
             locations: pick(&self.locations_column, found.locations),
+            max_per_minute: pick(&self.max_per_minute_column, found.max_per_minute),
+            channel_caps: pick(&self.channel_caps_column, found.channel_caps),
+            promise_time: pick(&self.promise_time_column, found.promise_time),
+            promise_lead_seconds: pick(&self.promise_lead_seconds_column, found.promise_lead_seconds),
         }
     }
 }
@@ -201,6 +221,10 @@ fn policy_words(columns: &CatalogColumns) -> String {
         &policy.max_per_owner,
         &policy.default_hold_seconds,
         &policy.locations,
+        &policy.max_per_minute,
+        &policy.channel_caps,
+        &policy.promise_time,
+        &policy.promise_lead_seconds,
     ];
     let named: Vec<_> = named.into_iter().filter(|column| !column.is_empty()).map(String::as_str).collect();
     if named.is_empty() { String::new() } else { format!(", the selling policy in {}", named.join(", ")) }
