@@ -102,8 +102,11 @@ impl Lane {
         for (queued, decided) in batch::commit(self, batch).await {
             match decided {
                 Decided::Answer(outcome) => {
+                    let Queued { work, reply, .. } = queued;
+                    // Who hears the answer finds the place free that it took.
+                    drop(work);
                     // Nobody may be waiting any more; the operation has run to its end all the same.
-                    let _ = queued.reply.send(outcome);
+                    let _ = reply.send(outcome);
                 }
                 Decided::Again => {
                     again = true;

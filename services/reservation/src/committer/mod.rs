@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::keys::KeyGuard;
+use crate::limiter::Place;
 use crate::metrics::CommitterMetrics;
 use crate::publisher::Publisher;
 use crate::store::{Store, StoreError};
@@ -55,6 +56,8 @@ pub struct Work {
     pub deadline: Instant,
     /// Whether only to say what would be answered: it is decided under the locks as any other, and taken back.
     pub dry: bool,
+    /// The place past the gate that it has. It is given back once the work is done, not when a caller no longer waits for it.
+    pub place: Option<Place>,
 }
 
 /// Why there is no answer.
