@@ -203,6 +203,7 @@ fn booked_units_that_were_called_off_are_in_an_on_hand_number_until_the_vendor_t
 #[test]
 fn evidence_finds_nothing_reflected_where_nothing_was_counted_or_its_meaning_not_kept() {
     let mut world = World::with(&[("A", "W1", 9)]);
+    world.now = 1;
     world.one(reserve(1, &[("A", "W1", 4)])).unwrap();
     world.one(confirm(1, 1)).unwrap();
     world.one(booked(2, 1, &[], 1)).unwrap();

@@ -62,6 +62,7 @@ fn units_that_are_not_on_hand_cannot_be_shipped_until_they_are_received() {
 #[test]
 fn what_was_shipped_before_a_feed_began_is_not_counted_as_shipped_again() {
     let mut world = World::with(&[("A", "W1", 10)]);
+    world.now = 40;
     world.one(reserve(1, &[("A", "W1", 5)])).unwrap();
     world.one(confirm(201, 1)).unwrap();
     world.one(fulfil(1, 1, &[("A", "", 2)], 50)).unwrap();
@@ -71,6 +72,20 @@ fn what_was_shipped_before_a_feed_began_is_not_counted_as_shipped_again() {
     assert_eq!(world.stock(), (8, 3, 5));
     world.one(counted_as(OnHand, 4, 200, 6)).unwrap();
     assert_eq!(world.stock(), (6, 1, 5));
+}
+
+#[test]
+fn what_is_dated_before_it_was_sold_is_not_missing_in_a_count_of_before() {
+    // The vendor counts 10 in the morning; 4 are sold at noon and shipped in the afternoon, by a date without a time of day.
+    let mut world = World::with_sales(OnHand, 100, 10, &[]);
+    world.now = 200;
+    world.one(reserve(1, &[("A", "W1", 4)])).unwrap();
+    world.one(confirm(201, 1)).unwrap();
+    world.one(fulfil(1, 1, &[], 0)).unwrap();
+    assert_eq!(world.stock(), (10, 4, 6), "the count of the morning has them");
+    assert_eq!(world.progress(1).evidence, [Evidence { kind: EvidenceKind::Shipped, units: 4, at: UnixMicros(200) }]);
+    world.one(counted_as(OnHand, 2, 250, 6)).unwrap();
+    assert_eq!(world.stock(), (6, 0, 6));
 }
 
 #[test]

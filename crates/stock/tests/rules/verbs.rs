@@ -116,6 +116,8 @@ impl World {
     /// A row of the SKU A at W1 that a feed has counted so, with a confirmed reservation for each number of units: keys from 1.
     pub(crate) fn with_sales(meaning: CountMeaning, as_of: i64, units: i64, sales: &[i64]) -> Self {
         let mut world = Self::with(&[]);
+        // They are bought right after the vendor has counted.
+        world.now = as_of;
         world.one(counted_as(meaning, 200, as_of, units)).unwrap();
         for (n, bought) in (1..).zip(sales) {
             world.one(reserve(n, &[("A", "W1", *bought)])).unwrap();

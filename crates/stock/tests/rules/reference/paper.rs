@@ -87,11 +87,18 @@ impl Paper {
         if was_sold { self.parts.get(row).map_or(0, Part::committed) } else { 0 }
     }
 
-    /// Units that its owner and its channel have: held, or bought and neither called off nor shipped.
-    pub(super) fn owned(&self, sku: &holdfast_stock::Sku) -> i64 {
+    /// Units that its channel has: held, or bought and neither called off nor shipped.
+    pub(super) fn underway(&self, sku: &holdfast_stock::Sku) -> i64 {
         let counts = matches!(self.page.state, State::Held | State::Confirmed);
         let here = self.parts.iter().filter(|((other, _), _)| counts && other == sku);
         here.map(|(_, part)| part.open()).sum()
+    }
+
+    /// Units that its owner has: held, or bought and not called off, whether they are shipped or not.
+    pub(super) fn owned(&self, sku: &holdfast_stock::Sku) -> i64 {
+        let counts = matches!(self.page.state, State::Held | State::Confirmed | State::Fulfilled);
+        let here = self.parts.iter().filter(|((other, _), _)| counts && other == sku);
+        here.map(|(_, part)| part.open() + part.shipped()).sum()
     }
 }
 

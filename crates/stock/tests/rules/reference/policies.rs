@@ -154,7 +154,7 @@ impl Reference {
     ) -> i64 {
         let papers = self.reservations.iter().filter(|(id, _)| Some(**id) != beside).map(|(_, paper)| paper);
         let here = papers.filter(|paper| paper.page.details.channel.as_ref() == Some(channel));
-        here.map(|paper| paper.owned(sku)).sum()
+        here.map(|paper| paper.underway(sku)).sum()
     }
 
     /// The rows of a portion's SKU, if it names no other location.

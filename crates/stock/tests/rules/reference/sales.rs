@@ -105,7 +105,7 @@ impl Reference {
         (cause, at): (Cause, Option<UnixMicros>),
         change: impl FnOnce(&mut Part),
     ) {
-        let (piece, count) = (self.piece(row, EvidenceKind::Shipped, units, at), self.watermark(row));
+        let (piece, count) = (self.piece((id, row), EvidenceKind::Shipped, units, at), self.watermark(row));
         let at_once = self.rows[row].feed.is_none();
         self.happen(id, row, cause, if at_once { -units } else { 0 }, |part| {
             change(part);
@@ -153,7 +153,7 @@ impl Reference {
                 // Shipped in spite of being called off.
                 Some(EvidenceKind::Shipped) => self.leave(id, &row, units, (cause, at), |_| {}),
                 Some(kind) => {
-                    let (piece, count) = (self.piece(&row, kind, units, at), self.watermark(&row));
+                    let (piece, count) = (self.piece((id, &row), kind, units, at), self.watermark(&row));
                     self.happen(id, &row, cause, 0, |part| {
                         part.tell(piece);
                         count.iter().for_each(|count| part.reflect(count));
@@ -208,8 +208,16 @@ impl Reference {
         }
     }
 
-    fn piece(&self, row: &RowKey, kind: EvidenceKind, units: i64, at: Option<UnixMicros>) -> Evidence {
+    /// Nothing happened to units before somebody reserved them.
+    fn piece(
+        &self,
+        (id, row): (ReservationId, &RowKey),
+        kind: EvidenceKind,
+        units: i64,
+        at: Option<UnixMicros>,
+    ) -> Evidence {
         let at = at.unwrap_or(UnixMicros(self.now + self.feed_of(row).clock_margin_micros));
+        let at = at.max(self.reservations[&id].page.created_at);
         Evidence { kind, units, at }
     }
 
