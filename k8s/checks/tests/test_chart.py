@@ -77,6 +77,31 @@ def test_a_new_image_makes_new_jobs_and_a_change_beside_them_makes_none(render):
     assert not set(jobs(render({"image": {"repository": "holdfast", "tag": "0.2.0"}}))) & set(before)
 
 
+@pytest.mark.parametrize("values", [{"migrations": {"revision": "again"}}, {"migrations": {"revision": 2}}, {"secretsRevision": "mended"}])
+def test_migrations_that_have_ended_run_again_when_it_is_said(render, values):
+    r = render(values)
+    assert len(jobs(r)) == 3
+    assert not set(jobs(r)) & set(jobs(render()))
+
+
+def test_the_commands_that_take_ended_jobs_away_select_all_of_them_and_nothing_else(render):
+    import re
+
+    from conftest import ROOT
+
+    printed = [render().notes, *((ROOT / path).read_text(encoding="utf-8") for path in ("k8s/holdfast/UPGRADING.md", "docs/backup.md"))]
+    for text in printed:
+        selector = re.search(r"delete job -l '(.*)'", text)[1]
+        plain, component = re.fullmatch(r"(\S+=\S+),(\S+ in \(.*\))", selector).groups()
+        key, chosen = re.fullmatch(r"(\S+) in \((.*)\)", component).groups()
+        found = [
+            item["metadata"]["name"]
+            for item, _ in render().pods()
+            if item["metadata"]["labels"][plain.split("=")[0]] == plain.split("=")[1] and item["metadata"]["labels"][key] in chosen.split(",")
+        ]
+        assert sorted(found) == jobs(render())
+
+
 def test_a_new_version_of_the_chart_alone_rolls_nothing_and_migrates_nothing(tmp_path, render):
     folder = tmp_path / "holdfast"
     shutil.copytree(CHART, folder)

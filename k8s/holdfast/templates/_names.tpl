@@ -27,6 +27,11 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .name }}
 {{- end }}
 
+{{/* What selects the migrations of all services, for people who type it. The argument: root. */}}
+{{- define "holdfast.migrations" -}}
+app.kubernetes.io/instance={{ .Release.Name }},app.kubernetes.io/component in ({{ range $index, $name := splitList " " (include "holdfast.services" .) }}{{ if $index }},{{ end }}{{ $name }}-migrate{{ end }})
+{{- end }}
+
 {{/* Labels of objects, as YAML. The chart's own win over commonLabels. Arguments: root, name (the component), labels (further ones, may be missing). */}}
 {{- define "holdfast.labels" -}}
 {{- $own := include "holdfast.selector" . | fromYaml }}
