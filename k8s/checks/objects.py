@@ -57,6 +57,24 @@ def names(r: Rendered) -> Iterator[str]:
                 yield f"{kind} {meta['name']}: the label {key} is no text of at most 63 characters"
 
 
+def texts(r: Rendered) -> Iterator[str]:
+    """Names, keys, labels and annotations are texts, also those of digits: Kubernetes refuses numbers there."""
+    for item in r.objects:
+        for path, value in _leaves(item, ()):
+            named = path[-1] in ("name", "namespace", "key", "path", "serviceAccountName", "priorityClassName", "claimName", "storageClassName")
+            free = any(part in ("labels", "matchLabels", "annotations") for part in path[:-1])
+            if (named or free) and not isinstance(value, str):
+                yield f"{item['kind']} {item['metadata']['name']}: {'.'.join(map(str, path))} is {value!r}, not a text; quote it in the template"
+
+
+def _leaves(node: object, path: tuple) -> Iterator[tuple[tuple, object]]:
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _leaves(value, (*path, key))
+    else:
+        yield path, node
+
+
 def selectors(r: Rendered) -> Iterator[str]:
     """Whatever selects pods selects those of exactly one Deployment, by labels that never change."""
     deployments = {item["metadata"]["name"]: item["spec"]["template"]["metadata"]["labels"] for item in r.of("Deployment")}
@@ -307,5 +325,5 @@ def migrations(r: Rendered) -> Iterator[str]:
 
 
 CHECKS: list[Callable[[Rendered], Iterator[str]]] = [
-    names, selectors, ports, environment, pod_security, containers, grace, replicas, references, secrets, migrations,
+    names, texts, selectors, ports, environment, pod_security, containers, grace, replicas, references, secrets, migrations,
 ]  # fmt: skip

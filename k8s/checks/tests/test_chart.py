@@ -31,6 +31,12 @@ REFUSALS = [
     ({"defaults": {"terminationGracePeriodSeconds": 20}}, ["takes up to 30 s", "Set it to 0"]),
     ({"reservation": {"terminationGracePeriodSeconds": 64, "config": {"server": {"drain_seconds_max": 60}}}}, ["reservation.terminationGracePeriodSeconds is 64", "at least 70"]),
     ({"callers": [{"name": "a", "roles": ["checkout"], "key": "a"}, {"name": "a", "roles": ["monitor"], "key": "b"}]}, ["Two callers are called a"]),
+    ({"callers": [{"name": "a", "roles": ["checkout"], "key": "x"}, {"name": "b", "roles": ["monitor"], "key": "x"}]}, ["The callers a and b of reservation", "a key of its own"]),
+    ({"callers": [{"name": "a", "roles": ["checkout"], "key": "canary-token"}]}, ["The callers canary and a of reservation"]),
+    ({"callers": [{"name": "a", "roles": ["checkout"], "key": "catalog-token", "services": ["vendor-sync"]}]}, ["The callers catalog and a of vendor-sync"]),
+    ({"catalog": {"ports": {"grpc": 9052}}}, ["catalog.ports: grpc and admin are both 9052"]),
+    ({"postgres": {"host": "fd00::1"}}, ["postgres.host of reservation is fd00::1", "give it a name"]),
+    ({"postgres": {"host": "pg:5433"}}, ["A port is postgres.port"]),
     ({"callers": [{"name": "catalog", "roles": ["checkout"], "key": "a"}]}, ["/callers/0/name"]),
     ({"callers": [{"name": "a", "roles": ["admin"], "key": "a"}]}, ["/callers/0/roles/0", "'checkout'"]),
     ({"callers": [{"name": "a", "roles": ["checkout"], "token": "secret"}]}, ["'token' not allowed"]),
@@ -169,6 +175,45 @@ def test_names_fit_whatever_the_release_is_called(render, release):
 def test_two_long_releases_that_begin_alike_get_names_of_their_own(render):
     one, other = (render(release="a-release-with-a-very-long-name-that-ends-with-" + end) for end in ("a", "b"))
     assert not {i["metadata"]["name"] for i in one.objects} & {i["metadata"]["name"] for i in other.objects}
+
+
+def test_names_of_digits_stay_texts(render):
+    import outside
+
+    digits = {
+        "existingSecret": "12345",
+        "imagePullSecrets": ["1e3", {"name": "0x10"}],
+        "serviceAccount": {"create": False, "name": "007"},
+        "nameOverride": "42",
+        "callers": [{"name": "7", "roles": ["checkout"], "key": "1"}],
+        "defaults": {"priorityClassName": "9", "podAnnotations": {"a": "1"}},
+        "redis": {"ca": {"configMap": "77"}},
+        "vendorSync": {"drop": {"enabled": True, "existingClaim": "8"}},
+        "networkPolicy": {"enabled": True},
+        "monitor": {"kind": "ServiceMonitor"},
+        "dashboards": {"enabled": True, "namespace": "11"},
+    }
+    r = render(digits, release="12345")
+    assert list(objects.texts(r)) == []
+    assert list(outside.schemas(r)) == []
+    own = render({"vendorSync": {"drop": {"enabled": True, "storageClassName": "8"}}})
+    assert list(objects.texts(own)) == []
+
+
+def test_a_strategy_without_a_rolling_update_has_nothing_of_it(render):
+    r = render({"catalog": {"strategy": {"type": "Recreate"}}})
+    assert r.named("Deployment", "holdfast-catalog")["spec"]["strategy"] == {"type": "Recreate"}
+    assert r.named("Deployment", "holdfast-reservation")["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+@pytest.mark.parametrize(("endpoint", "port"), [("http://otel", 80), ("https://otel/v1", 443), ("http://otel:4317", 4317), ("https://otel:4318/", 4318)])
+def test_the_way_to_the_collector_is_open_on_the_port_that_the_client_takes(render, endpoint, port):
+    import network
+
+    r = render({"defaults": {"config": {"telemetry": {"otlp_endpoint": endpoint}}}, "networkPolicy": {"enabled": True}})
+    rules = [rule["ports"] for rule in r.named("NetworkPolicy", "holdfast-catalog")["spec"]["egress"]]
+    assert [{"port": port, "protocol": "TCP"}] in rules and (port == 4317 or [{"port": 4317, "protocol": "TCP"}] not in rules)
+    assert list(network.complete(r)) == []
 
 
 def test_a_hook_needs_nothing_of_the_release(render):

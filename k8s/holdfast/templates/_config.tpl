@@ -27,6 +27,9 @@ which migrations there are.
 {{- if contains "@" $host }}
 {{- fail (printf "\n\npostgres.host of %s has an @ in it: it is a host's name only. User and password come from the Secret (README.md, \"Secrets\").\n" .s.name) }}
 {{- end }}
+{{- if contains ":" $host }}
+{{- fail (printf "\n\npostgres.host of %s is %s: it is a name or an IPv4 address. A port is postgres.port; an IPv6 address the client cannot reach by its digits, so give it a name.\n" .s.name $host) }}
+{{- end }}
 {{- $port := ternary (default $p.port $m.port) $p.port $migrate | int }}
 {{- $url := printf "postgres://%s:%d/%s?sslmode=%s" $host $port $p.database $p.sslmode }}
 {{- with include "holdfast.caFile" $p.ca }}

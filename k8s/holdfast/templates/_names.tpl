@@ -22,8 +22,8 @@ reservation catalog vendor-sync
 
 {{/* What selects the pods of one component. It never changes: selectors are immutable. Arguments: root, name. */}}
 {{- define "holdfast.selector" -}}
-app.kubernetes.io/name: {{ include "holdfast.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "holdfast.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .name }}
 {{- end }}
 
@@ -51,8 +51,8 @@ app.kubernetes.io/instance={{ .Release.Name }},app.kubernetes.io/component in ({
 
 {{/* The metadata of an object. Arguments: root, name (the component), object (its name), labels, annotations, namespace; the last three may be missing. */}}
 {{- define "holdfast.metadata" -}}
-name: {{ .object }}
-namespace: {{ default .root.Release.Namespace .namespace }}
+name: {{ .object | quote }}
+namespace: {{ default .root.Release.Namespace .namespace | quote }}
 labels:
   {{- include "holdfast.labels" . | nindent 2 }}
 {{- with merge (dict) (default dict .annotations) .root.Values.commonAnnotations }}
