@@ -34,6 +34,7 @@ REFUSALS = [
     ({"callers": [{"name": "a", "roles": ["checkout"], "key": "x"}, {"name": "b", "roles": ["monitor"], "key": "x"}]}, ["The callers a and b of reservation", "a key of its own"]),
     ({"callers": [{"name": "a", "roles": ["checkout"], "key": "canary-token"}]}, ["The callers canary and a of reservation"]),
     ({"callers": [{"name": "a", "roles": ["checkout"], "key": "catalog-token", "services": ["vendor-sync"]}]}, ["The callers catalog and a of vendor-sync"]),
+    ({"vendorSync": {"pull": {"enabled": False}}}, ["The value vendorSync.pull.enabled is gone", "networkPolicy.pull.enabled"]),
     ({"catalog": {"ports": {"grpc": 9052}}}, ["catalog.ports: grpc and admin are both 9052"]),
     ({"postgres": {"host": "fd00::1"}}, ["postgres.host of reservation is fd00::1", "give it a name"]),
     ({"postgres": {"host": "pg:5433"}}, ["A port is postgres.port"]),
@@ -214,6 +215,15 @@ def test_the_way_to_the_collector_is_open_on_the_port_that_the_client_takes(rend
     rules = [rule["ports"] for rule in r.named("NetworkPolicy", "holdfast-catalog")["spec"]["egress"]]
     assert [{"port": port, "protocol": "TCP"}] in rules and (port == 4317 or [{"port": 4317, "protocol": "TCP"}] not in rules)
     assert list(network.complete(r)) == []
+
+
+def test_without_fetching_the_policy_lets_vendor_sync_out_to_no_vendor(render):
+    def ways(r):
+        return [rule["ports"] for rule in r.named("NetworkPolicy", "holdfast-vendor-sync")["spec"]["egress"]]
+
+    https = [{"port": 443, "protocol": "TCP"}]
+    assert https in ways(render({"networkPolicy": {"enabled": True}}))
+    assert https not in ways(render({"networkPolicy": {"enabled": True, "pull": {"enabled": False}}}))
 
 
 def test_a_hook_needs_nothing_of_the_release(render):

@@ -115,6 +115,15 @@ def test_a_value_that_no_template_reads_is_found(tmp_path):
     assert documented.unread(documented.read(file), CHART / "templates") == ["redis.colour: no template reads it; use it or take it out of values.yaml"]
 
 
+@pytest.mark.parametrize("path", ["redis.enabled", "vendorSync.pull.enabled", "networkPolicy.dns.kind", "catalog.autoscaling.url", "tests.podLabels"])
+def test_a_value_that_is_only_called_like_another_one_is_found(tmp_path, path):
+    *sections, leaf = path.split(".")
+    text = "".join(f"{'  ' * depth}{section}:\n" for depth, section in enumerate(sections))
+    file = tmp_path / "values.yaml"
+    file.write_text(f"{text}{'  ' * len(sections)}# -- It.\n{'  ' * len(sections)}{leaf}: 1\n", encoding="utf-8")
+    assert [problem.split(":")[0] for problem in documented.unread(documented.read(file), CHART / "templates")] == [path]
+
+
 def test_a_schema_that_takes_unknown_keys_is_found():
     made_schema = schema.make(ROOT)
     assert schema.loose(made_schema) == []
