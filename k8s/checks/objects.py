@@ -174,8 +174,8 @@ def containers(r: Rendered) -> Iterator[str]:
     for owner, template in r.pods():
         for container in restricted.containers(template["spec"]):
             where = f"{owner['metadata']['name']}, {container['name']}"
-            extra = r.values.get("defaults", {})
-            if container in extra.get("extraContainers", []) + extra.get("extraInitContainers", []):
+            extra = [r.values.get(section, {}) for section in ("defaults", "migrations", "tests")]
+            if any(container in own.get("extraContainers", []) + own.get("extraInitContainers", []) for own in extra):
                 continue
             images.add(container["image"])
             if "command" in container:
@@ -300,6 +300,11 @@ def migrations(r: Rendered) -> Iterator[str]:
             yield f"{where}: is {'a' if hook else 'no'} hook, but migrations.mode is {mode}"
         if hook and (spec.get("serviceAccountName") in {a["metadata"]["name"] for a in r.of("ServiceAccount")} or any("configMap" in v for v in spec["volumes"])):
             yield f"{where}: a hook runs before the release's objects are there; it must not need one"
+        for policy in r.of("NetworkPolicy") if hook else []:
+            notes = policy["metadata"].get("annotations", {})
+            mine = matches(policy["spec"]["podSelector"], job["spec"]["template"]["metadata"]["labels"])
+            if mine and int(notes.get("helm.sh/hook-weight", 1000)) >= int(job["metadata"]["annotations"].get("helm.sh/hook-weight", 0)):
+                yield f"{where}: is a hook, and the NetworkPolicy {policy['metadata']['name']} that lets it out comes later; make that a hook of a lower weight"
         if not re.search(r"-[0-9a-f]{8}$", where):
             yield f"{where}: its name must end with a hash of its spec, or an upgrade would patch an immutable field"
         if not {"backoffLimit", "activeDeadlineSeconds"} <= set(job["spec"]):

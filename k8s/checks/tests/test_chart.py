@@ -235,6 +235,44 @@ def test_a_hook_needs_nothing_of_the_release(render):
         assert "serviceAccountName" not in item["spec"]["template"]["spec"]
 
 
+def test_the_policy_of_a_hook_comes_before_it(render):
+    r = render({"migrations": {"mode": "hook"}, "networkPolicy": {"enabled": True}})
+    policies = [p for p in r.of("NetworkPolicy") if p["metadata"]["name"].endswith("-migrate")]
+    assert len(policies) == 3 and list(objects.migrations(r)) == []
+    for policy in policies:
+        assert policy["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    del policies[0]["metadata"]["annotations"]
+    assert any("comes later" in problem for problem in objects.migrations(r))
+    own = render({"networkPolicy": {"enabled": True}}).named("NetworkPolicy", "holdfast-catalog-migrate")
+    assert "annotations" not in own["metadata"]
+
+
+@pytest.mark.parametrize(("section", "kind"), [("migrations", "Job"), ("tests", "Pod")])
+def test_jobs_and_the_test_take_sidecars_volumes_and_variables(render, section, kind):
+    proxy = {"name": "proxy", "image": "proxy:1", "restartPolicy": "Always", "volumeMounts": [{"name": "sockets", "mountPath": "/sockets"}]}
+    more = {
+        "extraInitContainers": [proxy],
+        "extraEnv": {"PROXY": "on"},
+        "extraEnvFrom": [{"configMapRef": {"name": "more"}}],
+        "extraVolumes": [{"name": "sockets", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "sockets", "mountPath": "/sockets", "readOnly": True}],
+    }
+    r = render({section: more})
+    import outside
+
+    assert list(outside.schemas(r)) == [] and list(objects.references(r)) == [] and list(objects.containers(r)) == []
+    for owner, template in r.pods():
+        spec = template["spec"]
+        if owner["kind"] != kind:
+            assert "proxy" not in str(spec)
+            continue
+        container = spec["containers"][0]
+        assert spec["initContainers"] == [proxy] and container["envFrom"] == more["extraEnvFrom"]
+        assert {"name": "PROXY", "value": "on"} in container["env"]
+        assert container["volumeMounts"][-1] == more["extraVolumeMounts"][0] and spec["volumes"][-1] == more["extraVolumes"][0]
+    assert jobs(r) != jobs(render()) or kind == "Pod"
+
+
 def test_without_migrations_the_notes_say_how_to_migrate(render):
     r = render({"migrations": {"mode": "none"}})
     assert r.of("Job") == []
