@@ -136,7 +136,7 @@ def main() -> int:
             report.say(sentence(check), prefixed(renderings, check))
         report.say(f"Kubernetes' schemas, strictly: {', '.join(outside.VERSIONS)}", prefixed(renderings, outside.schemas))
         report.say(sentence(asked.default_ports), asked.default_ports(defaults, ask))
-        for check in (asked.configurations, asked.vendor_sync_memory, asked.canary):
+        for check in (asked.configurations, asked.vendor_sync_memory, asked.operated, asked.canary):
             report.say(sentence(check), prefixed(renderings, lambda r, check=check: check(r, ask)))
         for check in (alerts.named, alerts.dashboards):
             report.say(sentence(check), check(folder))

@@ -168,6 +168,24 @@ def _bytes(text: str) -> int:
     return int(float(number) * factors[unit])
 
 
+def operated(r: Rendered, programs: Programs) -> Iterator[str]:
+    """In every service's pod holdctl finds all three services, by variables that it reads."""
+    _, said, _ = programs.run(["ctl", "audit", "run", "--help"], {})
+    for item in r.of("Deployment"):
+        main = item["spec"]["template"]["spec"]["containers"][0]
+        given = {variable["name"]: variable.get("value", "") for variable in main["env"]}
+        for service in objects.SERVICES:
+            name = f"{objects_prefix(service)}_ENDPOINT"
+            if f"[env: {name}]" not in said:
+                yield f"holdctl reads no variable {name}"
+            host, _, port = given.get(name, "").removeprefix("http://").partition(":")
+            behind = r.named("Service", host)
+            if not behind or objects.component(behind["metadata"]["labels"]) != service:
+                yield f"{item['metadata']['name']}: {name} is {given.get(name)!r}, which is not the Service of {service}"
+            elif port not in [str(one["port"]) for one in behind["spec"]["ports"] if one["name"] == "grpc"]:
+                yield f"{item['metadata']['name']}: {name} names the port {port}, which is not the one for gRPC"
+
+
 def canary(r: Rendered, programs: Programs) -> Iterator[str]:
     """The test's pod calls a command that there is, with variables that it knows."""
     for item in r.of("Pod"):

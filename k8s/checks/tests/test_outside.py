@@ -217,6 +217,19 @@ def test_too_little_memory_for_full_files_is_found(smallest):
     assert any("a memory limit of 512 MiB" in problem for problem in programs.vendor_sync_memory(smallest, PROGRAMS))
 
 
+def test_a_pod_in_which_holdctl_finds_no_service_is_found(smallest):
+    assert list(programs.operated(smallest, PROGRAMS)) == []
+    env = smallest.named("Deployment", "holdfast-catalog")["spec"]["template"]["spec"]["containers"][0]["env"]
+    by_name = {variable["name"]: variable for variable in env}
+    by_name["HOLDFAST_CATALOG_ENDPOINT"]["value"] = "http://holdfast-catalog:9052"
+    by_name["HOLDFAST_VENDOR_SYNC_ENDPOINT"]["value"] = "http://holdfast-catalog:50052"
+    env.remove(by_name["HOLDFAST_RESERVATION_ENDPOINT"])
+    found = "\n".join(programs.operated(smallest, PROGRAMS))
+    assert "port 9052, which is not the one for gRPC" in found
+    assert "'http://holdfast-catalog:50052', which is not the Service of vendor-sync" in found
+    assert "HOLDFAST_RESERVATION_ENDPOINT is None" in found
+
+
 def test_a_command_of_the_test_that_there_is_not_is_found(smallest):
     smallest.of("Pod")[0]["spec"]["containers"][0]["args"] = ["ctl", "canari"]
     assert any("is no command" in problem for problem in programs.canary(smallest, PROGRAMS))

@@ -123,6 +123,15 @@ which migrations there are.
 {{- printf "http://%s:%d" $s.object (int $s.ports.grpc) }}
 {{- end }}
 
+{{/* Where holdctl finds the services: environment variables by name, as JSON. The argument: root. */}}
+{{- define "holdfast.endpoints" -}}
+{{- $env := dict }}
+{{- range splitList " " (include "holdfast.services" .) }}
+{{- $_ := set $env (printf "HOLDFAST_%s_ENDPOINT" (. | upper | replace "-" "_")) (include "holdfast.endpoint" (dict "root" $ "name" .)) }}
+{{- end }}
+{{- toJson $env }}
+{{- end }}
+
 {{/* Everything together, as JSON: {config: by section, files: […]}. Arguments: root, s. */}}
 {{- define "holdfast.config" -}}
 {{- $root := .root }}
