@@ -33,7 +33,7 @@ def golden(r: Rendered) -> str:
     for item in short.of("ConfigMap"):
         for key, text in item["data"].items():
             if key.endswith(".json"):
-                item["data"][key] = f"dashboards/{key}, sha256 {hashlib.sha256(text.encode()).hexdigest()}"
+                item["data"][key] = f"dashboards/{key.rpartition('-')[2]}, sha256 {hashlib.sha256(text.encode()).hexdigest()}"
     for item in short.of("PrometheusRule"):
         for group in item["spec"]["groups"]:
             for rule in group["rules"]:

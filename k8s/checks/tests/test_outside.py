@@ -90,6 +90,9 @@ def test_rendered_rules_are_all_there_and_lead_to_their_runbooks(copy):
     assert any("as rendered" in problem for problem in alerts.rendered_rules(r, PROMTOOL))
     r.of("PrometheusRule")[0]["spec"]["groups"] = []
     assert any("HoldfastGone is missing" in problem for problem in alerts.rendered(r, copy))
+    data = r.named("ConfigMap", "holdfast-dashboard-stock")["data"]
+    data["stock.json"] = data.pop("holdfast-stock.json")
+    assert any("stock.json is a file's name for Grafana's sidecar" in problem for problem in alerts.rendered(r, copy))
     r.objects = [item for item in r.objects if item["kind"] != "ConfigMap"]
     assert any("dashboards/stock.json is missing" in problem for problem in alerts.rendered(r, copy))
 
