@@ -150,8 +150,11 @@ def test_a_service_lays_its_own_over_the_defaults_and_null_takes_away(render):
     r = render({"defaults": {"nodeSelector": {"a": "1", "b": "2"}, "podSecurityContext": {"fsGroup": None}}, "catalog": {"nodeSelector": {"b": "3"}, "podSecurityContext": {"runAsUser": None}}})
     catalog = r.named("Deployment", "holdfast-catalog")["spec"]["template"]["spec"]
     other = r.named("Deployment", "holdfast-reservation")["spec"]["template"]["spec"]
-    assert catalog["nodeSelector"] == {"a": "1", "b": "3"}
-    assert other["nodeSelector"] == {"a": "1", "b": "2"}
+    assert catalog["nodeSelector"] == {"a": "1", "b": "3", "kubernetes.io/arch": "amd64"}
+    assert other["nodeSelector"] == {"a": "1", "b": "2", "kubernetes.io/arch": "amd64"}
+    anywhere = render({"defaults": {"nodeSelector": {"kubernetes.io/arch": None}}, "catalog": {"nodeSelector": {"kubernetes.io/arch": "arm64"}}})
+    assert "nodeSelector" not in anywhere.named("Deployment", "holdfast-reservation")["spec"]["template"]["spec"]
+    assert anywhere.named("Deployment", "holdfast-catalog")["spec"]["template"]["spec"]["nodeSelector"] == {"kubernetes.io/arch": "arm64"}
     assert "runAsUser" not in catalog["securityContext"] and "fsGroup" not in catalog["securityContext"]
     assert other["securityContext"]["runAsUser"] == 65532
 
