@@ -206,7 +206,8 @@ pub enum Error {
         /// What the server said.
         message: String,
     },
-    /// A watch read too slowly and was ended: watch again with its last token, and read faster. Certain.
+    /// A watch was read too slowly and was ended; it has tried to go on with its last token for as long as its patience lasts. Watch again with that token, and
+    /// read faster: hand events on instead of dealing with them in between. Certain.
     #[error("the watch was read too slowly: {message}")]
     TooSlow {
         /// What the server said.
@@ -416,7 +417,8 @@ impl Failure {
         };
         let retryable = match &error {
             Error::Overloaded { retry_after, .. } => retry_after.is_some(),
-            Error::Unreachable { .. } => true,
+            // Only a watch is told that it is too slow, and it goes on with its last token: nothing is lost.
+            Error::Unreachable { .. } | Error::TooSlow { .. } => true,
             // Of the unknown ones, only those that another attempt may settle: not a defect of the server's.
             Error::Unknown { .. } => {
                 came_from_network(status) || matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)

@@ -140,8 +140,8 @@ macro_rules! watch {
     ($(#[$doc:meta])* $name:ident, $follow:ident, $event:ident) => {
         $(#[$doc])*
         ///
-        /// After a broken stream it goes on with the last token, with growing pauses. Dropping it ends the watch. Dropping the future of `next` loses nothing: the
-        /// next call goes on.
+        /// After a broken stream, or one that the server ended because it was read too slowly, it goes on with the last token, with growing pauses. Dropping it
+        /// ends the watch. Dropping the future of `next` loses nothing: the next call goes on.
         #[derive(Debug)]
         pub struct $name(Resuming<$follow>);
 
@@ -158,7 +158,7 @@ macro_rules! watch {
                 &self.0.token
             }
 
-            /// Waits for the next event. A broken stream is resumed meanwhile, unseen.
+            /// Waits for the next event. A stream that broke, or that was read too slowly, is resumed meanwhile, unseen.
             ///
             /// # Errors
             /// The watch cannot go on, and every further call tries again from the last token. [`Error::ResumeTokenExpired`], [`Error::InvalidResumeToken`]:

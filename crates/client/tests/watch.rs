@@ -4,9 +4,9 @@
 
 mod catalog_server;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use catalog_server::{Reply, Server, checkpoint, end, holdfast, state};
+use catalog_server::{RETRY_AFTER, Reply, Server, checkpoint, end, holdfast, state};
 use holdfast_client::{CatalogClient, Connection, Error, Outcome, SkuEvent, SkuWatch};
 use tonic::{Code, Status};
 
@@ -66,6 +66,23 @@ async fn a_refusal_by_the_server_that_goes_away_or_is_full_is_waited_out() {
     let mut watch = watch(&server, "t0");
     assert_eq!(next(&mut watch).await, "A");
     assert_eq!(server.tokens(), ["t0", "t0", "t0"]);
+}
+
+#[tokio::test]
+async fn a_watch_that_was_read_too_slowly_goes_on_with_its_last_token_when_the_server_wants() {
+    let slow = || holdfast(Code::ResourceExhausted, "WATCHER_TOO_SLOW");
+    let server = Server::start([vec![state("A", "t1"), slow()], vec![slow()], vec![state("B", "t2"), slow()]]).await;
+    let mut watch = watch(&server, "");
+    assert_eq!(next(&mut watch).await, "A");
+    let asked = Instant::now();
+    assert_eq!(next(&mut watch).await, "B");
+    assert!(asked.elapsed() >= 2 * RETRY_AFTER, "twice the server wished for a pause");
+    // Whoever has no patience is told, and can go on from there.
+    let mut watch = watch.patience(Duration::ZERO);
+    let error = watch.next().await.unwrap_err();
+    assert!(matches!(error, Error::TooSlow { .. }), "{error:?}");
+    assert_eq!(watch.resume_token(), "t2");
+    assert_eq!(server.tokens(), ["", "t1", "t1"], "it was not asked again");
 }
 
 #[tokio::test]

@@ -56,6 +56,11 @@ impl<'a> Services<'a> {
         Ok(HouseClient::new(&self.connect(Service::VendorSync)?))
     }
 
+    /// How long a call may take, its retries included.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.global.timeout.unwrap_or(TIMEOUT)
+    }
+
     /// How long a call that carries a file may take.
     pub(crate) fn file_timeout(&self) -> Duration {
         self.global.timeout.unwrap_or(FILE_TIMEOUT)
@@ -63,7 +68,7 @@ impl<'a> Services<'a> {
 
     fn connect(&self, service: Service) -> Result<Connection, Failure> {
         let endpoint = self.endpoint(service)?;
-        let deadline = self.global.timeout.unwrap_or(TIMEOUT);
+        let deadline = self.timeout();
         // A person waits: fewer, longer attempts than a checkout makes.
         let settings = Settings {
             deadline,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use holdfast_client::{Error, Outcome};
+use holdfast_client::{Error, Outcome, ReservationKey};
 
 use crate::called;
 use crate::files::FileError;
@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     Refused(String),
     /// A guard stopped it: it waits for a person to decide. Exit code 4.
     Waits(String),
+    /// What was asked could not be found out: no answer came, or too late to tell. Exit code 3.
+    Unanswered(String),
     /// A call failed.
     Call {
         /// How it failed: decides the exit code, 3 where the outcome is unknown.
@@ -32,6 +34,7 @@ impl Failure {
             Self::Usage(_) => ExitCode::from(2),
             Self::Refused(_) => ExitCode::from(1),
             Self::Waits(_) => ExitCode::from(4),
+            Self::Unanswered(_) => ExitCode::from(3),
             Self::Call { error, again } => match (error.outcome(), again) {
                 (Outcome::Unknown, Some(_)) => ExitCode::from(3),
                 // A read has no outcome that could be unknown.
@@ -47,7 +50,13 @@ impl Failure {
 
     /// A call that changes something, with the key under which it can be repeated.
     pub(crate) fn changing(key: impl fmt::Display) -> impl FnOnce(Error) -> Self {
-        let again = again(called::program(), called::words(), &key.to_string());
+        let again = again(called::program(), called::words(), &[("--key", key.to_string())]);
+        |error| Self::Call { error, again: Some(again) }
+    }
+
+    /// A Reserve or a Replace under this key. Its `attempt` was this one: the next one is marked, or a no to it would leave the key open for this one to land under.
+    pub(crate) fn holding(key: ReservationKey, attempt: u32) -> impl FnOnce(Error) -> Self {
+        let again = hold_again(called::program(), called::words(), key, attempt);
         |error| Self::Call { error, again: Some(again) }
     }
 
@@ -72,7 +81,9 @@ impl From<FileError> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(words) | Self::Refused(words) | Self::Waits(words) => f.write_str(words),
+            Self::Usage(words) | Self::Refused(words) | Self::Waits(words) | Self::Unanswered(words) => {
+                f.write_str(words)
+            }
             Self::Call { error, again } => {
                 match error.reason() {
                     Some(reason) => write!(f, "{error} ({reason})")?,
@@ -80,7 +91,7 @@ impl fmt::Display for Failure {
                 }
                 details(error, f)?;
                 if let Some(step) = next_step(error) {
-                    write!(f, "\nNext: {step}")?;
+                    write!(f, "\nNext: {}", step.replace("holdctl ", &format!("{} ", called::program())))?;
                 }
                 if let (Outcome::Unknown, Some(again)) = (error.outcome(), again) {
                     write!(
@@ -194,13 +205,31 @@ fn next_step(error: &Error) -> Option<&'static str> {
     })
 }
 
-/// The same command with its key, as it can be pasted into a shell.
-fn again(program: &str, words: Vec<String>, key: &str) -> String {
-    let mut words = command(program, words);
-    if !words.iter().any(|word| word == "--key" || word.starts_with("--key=")) {
-        words.push(format!("--key {key}"));
+/// How to reserve the same again, or to make sure of the contrary.
+fn hold_again(program: &str, words: Vec<String>, key: ReservationKey, attempt: u32) -> String {
+    let options = [("--key", key.to_string()), ("--attempt", attempt.saturating_add(1).to_string())];
+    let again = again(program, words, &options);
+    format!("{again}\nOr make sure that it holds nothing:\n  {program} release {key}")
+}
+
+/// The same command with these options, as it can be pasted into a shell.
+fn again(program: &str, mut words: Vec<String>, options: &[(&str, String)]) -> String {
+    for (option, value) in options {
+        give(&mut words, option, value);
     }
-    words.join(" ")
+    command(program, words).join(" ")
+}
+
+/// Gives an option its value: where it stands already, else at the end of what can be options.
+fn give(words: &mut Vec<String>, option: &str, value: &str) {
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let joined = format!("{option}=");
+    let stands = words[..end].iter().position(|word| word == option || word.starts_with(&joined));
+    match stands {
+        Some(at) if words[at] == option => drop(words.splice(at + 1..end.min(at + 2), [value.to_owned()])),
+        Some(at) => words[at] = joined + value,
+        None => drop(words.splice(end..end, [option.to_owned(), value.to_owned()])),
+    }
 }
 
 /// The words of a command, each quoted as a shell needs it.
@@ -226,11 +255,42 @@ mod tests {
     #[test]
     fn the_command_to_repeat_has_the_key_once_and_survives_a_shell() {
         let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(again("holdfast ctl", words(&["confirm", "ID"]), "K"), "holdfast ctl confirm ID --key K");
-        assert_eq!(again("holdctl", words(&["confirm", "ID", "--key", "K"]), "K"), "holdctl confirm ID --key K");
+        let again = |program: &str, given: &[&str]| again(program, words(given), &[("--key", "K".to_owned())]);
+        assert_eq!(again("holdfast ctl", &["confirm", "ID"]), "holdfast ctl confirm ID --key K");
+        assert_eq!(again("holdctl", &["confirm", "ID", "--key", "K"]), "holdctl confirm ID --key K");
         assert_eq!(
-            again("holdctl", words(&["stock", "adjust", "--note", "it's broken"]), "K"),
+            again("holdctl", &["stock", "adjust", "--note", "it's broken"]),
             r"holdctl stock adjust --note 'it'\''s broken' --key K"
+        );
+        // What stands behind two dashes is no option.
+        assert_eq!(
+            again("holdctl", &["stock", "adjust", "A", "B", "--", "-1"]),
+            "holdctl stock adjust A B --key K -- -1"
+        );
+    }
+
+    #[test]
+    fn the_reserve_to_repeat_is_marked_as_a_retry_however_it_was_called() {
+        let key = ReservationKey::new();
+        let first = |given: &[&str], attempt: u32| {
+            let words = given.iter().map(ToString::to_string).collect();
+            let text = hold_again("holdfast ctl", words, key, attempt);
+            let (command, or) = text.split_once('\n').unwrap();
+            assert_eq!(or, format!("Or make sure that it holds nothing:\n  holdfast ctl release {key}"));
+            command.replace(&key.to_string(), "K")
+        };
+        assert_eq!(first(&["reserve", "A=1"], 1), "holdfast ctl reserve A=1 --key K --attempt 2");
+        assert_eq!(
+            first(&["reserve", "--key", "old", "--attempt", "2", "A=1"], 2),
+            "holdfast ctl reserve --key K --attempt 3 A=1"
+        );
+        assert_eq!(
+            first(&["reserve", "--attempt=1", "--", "A=1"], 1),
+            "holdfast ctl reserve --attempt=2 --key K -- A=1"
+        );
+        assert_eq!(
+            first(&["reserve", "A=1"], u32::MAX),
+            format!("holdfast ctl reserve A=1 --key K --attempt {}", u32::MAX)
         );
     }
 

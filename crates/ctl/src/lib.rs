@@ -14,6 +14,7 @@ mod json;
 mod output;
 mod parse;
 mod progress;
+mod signals;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

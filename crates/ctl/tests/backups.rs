@@ -11,6 +11,7 @@ const DATABASE: &str = "postgres://owner:the-password@127.0.0.1:1/shop";
 
 /// Answers as a server would that has what a backup asks for: each line of a question's own, in the order in which holdctl asks.
 const PSQL: &str = r#"#!/bin/sh
+case "$*" in *the-password*) echo 'the password is on the command line' >&2; exit 1 ;; esac
 while read -r line; do
   case "$line" in
     *server_version_num*) echo 15 ;;
@@ -19,6 +20,8 @@ while read -r line; do
     *'max(version)'*) echo 1 ;;
     *pg_stat_activity*) echo "${OTHERS:-0}" ;;
     *pg_proc*) echo "${THINGS:-0}" ;;
+    *begin_incarnation*) if [ -n "$CUT" ]; then echo 'psql: error: the connection was lost' >&2; exit 1; fi ;;
+    *clock_timestamp*) echo '2026-01-02T00:00:00.000000Z' ;;
     '\echo '*) echo '-- holdctl: that is all --' ;;
   esac
 done
@@ -29,7 +32,10 @@ case "$*" in *the-password*) echo 'the password is on the command line' >&2; exi
 if [ -n "$BROKEN" ]; then echo 'pg_dump: error: the disk is full' >&2; exit 1; fi
 for argument; do case "$argument" in --file=*) echo dumped > "${argument#--file=}" ;; --version) echo 'pg_dump (PostgreSQL) 15' ;; esac; done
 "#;
-const PG_RESTORE: &str = "#!/bin/sh\nexit 0\n";
+const PG_RESTORE: &str = r#"#!/bin/sh
+case "$*" in *the-password*) echo 'the password is on the command line' >&2; exit 1 ;; esac
+if [ -n "$BROKEN" ] && [ "$1" != --list ]; then echo 'pg_restore: error: the disk is full' >&2; exit 1; fi
+"#;
 
 fn programs(folder: &Path) {
     for (name, script) in [("psql", PSQL), ("pg_dump", PG_DUMP), ("pg_restore", PG_RESTORE)] {
@@ -97,6 +103,36 @@ async fn a_database_that_is_in_use_or_not_empty_is_not_restored_into() {
     ended(&holdctl(folder.path(), &restore, &used).await, 1, "stop the services");
     std::fs::write(folder.path().join("kept/catalog.dump"), "another").unwrap();
     ended(&holdctl(folder.path(), &restore, &OF_CATALOG).await, 1, "the backup is damaged");
+}
+
+#[tokio::test]
+async fn a_password_among_an_addresss_options_is_on_no_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    programs(folder.path());
+    let address = "postgres://owner@127.0.0.1:1/shop?sslmode=disable&password=the-password";
+    let hidden = [("HOLDFAST_CATALOG_DATABASE", address)];
+    ended(&holdctl(folder.path(), &["backup", "kept"], &hidden).await, 0, "");
+    ended(&holdctl(folder.path(), &["restore", "kept"], &hidden).await, 0, "What was written after");
+}
+
+#[tokio::test]
+async fn a_restore_that_fails_says_which_database_is_not_to_be_used_and_which_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    programs(folder.path());
+    let both = [OF_CATALOG[0], ("HOLDFAST_RESERVATION_DATABASE", DATABASE)];
+    ended(&holdctl(folder.path(), &["backup", "kept"], &both).await, 0, "");
+    // The dump is in, and then the record does not get its new life.
+    let cut = [both[0], both[1], ("CUT", "yes")];
+    let output = holdctl(folder.path(), &["restore", "kept", "-o", "json"], &cut).await;
+    ended(&output, 1, "reservation's database is there, but do not use it: begin again at step 2");
+    ended(&output, 1, "the connection was lost");
+    let whole: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((whole.as_array().unwrap().len(), &whole[0]["service"]), (1, &"catalog".into()));
+    // Nothing is in, for pg_restore has only one transaction.
+    let broken = [both[0], both[1], ("BROKEN", "yes")];
+    let output = holdctl(folder.path(), &["restore", "kept"], &broken).await;
+    ended(&output, 1, "catalog's database was not restored: pg_restore failed: pg_restore: error: the disk is full");
+    assert!(output.stdout.is_empty());
 }
 
 #[tokio::test]

@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use holdfast_client::ReservationKey;
 use holdfast_client::api::reservation::v1::reservation_service_server::{ReservationService, ReservationServiceServer};
 use holdfast_client::api::reservation::v1::*;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -15,7 +18,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// Runs holdctl in a folder of its own, so that no stack that happens to run here is found.
 async fn holdctl(endpoint: &str, arguments: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
-    tokio::process::Command::new(env!("CARGO_BIN_EXE_holdctl"))
+    Command::new(env!("CARGO_BIN_EXE_holdctl"))
         .current_dir(dir.path())
         .env_clear()
         .env("HOLDFAST_RESERVATION_ENDPOINT", endpoint)
@@ -67,7 +70,10 @@ impl ReservationService for Scripted {
         fail(Code::InvalidArgument, "INVALID_FIELD")
     }
 
-    async fn replace(&self, _: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
+    async fn replace(&self, request: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
+        if request.into_inner().reservation.unwrap_or_default().owner == "lost" {
+            return fail(Code::Internal, "INTERNAL");
+        }
         fail(Code::FailedPrecondition, "OWNER_MISMATCH")
     }
 
@@ -116,9 +122,17 @@ impl ReservationService for Scripted {
 
     async fn watch_reservations(
         &self,
-        _: Request<WatchReservationsRequest>,
+        request: Request<WatchReservationsRequest>,
     ) -> Result<Response<Self::WatchReservationsStream>, Status> {
-        Err(Status::unimplemented("not played here"))
+        let event = ReservationEvent { kind: ReservationEventKind::Released.into(), ..ReservationEvent::default() };
+        let change = Some(watch_reservations_response::Event::Change(event));
+        let one = tokio_stream::once(Ok(WatchReservationsResponse { event: change, resume_token: "t1".to_owned() }));
+        let end = match request.into_inner().owner.as_str() {
+            "stale" => fail(Code::OutOfRange, "RESUME_TOKEN_EXPIRED"),
+            "forbidden" => fail(Code::PermissionDenied, "METHOD_NOT_ALLOWED"),
+            _ => return Ok(Response::new(Box::pin(one.chain(tokio_stream::pending())))),
+        };
+        Ok(Response::new(Box::pin(one.chain(tokio_stream::once(end)))))
     }
 
     async fn list_at_risk(&self, _: Request<ListAtRiskRequest>) -> Result<Response<ListAtRiskResponse>, Status> {
@@ -162,7 +176,18 @@ async fn an_unknown_outcome_is_code_3_and_shows_the_key_to_repeat_with() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
     let id = said.lines().next().unwrap().strip_prefix("reservation ").unwrap();
-    assert!(said.contains(&format!("--key {id}")) && said.contains(&format!("holdctl release {id}")), "{said}");
+    assert!(said.contains(&format!("holdctl release {id}")), "{said}");
+    // Marked as a retry: a no to it closes the key, so that the first one cannot land later.
+    let again = format!("  holdctl reserve --owner lost CHAIR=2 --key {id} --attempt 2\n");
+    assert!(said.contains(&again) && said.matches("holdctl reserve").count() == 1, "{said}");
+    let output = holdctl(&endpoint, &["reserve", "--owner", "lost", "CHAIR=2", "--key", id, "--attempt", "2"]).await;
+    let again = format!("  holdctl reserve --owner lost CHAIR=2 --key {id} --attempt 3\n");
+    assert!(text(&output.stderr).contains(&again), "{}", text(&output.stderr));
+    let output = holdctl(&endpoint, &["reservation", "replace", id, "--owner", "lost", "CHAIR=2"]).await;
+    let said = text(&output.stderr);
+    let new = said.lines().next().unwrap().strip_prefix("reservation ").unwrap();
+    let again = format!("  holdctl reservation replace {id} --owner lost CHAIR=2 --key {new} --attempt 2\n");
+    assert!(said.contains(&again) && said.contains(&format!("holdctl release {new}")), "{said}");
 
     let key = ReservationKey::new().to_string();
     let output = holdctl(&endpoint, &["confirm", &key]).await;
@@ -200,6 +225,47 @@ async fn a_read_that_fails_is_code_1() {
     let output = holdctl(&service().await, &["reservation", "get", &ReservationKey::new().to_string()]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn a_watch_that_cannot_go_on_says_from_where_another_one_can() {
+    let endpoint = service().await;
+    for format in ["table", "json"] {
+        let watch = ["reservation", "watch", "--owner", "forbidden", "-o", format];
+        let output = holdctl(&endpoint, &watch).await;
+        let said = text(&output.stderr);
+        assert!(text(&output.stdout).contains("RELEASED"), "{said}");
+        assert!(output.status.code() == Some(1) && said.contains("METHOD_NOT_ALLOWED"), "{said}");
+        assert!(said.contains("Go on with the same command and --resume t1\n"), "{said}");
+    }
+    // The token is what is wrong: nobody is told to use it.
+    let output = holdctl(&endpoint, &["reservation", "watch", "--owner", "stale"]).await;
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("leave --resume away"), "{said}");
+    assert!(!said.contains("--resume t1"), "{said}");
+}
+
+#[tokio::test]
+async fn a_watch_that_is_asked_to_end_says_from_where_to_go_on() {
+    let endpoint = service().await;
+    for signal in ["TERM", "INT"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_holdctl"))
+            .env_clear()
+            .env("HOLDFAST_RESERVATION_ENDPOINT", &endpoint)
+            .args(["reservation", "watch"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(told.next_line().await.unwrap().unwrap().contains("RELEASED"));
+        let kill = Command::new("sh").args(["-c", "kill -s $0 $1", signal, &child.id().unwrap().to_string()]).status();
+        assert!(kill.await.unwrap().success());
+        let output = child.wait_with_output().await.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{signal}: {}", output.status);
+        assert!(text(&output.stderr).contains("--resume t1"), "{}", text(&output.stderr));
+    }
 }
 
 #[tokio::test]

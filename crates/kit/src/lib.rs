@@ -5,6 +5,7 @@
 //! no other crate of Holdfast's. README.md shows a whole service built on it.
 
 mod callers;
+mod ending;
 mod entry;
 mod listeners;
 mod problem;
@@ -24,6 +25,7 @@ pub mod telemetry;
 
 pub use callers::{Caller, CallerConfig, Callers, CallersConfig, CallersError, Role};
 pub use config::{Common, ConfigError, PostgresConfig, ServerConfig, ServiceConfig, TelemetryConfig, load, render};
+pub use ending::Ending;
 pub use entry::{Service, main, main_as};
 pub use listeners::{BindError, Listeners};
 pub use methods::{Method, MethodTable, Priority};

@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub overdue: BTreeMap<RowKey, i64>,
     /// Selling policies of the SKUs of carts (of reservations that may be reacquired too, here and below), of rows that may be created, and of those that an operation changes; as far as there are any.
     pub policies: BTreeMap<Sku, Policy>,
-    /// Units that the owners of carts hold, or have confirmed and neither called off nor got, of SKUs whose policy limits that; holds that are over do not count.
+    /// Units that the owners of carts hold or have bought and not called off, shipped or not, of SKUs whose policy limits that; holds that are over do not count.
     pub owned: BTreeMap<(Owner, Sku), i64>,
     /// Of the connections that counted rows in `levels`: the moment of the last run that said something of all its rows. Their rows are as of then, whatever the row
     /// says.

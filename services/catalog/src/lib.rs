@@ -26,7 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_api::catalog::v1::catalog_service_server::CatalogServiceServer;
-use holdfast_kit::{CancellationToken, Listeners, MethodTable, Readiness, Server, Service, Tasks, WholeStreams, pg};
+use holdfast_kit::{
+    CancellationToken, Ending, Listeners, MethodTable, Readiness, Server, Service, Tasks, WholeStreams, pg,
+};
 use sqlx::migrate::Migrator;
 use tokio_util::task::TaskTracker;
 
@@ -73,7 +75,7 @@ impl Service for Catalog {
 
         // Changes that go on when their callers have gone.
         let changes = TaskTracker::new();
-        let drain_max = config.common.server.drain_max();
+        let ending = Ending::watch(&shutdown, config.common.server.drain_max());
         let server = Server::new(&config.common, Self::NAME, Self::methods(), &registry);
         let grpc = Grpc::new(store, config, &metrics, bell, changes.clone(), shutdown.clone());
         grpc.watch_by(registry.saturation());
@@ -83,14 +85,15 @@ impl Service for Catalog {
             .await;
 
         changes.close();
-        if tokio::time::timeout(drain_max, changes.wait()).await.is_err() {
+        if tokio::time::timeout(ending.left(), changes.wait()).await.is_err() {
             tracing::warn!(
                 changes = changes.len(),
                 "changes were still under way at the end; their outcome is in the record"
             );
         }
-        background.shutdown(drain_max).await?;
-        pool.close().await;
+        let stopped = background.shutdown(ending.left()).await;
+        ending.farewell(pool.close()).await;
+        stopped?;
         Ok(served?)
     }
 }

@@ -92,7 +92,10 @@ async fn follow(
         .map_err(|_| Failure::Store(StoreError::Defect("the record is damaged: a connection".to_owned())))?;
     let op = Op::Freshen { connection, freshness, rows };
     let deadline = Instant::now() + Duration::from_secs(10);
-    match committer.commit(Work { op, chosen: None, actor: "holdfast".to_owned(), deadline, dry: false }).await? {
+    match committer
+        .commit(Work { op, chosen: None, actor: "holdfast".to_owned(), deadline, dry: false, place: None })
+        .await?
+    {
         Answer::Freshened { rows } => {
             metrics.freshened(freshness, rows);
             // Rows that another connection has counted meanwhile are not this feed's any more: without progress the next pass goes on.

@@ -38,7 +38,7 @@ use holdfast_api::reservation::v1::audit_service_server::AuditServiceServer;
 use holdfast_api::reservation::v1::reservation_service_server::ReservationServiceServer;
 use holdfast_api::reservation::v1::stock_service_server::StockServiceServer;
 use holdfast_kit::{
-    CancellationToken, Listeners, MethodTable, Metrics, PostgresConfig, Readiness, Server, Service, Tasks, pg,
+    CancellationToken, Ending, Listeners, MethodTable, Metrics, PostgresConfig, Readiness, Server, Service, Tasks, pg,
 };
 
 use tokio::sync::Semaphore;
@@ -105,6 +105,7 @@ impl Service for Reservation {
             end.cancel();
         });
         let gate = stock.gate.clone();
+        let ending = Ending::watch(&shutdown, config.common.server.drain_max());
         // A stream ends when the process is told to, not when its handlers have.
         audits.shutdown = shutdown.clone();
         let served = Server::new(&config.common, Self::NAME, &methods::METHODS, &registry)
@@ -113,10 +114,14 @@ impl Service for Reservation {
             .add_service(AuditServiceServer::new(audits))
             .serve(listeners, move || readiness(&gate), shutdown)
             .await;
-        let stopped = tasks.shutdown(config.common.server.drain_max()).await;
-        for pool in [checkout, bulk, audit, reads] {
-            pool.close().await;
-        }
+        let stopped = tasks.shutdown(ending.left()).await;
+        ending
+            .farewell(async {
+                for pool in [checkout, bulk, audit, reads] {
+                    pool.close().await;
+                }
+            })
+            .await;
         served?;
         stopped?;
         Ok(())

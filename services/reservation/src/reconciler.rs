@@ -31,7 +31,7 @@ pub struct ReconcilerConfig {
     pub period_ms: u64,
     /// SKUs read and published at once.
     pub skus_max: u16,
-    /// Rows of stock that were not asked for, in one pass: how fast everything comes round. More than a SKU has locations.
+    /// Rows of stock that were not asked for, in one pass: how fast everything comes round.
     pub others_max: u16,
     /// SKUs that are remembered as asked for; further ones come in turn.
     pub asked_max: usize,
@@ -112,6 +112,7 @@ pub fn start(
             if let Err(error) = reconciler.pass(&asked).await {
                 tracing::warn!(%error, "a pass of the reconciler failed; the next one tries again");
                 asked_for.note(asked.iter());
+                pause = period;
                 continue;
             }
             let until = Instant::now() + period;
@@ -196,8 +197,18 @@ struct Reconciler {
 
 impl Reconciler {
     async fn pass(&mut self, asked: &[Sku]) -> Result<(), StoreError> {
-        for skus in asked.chunks(usize::from(self.config.skus_max)) {
-            self.overwrite(skus).await?;
+        let mut parts = asked.chunks(usize::from(self.config.skus_max));
+        while let Some(skus) = parts.next() {
+            match self.overwrite(skus).await? {
+                Ok(()) => {}
+                // All but some were done; which, it does not say.
+                Err(GateError::Rejected(_)) => self.asked_for.note(skus.iter()),
+                Err(GateError::NotAsked | GateError::Unanswered) => {
+                    // The next pass begins with them.
+                    std::iter::once(skus).chain(parts).for_each(|skus| self.asked_for.note(skus.iter()));
+                    break;
+                }
+            }
         }
         self.others().await?;
         let is_clean = self.drifted.pass_ended();
@@ -205,14 +216,19 @@ impl Reconciler {
         Ok(())
     }
 
-    async fn overwrite(&mut self, skus: &[Sku]) -> Result<(), StoreError> {
+    /// Overwrites what is published about these; what is published about one that is not in the record goes.
+    async fn overwrite(&mut self, skus: &[Sku]) -> Result<Result<(), GateError>, StoreError> {
         let look = self.store.availability(skus).await?;
-        if let Some(report) = self.publish(published(&look)).await {
+        let mut found = published(&look);
+        let known: BTreeSet<Sku> = found.iter().map(|one| one.sku.clone()).collect();
+        let absent = skus.iter().filter(|sku| !known.contains(*sku)).cloned();
+        found.extend(absent.map(|sku| Published { sku, locations: Vec::new(), at: look.read_at }));
+        let told = self.publish(found).await.map(|report| {
             // Of a shard that is out of reach: they are due as soon as it is back.
             self.asked_for.note(report.unanswered.iter());
             self.count(&report);
-        }
-        Ok(())
+        });
+        Ok(told)
     }
 
     /// The next of those that come in turn; false if Redis did not take them.
@@ -222,9 +238,15 @@ impl Reconciler {
         // Fewer rows than asked for are the last ones.
         let ended = look.available.len() < rows_max;
         let mut found = published(&look);
-        if !ended && found.len() > 1 {
-            // The last SKU may have further locations: it comes with the next ones.
-            found.pop();
+        if !ended {
+            // The last SKU may have further locations: it comes with the next ones, or, if it fills a slice by itself, is read whole.
+            match found.len() {
+                0 | 1 => {
+                    let only: Vec<Sku> = found.iter().map(|one| one.sku.clone()).collect();
+                    found = published(&self.store.availability(&only).await?);
+                }
+                _ => drop(found.pop()),
+            }
         }
         let before = self.cursor.clone();
         let mut report = ReconcileReport::default();
@@ -235,7 +257,12 @@ impl Reconciler {
             let (first, second) = tokio::join!(self.publish(first), self.publish(second));
             // What Redis did not take is tried again before anything else; what it took stays done.
             for (taken, end) in [first, second].into_iter().zip(ends) {
-                let Some(more) = taken else { return Ok(false) };
+                let more = match taken {
+                    Ok(more) => more,
+                    // They come round again.
+                    Err(GateError::Rejected(_)) => ReconcileReport::default(),
+                    Err(GateError::NotAsked | GateError::Unanswered) => return Ok(false),
+                };
                 self.count(&more);
                 (report.checked, report.missing) = (report.checked + more.checked, report.missing + more.missing);
                 if let Some(end) = end {
@@ -283,19 +310,12 @@ impl Reconciler {
         }
     }
 
-    /// None if Redis did not take it, or not all of it: it may be tried again.
-    async fn publish(&self, found: Vec<Published>) -> Option<ReconcileReport> {
-        match self.gate.reconcile(found).await {
-            Ok(report) => Some(report),
-            Err(GateError::Rejected(what)) => {
-                tracing::debug!(what, "Redis refused some counters; they come round again");
-                Some(ReconcileReport::default())
-            }
-            Err(error @ (GateError::NotAsked | GateError::Unanswered)) => {
-                tracing::debug!(%error, "Redis was not overwritten; the next pass tries again");
-                None
-            }
+    async fn publish(&self, found: Vec<Published>) -> Result<ReconcileReport, GateError> {
+        let told = self.gate.reconcile(found).await;
+        if let Err(error) = &told {
+            tracing::debug!(%error, "Redis was not overwritten; it is tried again");
         }
+        told
     }
 }
 

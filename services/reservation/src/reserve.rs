@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::committer::{Committer, Failure, Work};
 use crate::gate::{Gate, Taken, UnknownCause};
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, Place};
 use crate::looker::{Looker, Sight};
 use crate::metrics::{Decided, ReserveMetrics, Route};
 use crate::publisher::{Publisher, totals};
@@ -121,7 +121,7 @@ impl Reserver {
                     match choose_cart(&ask.cart, &ask.terms.strategy, &availability(published)) {
                         Ok(chosen) => {
                             self.metrics.route(Route::Gate);
-                            return self.commit(ask, Some(chosen), by).await;
+                            return self.commit(ask, Some(chosen), None, by).await;
                         }
                         // Enough in all, but not where it is wanted: Postgres shall say so.
                         Err(_) => {
@@ -199,32 +199,33 @@ impl Reserver {
         sight: &Sight,
         by: By<'_>,
     ) -> Result<ReservationAnswer, Failure> {
-        let Some(_place) = self.limiter.enter(wanted.keys().cloned().collect()) else {
+        let Some(place) = self.limiter.enter(wanted.keys().cloned().collect()) else {
             self.metrics.route(Route::Shed);
             return Err(Failure::Overloaded { retry_after: Duration::from_millis(250) });
         };
         self.metrics.route(Route::PastGate);
         let chosen = choose_cart(&ask.cart, &ask.terms.strategy, sight.availability()).ok();
-        self.commit(ask, chosen, by).await
+        self.commit(ask, chosen, Some(place), by).await
     }
 
     async fn commit(
         &self,
         ask: Ask,
         chosen: Option<Vec<Allocation>>,
+        place: Option<Place>,
         by: By<'_>,
     ) -> Result<ReservationAnswer, Failure> {
         let Ask { id, owner, payload, cart, hold, retry, terms, dry } = ask;
         // A dry run closes no key.
         let op = Op::Reserve { id, owner, payload, cart, hold, retry: retry && !dry, terms };
-        reservation(self.committer.commit(Work { chosen, dry, ..by.work(op) }).await)
+        reservation(self.committer.commit(Work { chosen, dry, place, ..by.work(op) }).await)
     }
 }
 
 impl By<'_> {
     /// An operation of this caller's, to be decided on the record as it is then.
     pub(crate) fn work(self, op: Op) -> Work {
-        Work { op, chosen: None, actor: self.actor.to_owned(), deadline: self.deadline, dry: false }
+        Work { op, chosen: None, actor: self.actor.to_owned(), deadline: self.deadline, dry: false, place: None }
     }
 }
 

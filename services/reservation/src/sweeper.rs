@@ -69,7 +69,14 @@ async fn sweep(
     let mut expiring = JoinSet::new();
     for id in due.holds {
         let committer = committer.clone();
-        let work = Work { op: Op::Expire { id }, chosen: None, actor: "holdfast".to_owned(), deadline, dry: false };
+        let work = Work {
+            op: Op::Expire { id },
+            chosen: None,
+            actor: "holdfast".to_owned(),
+            deadline,
+            dry: false,
+            place: None,
+        };
         expiring.spawn(async move { committer.commit(work).await });
     }
     let mut failed = false;

@@ -25,7 +25,9 @@ use std::sync::Arc;
 use holdfast_api::vendorsync::v1::house_service_server::HouseServiceServer;
 use holdfast_api::vendorsync::v1::quarantine_service_server::QuarantineServiceServer;
 use holdfast_api::vendorsync::v1::vendor_sync_service_server::VendorSyncServiceServer;
-use holdfast_kit::{CancellationToken, Listeners, MethodTable, Readiness, Server, Service, Tasks, WholeStreams, pg};
+use holdfast_kit::{
+    CancellationToken, Ending, Listeners, MethodTable, Readiness, Server, Service, Tasks, WholeStreams, pg,
+};
 use sqlx::migrate::Migrator;
 use tokio_util::task::TaskTracker;
 
@@ -78,7 +80,7 @@ impl Service for VendorSync {
         for _ in 0..config.fetch.at_once_max {
             background.spawn("fetch", fetcher.clone().work());
         }
-        let drain_max = config.common.server.drain_max();
+        let ending = Ending::watch(&shutdown, config.common.server.drain_max());
         let server = Server::new(&config.common, Self::NAME, Self::methods(), &registry);
         let grpc = Arc::new(Grpc::new(store, peers, runs, fetcher, &config, changes.clone()));
         grpc.watch_by(registry.saturation());
@@ -89,14 +91,15 @@ impl Service for VendorSync {
         let served = server.serve(listeners, || Readiness::Ready, shutdown).await;
 
         changes.close();
-        if tokio::time::timeout(drain_max, changes.wait()).await.is_err() {
+        if tokio::time::timeout(ending.left(), changes.wait()).await.is_err() {
             tracing::warn!(
                 changes = changes.len(),
                 "changes were still under way at the end; their outcome is in the record"
             );
         }
-        background.shutdown(drain_max).await?;
-        pool.close().await;
+        let stopped = background.shutdown(ending.left()).await;
+        ending.farewell(pool.close()).await;
+        stopped?;
         Ok(served?)
     }
 }

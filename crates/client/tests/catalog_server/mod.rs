@@ -20,6 +20,9 @@ use tonic::server::{Grpc, NamedService, ServerStreamingService};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+/// When to come back, as the server's refusals say.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(10);
+
 /// What a stream does next. After its last reply it stays silent.
 #[derive(Clone)]
 pub(crate) enum Reply {
@@ -53,7 +56,7 @@ fn send(event: Event, token: &str) -> Reply {
 /// A holdfast error as a service would send it, with the wish to come back soon.
 pub(crate) fn holdfast(code: Code, reason: &str) -> Reply {
     let mut details = ErrorDetails::with_error_info(reason, "holdfast", []);
-    details.set_retry_info(Some(Duration::from_millis(10)));
+    details.set_retry_info(Some(RETRY_AFTER));
     Reply::Fail(Status::with_error_details(code, "as scripted", details))
 }
 

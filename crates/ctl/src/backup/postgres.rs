@@ -27,8 +27,21 @@ impl Address {
         if !matches!(url.scheme(), "postgres" | "postgresql") || url.path().trim_matches('/').is_empty() {
             return Err(wrong("must be like postgres://owner:password@host:port/database"));
         }
-        let password = url.password().map(decoded);
+        let mut password = url.password().map(decoded);
         url.set_password(None).map_err(|()| wrong("must name a host"))?;
+        let options = url.query().unwrap_or_default().split('&').filter(|option| !option.is_empty());
+        let mut shown = Vec::new();
+        for option in options {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            match decoded(name).as_str() {
+                // As libpq has it: an option wins over what stands before the host, and of several the last one wins.
+                "password" => password = Some(decoded(value)),
+                "sslpassword" => return Err(wrong("sslpassword could be read by everybody: use a key without one")),
+                _ => shown.push(option),
+            }
+        }
+        let shown = (!shown.is_empty()).then(|| shown.join("&"));
+        url.set_query(shown.as_deref());
         Ok(Self { shown: url.into(), password })
     }
 }
@@ -184,6 +197,23 @@ mod tests {
         assert_eq!(address.shown, "postgres://me@db:5432/shop?sslmode=disable");
         assert_eq!(address.password.as_deref(), Some("p@ss%w%zz"));
         assert!(Address::parse("catalog", "postgres://me@db/shop").expect("an address").password.is_none());
+    }
+
+    #[test]
+    fn a_password_among_the_options_is_not_shown_either() {
+        for (text, shown, password) in [
+            ("postgres://me@db/shop?password=s%2Fec+ret", "postgres://me@db/shop", "s/ec+ret"),
+            ("postgres://me:old@db/shop?a=1&password=new&b=%202", "postgres://me@db/shop?a=1&b=%202", "new"),
+            (
+                "postgres://me@db/shop?password=1&%70assword=2&sslmode=require",
+                "postgres://me@db/shop?sslmode=require",
+                "2",
+            ),
+        ] {
+            let address = Address::parse("catalog", text).expect("an address");
+            assert_eq!((address.shown.as_str(), address.password.as_deref()), (shown, Some(password)));
+        }
+        assert!(Address::parse("catalog", "postgres://me@db/shop?sslpassword=secret").is_err());
     }
 
     #[test]

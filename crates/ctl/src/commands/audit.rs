@@ -13,8 +13,8 @@ use super::deciding::Deciding;
 use super::paging::Paging;
 use crate::cli::Format;
 use crate::failure::Failure;
-use crate::json;
 use crate::output::{self, Column};
+use crate::{called, json};
 
 const COLUMNS: &[Column] = &[
     ("ID", "discrepancy_id"),
@@ -172,9 +172,10 @@ pub(crate) async fn repair(context: &Context<'_>, args: RepairArgs) -> Result<()
 }
 
 fn waits(count: usize) -> Failure {
+    let ctl = called::program();
     Failure::Waits(format!(
-        "{count} wrong: a person has to decide\nNext: see what it would write: holdctl repair ID --reason 'why'\n      write it:                 \
-         holdctl repair ID --reason 'why' --yes"
+        "{count} wrong: a person has to decide\nNext: see what it would write: {ctl} repair ID --reason 'why'\n      write it:                 \
+         {ctl} repair ID --reason 'why' --yes"
     ))
 }
 

@@ -10,7 +10,7 @@ use prost_types::Timestamp;
 use super::{Context, quarantine, runs};
 use crate::failure::Failure;
 use crate::output::{self, Column};
-use crate::{json, parse};
+use crate::{called, json, parse};
 
 const LEVELS: &[Column] = &[
     ("SKU", "sku"),
@@ -169,8 +169,11 @@ pub(super) async fn count(context: &Context<'_>, args: Count) -> Result<(), Fail
     }
     let conflicts = response.rows.iter().filter(|row| row.outcome() == RowOutcome::Conflict).count();
     if conflicts > 0 {
-        let words = "something else was on hand than was expected; look again (`holdctl stock get`), and count";
-        return Err(Failure::Refused(format!("{conflicts} of {} counts not taken: {words}", response.rows.len())));
+        return Err(Failure::Refused(format!(
+            "{conflicts} of {} counts not taken: something else was on hand than was expected; look again (`{} stock get`), and count",
+            response.rows.len(),
+            called::program()
+        )));
     }
     match (run.state(), stopped) {
         (RunState::Applied | RunState::Applying, Some(_)) => Err(Failure::Waits(
@@ -178,7 +181,7 @@ pub(super) async fn count(context: &Context<'_>, args: Count) -> Result<(), Fail
                 .to_owned(),
         )),
         (RunState::Applying, None) => {
-            output::note(&format!("It is still being applied: holdctl run rows {}", run.run_id));
+            output::note(&format!("It is still being applied: {} run rows {}", called::program(), run.run_id));
             Ok(())
         }
         (RunState::Applied, None) => Ok(()),

@@ -10,8 +10,8 @@ use super::Context;
 use super::deciding::Deciding;
 use super::paging::Paging;
 use crate::failure::Failure;
-use crate::json;
 use crate::output::{self, Column};
+use crate::{called, json};
 
 const COLUMNS: &[Column] = &[
     ("ID", "quarantine_id"),
@@ -184,9 +184,10 @@ pub(super) fn sentence(row: &QuarantinedRow) -> String {
 
 /// Says which commands decide it.
 pub(super) fn how_to_decide(id: &str) {
+    let ctl = called::program();
     output::note(&format!(
-        "Next: look at it:   holdctl quarantine get {id}\n      believe it:   holdctl quarantine approve {id} --reason 'why'\n      \
-         or do not:    holdctl quarantine reject {id} --reason 'why'"
+        "Next: look at it:   {ctl} quarantine get {id}\n      believe it:   {ctl} quarantine approve {id} --reason 'why'\n      \
+         or do not:    {ctl} quarantine reject {id} --reason 'why'"
     ));
 }
 

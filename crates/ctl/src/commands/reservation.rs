@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use holdfast_client::api::reservation::v1::{
     ListAtRiskRequest, ListReservationsRequest, LocationStrategy, ReservationState,
 };
-use holdfast_client::{Error, Line, Outcome, RequestKey, ReservationKey, Reserve};
+use holdfast_client::{Line, RequestKey, ReservationKey, Reserve};
 use serde_json::Value;
 
 use super::paging::Paging;
@@ -79,7 +79,7 @@ pub(crate) struct ReserveArgs {
     key: Option<ReservationKey>,
     /// Which attempt with --key it is: 2 or more closes the key if there is too little.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    attempt: u32,
+    pub(super) attempt: u32,
     /// As much of every line as there is; what is missing is said.
     #[arg(long)]
     best_effort: bool,
@@ -241,24 +241,15 @@ pub(crate) enum State {
 }
 
 pub(crate) async fn reserve(context: &Context<'_>, args: ReserveArgs) -> Result<(), Failure> {
+    let attempt = args.attempt;
     let (key, reserve) = args.reserve();
     let reservations = context.services.reservations()?;
     // Before it is sent: whoever interrupts the command can still repeat or release it.
     output::note(&format!("reservation {key}"));
-    let response = reservations.reserve(&reserve).await.map_err(|error| unknown_or_refused(error, key))?;
+    let response = reservations.reserve(&reserve).await.map_err(Failure::holding(key, attempt))?;
     let mut value = json::changed(response.reservation.as_ref(), response.current_state, response.replayed);
     value["expire_time"] = json::instant(response.current_expire_time.as_ref());
     output::one(context.format, CHANGED, &value)
-}
-
-/// An unknown reserve can be repeated with a higher attempt, or released.
-pub(super) fn unknown_or_refused(error: Error, key: ReservationKey) -> Failure {
-    if error.outcome() == Outcome::Unknown {
-        output::note(&format!(
-            "Repeat it with --key {key} --attempt 2 (or higher), or make sure that it holds nothing: holdctl release {key}"
-        ));
-    }
-    Failure::changing(key)(error)
 }
 
 pub(crate) async fn release(context: &Context<'_>, args: ChangeArgs) -> Result<(), Failure> {

@@ -46,16 +46,25 @@ pub(crate) async fn run(format: Format, args: &RestoreArgs) -> Result<(), Failur
         let items: Vec<_> = chosen.iter().map(|(_, _, kept)| json!(kept)).collect();
         return output::list(format, &COLUMNS[..2], &items);
     }
-    let mut items = Vec::new();
+    let (mut items, mut failed) = (Vec::new(), None);
     for (service, address, kept) in chosen {
-        items.push(restore(&programs, service, address, kept, &args.folder).await?);
+        match restore(&programs, service, address, kept, &args.folder).await {
+            Ok(item) => items.push(item),
+            Err(failure) => {
+                failed = Some(failure);
+                break;
+            }
+        }
     }
-    output::list(format, COLUMNS, &items)?;
-    output::note(
-        "What was written after a backup's time is lost: reservations, confirmations, counts, adjustments and policies. Go on with docs/backup.md, \
-         section \"After restoring\".",
-    );
-    Ok(())
+    // Also before a failure: what has been restored by then is whole, and its times are told only now.
+    if !items.is_empty() {
+        output::list(format, COLUMNS, &items)?;
+        output::note(
+            "What was written after a backup's time is lost: reservations, confirmations, counts, adjustments and policies. Go on with docs/backup.md, \
+             section \"After restoring\".",
+        );
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// That the dump can be read, and the database is empty and nobody's at present.
@@ -81,7 +90,9 @@ async fn check(
     if session.field(things).await? != "0" {
         return Err(Failure::Refused(format!("{database} is not empty; nothing is overwritten: make a new database")));
     }
-    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    // Postgres's own processes, autovacuum's among them, are nobody's. What kind of process it is, is not told to everybody; whose it is, is.
+    let others = "SELECT count(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL";
     let others = session.field(others).await?;
     if others != "0" {
         return Err(Failure::Refused(format!("{database}: {others} others are connected to it; stop the services")));
@@ -90,6 +101,8 @@ async fn check(
 }
 
 /// Restores one database in one transaction, counts what is there and gives it a new life.
+///
+/// Until it has that, it looks whole and is not: whoever follows its changes would take his place in the lost record for one in this.
 async fn restore(
     programs: &Programs,
     service: Service,
@@ -99,16 +112,22 @@ async fn restore(
 ) -> Result<Value, Failure> {
     let dump = folder.join(&kept.file).display().to_string();
     let arguments = ["--single-transaction", "--exit-on-error", "--no-owner"].map(str::to_owned);
-    programs.run("pg_restore", Some(address), &[&arguments[..], &[dump]].concat()).await?;
+    let restored = programs.run("pg_restore", Some(address), &[&arguments[..], &[dump]].concat()).await;
+    restored.map_err(|why| Failure::Refused(format!("{}'s database was not restored: {why}", service.name)))?;
+    finish(programs, service, address, kept).await.map_err(|why| {
+        let name = service.name;
+        Failure::Refused(format!("{name}'s database is there, but do not use it: begin again at step 2 of docs/backup.md, \"Restoring\"\n{why}"))
+    })
+}
+
+/// Looks whether everything is there, and gives it a new life.
+async fn finish(programs: &Programs, service: Service, address: &Address, kept: &Kept) -> Result<Value, Failure> {
     let mut session = Session::open(programs, address)?;
     let rows = count_rows(&mut session).await?;
     if rows != kept.rows {
         let differ = kept.rows.iter().filter(|(table, count)| rows.get(*table) != Some(count));
         let differ: Vec<_> = differ.map(|(table, _)| table.as_str()).collect();
-        let (name, tables) = (service.name, differ.join(", "));
-        return Err(Failure::Refused(format!(
-            "{name}'s database has not what the backup says, in: {tables}; do not use it"
-        )));
+        return Err(Failure::Refused(format!("it has not what the backup says, in: {}", differ.join(", "))));
     }
     let incarnation = begin_anew(&mut session, service, kept).await?;
     session.ask("ANALYZE").await?;

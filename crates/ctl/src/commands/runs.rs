@@ -13,8 +13,8 @@ use super::deciding::Deciding;
 use super::paging::Paging;
 use super::quarantine;
 use crate::failure::Failure;
-use crate::json;
 use crate::output::{self, Column};
+use crate::{called, json};
 
 pub(super) const COLUMNS: &[Column] = &[
     ("RUN", "run_id"),
@@ -230,18 +230,18 @@ pub(super) async fn until_applied(vendor_sync: &VendorSyncClient, mut run: Run, 
 
 /// How a run ended, for whoever sent or approved its file: what to do next, and a failure if nothing was applied, though the call went well.
 pub(super) async fn verdict(context: &Context<'_>, run: &Run) -> Result<(), Failure> {
-    let id = &run.run_id;
+    let (id, ctl) = (&run.run_id, called::program());
     run.warnings.iter().for_each(|warning| output::note(&format!("Warning: {warning}")));
     match run.state() {
         RunState::Held => Err(Failure::Waits(format!(
             "the file was held: {}. Nothing was applied; it waits for a person, or for a good newer file.\n\
-             Next: look at it:   holdctl run rows {id}\n      believe it:   holdctl run approve {id} --reason 'why'\n      \
-             or do not:    holdctl run reject {id} --reason 'why'",
+             Next: look at it:   {ctl} run rows {id}\n      believe it:   {ctl} run approve {id} --reason 'why'\n      \
+             or do not:    {ctl} run reject {id} --reason 'why'",
             run.reason.trim_end_matches('.')
         ))),
         RunState::Refused => Err(Failure::Refused(format!(
             "the file was refused: {}. Nothing was applied.\n\
-             Next: compare it with what is registered: holdctl connection get {}",
+             Next: compare it with what is registered: {ctl} connection get {}",
             run.reason.trim_end_matches('.'),
             run.connection
         ))),
@@ -250,14 +250,14 @@ pub(super) async fn verdict(context: &Context<'_>, run: &Run) -> Result<(), Fail
             json::run_state(run.state()).to_lowercase()
         ))),
         RunState::Applying => {
-            output::note(&format!("It is still being applied; see how far it is: holdctl run get {id}"));
+            output::note(&format!("It is still being applied; see how far it is: {ctl} run get {id}"));
             Ok(())
         }
         RunState::Applied | RunState::Unspecified => {
             let totals = run.totals.unwrap_or_default();
             for (number, outcome) in [(totals.unmapped, "unmapped"), (totals.rejected, "rejected")] {
                 if number > 0 {
-                    output::note(&format!("{number} rows are {outcome}: holdctl run rows {id} --outcome {outcome}"));
+                    output::note(&format!("{number} rows are {outcome}: {ctl} run rows {id} --outcome {outcome}"));
                 }
             }
             if totals.quarantined > 0 { show_quarantined(context, run, totals.quarantined).await } else { Ok(()) }
@@ -283,7 +283,7 @@ async fn show_quarantined(context: &Context<'_>, run: &Run, number: i64) -> Resu
     }
     let more = number - i64::try_from(page.rows.len()).unwrap_or_default();
     if more > 0 {
-        output::note(&format!("  and {more} more: holdctl quarantine list --run {}", run.run_id));
+        output::note(&format!("  and {more} more: {} quarantine list --run {}", called::program(), run.run_id));
     }
     quarantine::how_to_decide(&page.rows[0].quarantine_id);
     Ok(())

@@ -7,7 +7,7 @@ use prost_types::Timestamp;
 
 use super::Context;
 use super::house::State;
-use super::reservation::{ChangeArgs, ReserveArgs, show, unknown_or_refused};
+use super::reservation::{ChangeArgs, ReserveArgs, show};
 use crate::failure::Failure;
 use crate::output;
 use crate::{json, parse};
@@ -186,11 +186,12 @@ pub(crate) async fn confirm(context: &Context<'_>, args: ConfirmArgs) -> Result<
 }
 
 pub(super) async fn replace(context: &Context<'_>, args: ReplaceArgs) -> Result<(), Failure> {
+    let attempt = args.reserve.attempt;
     let (key, reserve) = args.reserve.reserve();
     let reservations = context.services.reservations()?;
     output::note(&format!("reservation {key}"));
     let answer = reservations.replace(args.replaced, &reserve).await;
-    let response = answer.map_err(|error| unknown_or_refused(error, key))?;
+    let response = answer.map_err(Failure::holding(key, attempt))?;
     let mut value = json::changed(response.reservation.as_ref(), response.current_state, response.replayed);
     value["expire_time"] = json::instant(response.current_expire_time.as_ref());
     show(context, &value)

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use holdfast_client::api::reservation::v1::ReservationEventKind;
-use holdfast_client::{AvailabilityEvent, ReservationEvent};
+use holdfast_client::{AvailabilityEvent, Error, ReservationEvent};
 use serde_json::{Value, json};
 
 use crate::cli::Format;
 use crate::commands::Context;
 use crate::failure::Failure;
+use crate::signals::Signals;
 use crate::{json, output};
 
 /// A person watches: they see soon enough that nothing comes any more.
@@ -79,13 +80,13 @@ enum Said {
 }
 
 pub(super) async fn availability(context: &Context<'_>, args: Availability) -> Result<(), Failure> {
-    let stock = context.services.stock()?;
+    let (stock, mut signals) = (context.services.stock()?, Signals::listen()?);
     let mut watch = stock.watch_availability(args.skus, &args.from.resume).patience(PATIENCE);
     loop {
-        let event = tokio::select! {
-            event = watch.next() => event.map_err(Failure::reading)?,
-            interrupted = tokio::signal::ctrl_c() => {
-                drop(interrupted);
+        let event = match signals.unless_asked_to_end(watch.next()).await {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => return Err(cut_off(error, watch.resume_token())),
+            None => {
                 go_on(watch.resume_token());
                 return Ok(());
             }
@@ -106,13 +107,13 @@ pub(super) async fn availability(context: &Context<'_>, args: Availability) -> R
 
 pub(super) async fn reservations(context: &Context<'_>, args: Reservations) -> Result<(), Failure> {
     let kinds: Vec<_> = args.kinds.into_iter().map(kind).collect();
-    let reservations = context.services.reservations()?;
+    let (reservations, mut signals) = (context.services.reservations()?, Signals::listen()?);
     let mut watch = reservations.watch_reservations(&args.owner, &kinds, &args.from.resume).patience(PATIENCE);
     loop {
-        let event = tokio::select! {
-            event = watch.next() => event.map_err(Failure::reading)?,
-            interrupted = tokio::signal::ctrl_c() => {
-                drop(interrupted);
+        let event = match signals.unless_asked_to_end(watch.next()).await {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => return Err(cut_off(error, watch.resume_token())),
+            None => {
                 go_on(watch.resume_token());
                 return Ok(());
             }
@@ -153,7 +154,16 @@ fn say(format: Format, said: Said, resume_token: &str, only_snapshot: bool) -> R
     Ok(false)
 }
 
-fn go_on(resume_token: &str) {
+/// Why a watch cannot go on. From where another one can is told too, unless that is what is wrong.
+pub(in crate::commands) fn cut_off(error: Error, resume_token: &str) -> Failure {
+    if !matches!(error, Error::ResumeTokenExpired { .. } | Error::InvalidResumeToken { .. }) {
+        go_on(resume_token);
+    }
+    Failure::reading(error)
+}
+
+/// Tells from where another watch can go on.
+pub(in crate::commands) fn go_on(resume_token: &str) {
     if !resume_token.is_empty() {
         output::note(&format!("Go on with the same command and --resume {resume_token}"));
     }

@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 pub(crate) use catalog::{import, location, offer, sku, sku_match, sku_state, vendor};
 pub(crate) use reservation::{
     at_risk, audit_end, availability, changed, discrepancy, feed, ledger_entry, level, paused_sku, repair_result,
-    reservation, reservation_event, row_availability,
+    reservation, reservation_event, row_availability, state,
 };
 pub(crate) use vendor_sync::{connection, house_level, quarantined, run, run_row, run_state};
 
@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(value["state"], "APPLIED");
         assert_eq!(value["as_of_time"], "2026-03-01T10:00:00.5Z");
         assert_eq!(value["end_time"], Value::Null);
-        assert_eq!(reservation::state(99), "", "a value from a newer server is not made up");
+        assert_eq!(state(99), "", "a value from a newer server is not made up");
     }
 
     #[test]

@@ -110,13 +110,16 @@ async fn what_keeps_the_canary_from_its_unit_is_said_and_too_many_become_one() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_away_is_no_success() {
+async fn a_service_that_is_away_is_no_success_and_no_wrong_answer() {
     let (_, error, code) = {
         let mut command = crate::world::holdfast(&["ctl", "canary", "--timeout", "1s"]);
         command.env("HOLDFAST_RESERVATION_ENDPOINT", "http://127.0.0.1:1");
         ends(command).await
     };
-    assert!(code == 1 && error.starts_with("holdfast ctl: "), "{code} {error}");
+    assert!(
+        code == 3 && error.starts_with("holdfast ctl: ") && error.contains("Nothing can be told"),
+        "{code} {error}"
+    );
 }
 
 fn steps(report: &Value) -> Vec<&str> {

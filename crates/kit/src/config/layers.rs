@@ -25,9 +25,7 @@ pub(super) fn merged<C: ServiceConfig>(
     let mut problems = Vec::new();
     if let Some(path) = file {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
-        let layer: Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| ConfigError::NotToml { path: path.into(), message: error.to_string() })?;
+        let layer: Table = text.parse().map_err(|error| not_toml(path, &text, &error))?;
         Layer { defaults: &defaults, source: path.display().to_string(), problems: &mut problems }.lay(
             &mut effective,
             layer,
@@ -43,6 +41,17 @@ pub(super) fn merged<C: ServiceConfig>(
         "",
     );
     if problems.is_empty() { Ok(Merged { effective }) } else { Err(ConfigError::Refused(problems)) }
+}
+
+/// What is wrong with a file, and where: its own words stay out of the log, for one of them may be a password.
+fn not_toml(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let at = error.span().map_or(text.len(), |span| span.start.min(text.len()));
+    let before = text.as_bytes()[..at].iter();
+    let (line, column) = (
+        1 + before.clone().filter(|byte| **byte == b'\n').count(),
+        1 + before.rev().take_while(|byte| **byte != b'\n').count(),
+    );
+    ConfigError::NotToml { path: path.into(), message: format!("line {line}, column {column}: {}", error.message()) }
 }
 
 /// The common defaults with the service's laid over them.

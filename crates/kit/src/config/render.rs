@@ -80,12 +80,7 @@ fn line(out: &mut String, entry: &Entry<'_>, effective: &Table) {
 /// The value with what is secret in it masked.
 fn masked(value: &Value, secret: bool) -> Value {
     match value {
-        Value::String(text) if text.is_empty() => value.clone(),
-        Value::String(text) => Value::String(match (without_password(text), secret) {
-            (Some(url), _) => url,
-            (None, true) => MASK.to_owned(),
-            (None, false) => text.clone(),
-        }),
+        Value::String(text) => Value::String(shown(text, secret)),
         Value::Array(items) => Value::Array(items.iter().map(|item| masked(item, secret)).collect()),
         Value::Table(table) => {
             Value::Table(table.iter().map(|(key, value)| (key.clone(), masked(value, is_secret_name(key)))).collect())
@@ -94,26 +89,48 @@ fn masked(value: &Value, secret: bool) -> Value {
     }
 }
 
-/// A URL with the password between its `:` and `@` masked, and the value of `password=` in its query; `None` if it is not a URL.
+/// Text as it may be shown. URLs, one or several with commas between them, are shown without their passwords if it is plain which part of them is one; a secret that is
+/// anything else, and what looks like a URL with a password in a place that cannot be told, is not shown at all.
+fn shown(text: &str, secret: bool) -> String {
+    let urls: Option<Vec<String>> = text.split(',').map(without_password).collect();
+    match urls {
+        Some(urls) => urls.join(","),
+        None if text.is_empty() => String::new(),
+        None if secret || (text.contains("://") && text.contains('@')) => MASK.to_owned(),
+        None => text.to_owned(),
+    }
+}
+
+/// A URL with the password between its `:` and `@` masked, and those in its query; `None` if it is no URL, or one in which something stands where it cannot stand, as
+/// an unescaped `/` in a password makes it.
 fn without_password(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let authority = match authority.rsplit_once('@') {
-        Some((user, host)) => {
-            let user = user.split_once(':').map_or(user.to_owned(), |(name, _)| format!("{name}:{MASK}"));
-            format!("{user}@{host}")
-        }
-        None => authority.to_owned(),
+    let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    // What follows the host's name, or the closing bracket of an address, is a port.
+    let port = host[host.rfind(']').unwrap_or(0)..].split_once(':').map_or("", |(_, port)| port);
+    if tail.contains('@') || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let user = match user.map(|user| user.split_once(':')) {
+        None => String::new(),
+        Some(None) => format!("{}@", user.unwrap_or_default()),
+        Some(Some((name, _))) => format!("{name}:{MASK}@"),
     };
     let (path, query) = tail.split_once('?').map_or((tail, None), |(path, query)| (path, Some(query)));
     let query = query.map(|query| {
         let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-            Some((key, _)) if is_secret_name(&key.to_lowercase()) => format!("{key}={MASK}"),
+            Some((key, _)) if is_secret_parameter(&key.to_lowercase()) => format!("{key}={MASK}"),
             _ => pair.to_owned(),
         });
         format!("?{}", pairs.collect::<Vec<_>>().join("&"))
     });
-    Some(format!("{scheme}://{authority}{path}{}", query.unwrap_or_default()))
+    Some(format!("{scheme}://{user}{host}{path}{}", query.unwrap_or_default()))
+}
+
+/// Whether a parameter of a URL is a secret: `password` of Postgres's, `pass` of Redis's.
+fn is_secret_parameter(key: &str) -> bool {
+    is_secret_name(key) || key.contains("pass")
 }
 
 /// Takes a text of defaults apart. A value may go over several lines: lines are added until it parses.
@@ -144,4 +161,49 @@ fn parse(text: &str) -> Defaults<'_> {
         }
     }
     parsed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_shown_without_their_passwords() {
+        for (url, told) in [
+            ("redis://r:6379/0", "redis://r:6379/0"),
+            ("redis://[::1]:6379", "redis://[::1]:6379"),
+            (
+                "redis://u:hunter2@a:7000,redis://u:hunter2@b:7001",
+                "redis://u:********@a:7000,redis://u:********@b:7001",
+            ),
+            ("postgres://u:hunt@er2@db/x", "postgres://u:********@db/x"),
+            (
+                "postgres://u@db/x?password=hunter2&sslmode=require",
+                "postgres://u@db/x?password=********&sslmode=require",
+            ),
+            ("redis+unix:///run/r.sock?user=u&pass=hunter2", "redis+unix:///run/r.sock?user=u&pass=********"),
+            ("postgres://u:********@db", "postgres://u:********@db"),
+        ] {
+            assert_eq!(shown(url, true), told);
+            assert_eq!(shown(url, false), told);
+        }
+    }
+
+    #[test]
+    fn what_may_have_a_password_somewhere_is_not_shown_at_all() {
+        for odd in [
+            "postgres://x:hun/ter2@db/x",
+            "postgres://x:hun?ter2@db/x",
+            "redis://u:hunter2,more@a:7000",
+            "redis://u:1234,56@a:7000",
+            "redis://u:hunter2",
+        ] {
+            assert_eq!(shown(odd, true), MASK, "{odd}");
+        }
+        for odd in ["hunter2", "a b c", ","] {
+            assert_eq!((shown(odd, true).as_str(), shown(odd, false).as_str()), (MASK, odd));
+        }
+        assert_eq!(shown("postgres://x:hun/ter2@db/x", false), MASK);
+        assert_eq!(shown("", true), "");
+    }
 }

@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -61,6 +61,8 @@ pub enum ServeError {
     Admin(#[source] std::io::Error),
 }
 
+/// How long the admin port may take to answer what it is asked at the end.
+const ADMIN_END_MAX: Duration = Duration::from_secs(1);
 /// How often gRPC's health follows readiness.
 const HEALTH_PERIOD: Duration = Duration::from_secs(1);
 
@@ -161,9 +163,15 @@ impl Server {
             }
         };
         ended.cancel();
-        match admin.await {
-            Ok(Err(error)) => Err(ServeError::Admin(error)),
-            Ok(Ok(())) | Err(_) => Ok(drained?),
+        let abort = admin.abort_handle();
+        match timeout(ADMIN_END_MAX, admin).await {
+            Ok(Ok(Err(error))) => Err(ServeError::Admin(error)),
+            Ok(Ok(Ok(())) | Err(_)) => Ok(drained?),
+            // A request that was begun there and never went on.
+            Err(_) => {
+                abort.abort();
+                Ok(drained?)
+            }
         }
     }
 }

@@ -275,4 +275,6 @@ fn a_file_that_is_not_there_or_no_toml_is_named() {
     assert!(missing.to_string().contains("/no/such.toml"), "{missing}");
     let broken = load(Some("[oven\n"), &[URL]).unwrap_err();
     assert!(matches!(broken, ConfigError::NotToml { .. }), "{broken}");
+    let open = load(Some("[oven]\nkey = \"hunter2\n"), &[URL]).unwrap_err().to_string();
+    assert!(open.contains("line 2, column ") && !open.contains("hunter2"), "{open}");
 }

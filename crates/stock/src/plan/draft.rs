@@ -246,13 +246,23 @@ impl Draft {
         self.changed_channels.insert(key);
     }
 
-    /// Notes that an owner, by a channel, got units or has them no longer: they were given back, called off or shipped. An owner's are not counted once a hold is over.
+    /// Notes that an owner, by a channel, got units or gave them back. An owner's are not counted once a hold is over.
     pub(super) fn change_use(&mut self, owner: Option<&Owner>, channel: Option<&Name>, sku: &Sku, units: i64) {
-        if let Some(owner) = owner {
+        self.change_owned(owner, sku, units);
+        self.change_channel_use(channel, sku, units);
+    }
+
+    /// Notes that an owner holds or has bought so many units more.
+    pub(super) fn change_owned(&mut self, owner: Option<&Owner>, sku: &Sku, units: i64) {
+        if let Some(owner) = owner.filter(|_| units != 0) {
             let owned = self.owned.entry((owner.clone(), sku.clone())).or_default();
             *owned = owned.saturating_add(units);
         }
-        let Some(channel) = channel else { return };
+    }
+
+    /// Notes that a channel has so many units more: held, or sold and not shipped.
+    pub(super) fn change_channel_use(&mut self, channel: Option<&Name>, sku: &Sku, units: i64) {
+        let Some(channel) = channel.filter(|_| units != 0) else { return };
         let key = (sku.clone(), channel.clone());
         let is_capped = self.policies.get(sku).is_some_and(|policy| policy.channel_caps.contains_key(channel));
         if is_capped || self.channels.contains_key(&key) {

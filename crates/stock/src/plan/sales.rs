@@ -14,6 +14,8 @@ use crate::terms::Portion;
 pub(super) struct Step {
     row: RowKey,
     quantity: i64,
+    /// When the reservation was made: nothing can have happened to its units before.
+    made_at: UnixMicros,
     before: Progress,
     pub(super) progress: Progress,
     /// What it moves beside committed, which follows from the progress.
@@ -21,10 +23,11 @@ pub(super) struct Step {
 }
 
 impl Step {
-    fn of(allocation: &Allocation) -> Self {
+    fn of(record: &Record, allocation: &Allocation) -> Self {
         Self {
             row: allocation.row(),
             quantity: allocation.quantity,
+            made_at: record.created_at,
             before: allocation.progress.clone(),
             progress: allocation.progress.clone(),
             delta: Delta::default(),
@@ -44,9 +47,14 @@ impl Step {
         self.before.committed(self.quantity) - self.progress.committed(self.quantity)
     }
 
-    /// Units that are not open any more.
+    /// Units that are not open any more: a channel has them no longer.
     fn closed(&self) -> i64 {
         self.before.open(self.quantity) - self.progress.open(self.quantity)
+    }
+
+    /// Units that are not sold any more: an owner has not bought them after all. What was shipped to him he has.
+    fn unsold(&self) -> i64 {
+        self.before.sold(self.quantity) - self.progress.sold(self.quantity)
     }
 }
 
@@ -80,9 +88,11 @@ impl Draft {
     }
 
     /// Keeps evidence of so many of an allocation's units, and reflects what the row's count then reflects. Evidence without the vendor's time is as of now by its clock
-    /// at the latest (PROTOCOL 14).
+    /// at the latest (PROTOCOL 14). What is dated before the reservation was made, as a date without a time of day is, happened when it was made at the earliest: a count of
+    /// before would else be taken to be without units that were sold after it.
     pub(super) fn tell(&self, step: &mut Step, level: &Level, kind: EvidenceKind, units: i64, at: Option<UnixMicros>) {
         let at = at.unwrap_or_else(|| UnixMicros(self.now.0.saturating_add(self.feed_of(level).clock_margin_micros)));
+        let at = at.max(step.made_at);
         step.progress.tell(Evidence { kind, units, at });
         if let Some(count) = self.watermark(level) {
             step.progress.reflect(step.quantity, &count);
@@ -102,7 +112,7 @@ impl Draft {
         shares.into_iter().map(|share| {
             let allocation = &record.allocations[share.allocation];
             let level = self.level(&allocation.row()).ok_or(Refusal::Inconsistent("a row of the sale was not read"))?;
-            Ok((share, Step::of(allocation), level))
+            Ok((share, Step::of(record, allocation), level))
         })
     }
 
@@ -118,10 +128,8 @@ impl Draft {
         let user = self.record(id).map(|record| (record.owner.clone(), record.details.channel.clone()));
         let (owner, channel) = user.unwrap_or_default();
         for step in steps {
-            let closed = step.closed();
-            if closed != 0 {
-                self.change_use(owner.as_ref(), channel.as_ref(), &step.row.0, -closed);
-            }
+            self.change_owned(owner.as_ref(), &step.row.0, -step.unsold());
+            self.change_channel_use(channel.as_ref(), &step.row.0, -step.closed());
             if step.progress != step.before {
                 self.set_progress(id, &step.row, step.quantity, step.progress);
             }

@@ -6,6 +6,7 @@ mod asking;
 mod buying;
 mod choosing;
 mod counts;
+mod drawing;
 mod every_verb;
 mod extremes;
 mod model;

@@ -1,6 +1,6 @@
 //! Random batches against the naive reference, with the auditor after each.
 
-use crate::reference::{Reference, Row};
+use crate::reference::Reference;
 use crate::world::*;
 use holdfast_stock::{
     Adjustment, AdjustmentReason, Answer, Cart, Condition, CountMeaning, Freshness, HoldMicros, Level, Line, Name,
@@ -8,7 +8,7 @@ use holdfast_stock::{
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SKUS: [&str; 3] = ["A", "B", "C"];
 const LOCATIONS: [&str; 3] = ["W1", "W2", "W3"];
@@ -111,41 +111,23 @@ fn a_batch() -> impl Strategy<Value = Batch> {
 fn a_world() -> impl Strategy<Value = (World, Reference)> {
     vec((a_row(), 0..10_i64, 0..3_i64, 0..3_i64), 1..7).prop_map(|rows| {
         let mut world = World::with(&[]);
-        let mut reference = Reference::default();
+        let mut paper = BTreeMap::new();
         for ((code, at), on_hand, safety, backorder) in rows {
             world.set(code, at, Level { on_hand, safety, backorder, ..Level::default() });
-            reference.rows.insert(row(code, at), Row { on_hand, safety, backorder, ..Row::default() });
+            paper.insert(row(code, at), [on_hand, safety, backorder]);
         }
+        let paper: Vec<_> = paper.into_iter().collect();
+        let reference = Reference::of(&paper, &world.feeds);
         (world, reference)
     })
 }
 
-fn agree(world: &World, reference: &Reference) {
-    assert_eq!(world.levels.len(), reference.rows.len());
-    for (row, level) in &world.levels {
-        let paper = &reference.rows[row];
-        assert_eq!((level.on_hand, level.safety, level.backorder), (paper.on_hand, paper.safety, paper.backorder));
-        assert_eq!((level.held, level.committed), (reference.held(row), reference.committed(row)), "{row:?}");
-        assert_eq!(level.shortfall, reference.shortfall(row));
-        assert_eq!(level.count, paper.count.map(|(as_of, sequence)| (UnixMicros(as_of), sequence)));
-        let mut unsellable = paper.unsellable.clone();
-        unsellable.retain(|_, units| *units > 0);
-        assert_eq!(level.unsellable, unsellable);
-    }
-    assert_eq!(world.records.len(), reference.reservations.len());
-    for (id, record) in &world.records {
-        assert_eq!(record.state, reference.reservations[id].state, "{id}");
-        let units = record.allocations.iter().map(|allocation| (allocation.row(), allocation.quantity)).collect();
-        assert_eq!(reference.reservations[id].units, units);
-    }
-}
-
-/// The plan of a batch, made operation by operation, each on what the ones before it left.
+/// The plan of a batch, made operation by operation, each on what the ones before it left; `look` sees the world before each and after it.
 pub(crate) fn one_by_one(
     world: &World,
     snapshot: &Snapshot,
     ops: &[Op],
-    mut look: impl FnMut(&World, &Op, &Plan),
+    mut look: impl FnMut(&World, &Op, &Plan, &World),
 ) -> (World, Vec<Outcome>) {
     let mut world = world.clone();
     let mut answers = Vec::new();
@@ -173,9 +155,10 @@ pub(crate) fn one_by_one(
         let mut step: Plan = plan(read, std::slice::from_ref(op), &LIMITS);
         step.ledger.iter_mut().for_each(|entry| entry.op = entry.op.map(|_| index));
         let answer = step.answers[0].clone();
-        look(&world, op, &step);
+        let before = world.clone();
+        world.write(step.clone());
+        look(&before, op, &step, &world);
         answers.append(&mut step.answers);
-        world.write(step);
         within_policy(&world, op, &answer);
     }
     (world, answers)
@@ -251,13 +234,12 @@ proptest! {
     ) {
         for Batch { wait, ops, left } in batches {
             world.wait(wait);
-            (reference.now, reference.left) = (world.now, left.clone());
-            reference.sweep();
+            reference.begin(world.now, &left);
             let answers = world.batch_beside(&ops, &left);
             for (op, answer) in ops.iter().zip(&answers) {
                 reference.check(op, answer, &LIMITS);
             }
-            agree(&world, &reference);
+            reference.agrees_with(&world);
         }
     }
 
@@ -269,7 +251,7 @@ proptest! {
         for Batch { wait, ops, left } in batches {
             world.wait(wait);
             let snapshot = world.snapshot(&ops, &left);
-            let (stepped, answers) = one_by_one(&world, &snapshot, &ops, |_, _, _| {});
+            let (stepped, answers) = one_by_one(&world, &snapshot, &ops, |_, _, _, _| {});
             prop_assert_eq!(world.batch_beside(&ops, &left), answers);
             prop_assert_eq!(&world.levels, &stepped.levels);
             prop_assert_eq!(&world.records, &stepped.records);

@@ -184,17 +184,19 @@ impl World {
         counted.into_iter().map(pending).collect()
     }
 
-    /// What owners hold, or have confirmed and neither called off nor got; holds that are over count for nobody.
+    /// What owners hold or have bought and not called off, shipped or not; holds that are over count for nobody.
     pub(crate) fn owned(&self) -> BTreeMap<(Owner, Sku), i64> {
         let mut owned = BTreeMap::new();
         for record in self.records.values() {
             let state = record.state_at_time(UnixMicros(self.now));
-            let Some(owner) = record.owner.as_ref().filter(|_| matches!(state, State::Held | State::Confirmed)) else {
+            let Some(owner) =
+                record.owner.as_ref().filter(|_| matches!(state, State::Held | State::Confirmed | State::Fulfilled))
+            else {
                 continue;
             };
             for allocation in &record.allocations {
-                let open = allocation.progress.open(allocation.quantity);
-                *owned.entry((owner.clone(), allocation.sku.clone())).or_default() += open;
+                let sold = allocation.progress.sold(allocation.quantity);
+                *owned.entry((owner.clone(), allocation.sku.clone())).or_default() += sold;
             }
         }
         owned

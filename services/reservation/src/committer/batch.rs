@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use holdfast_stock::{
-    Answer, Availability, Op, Reading, Record, Refusal, ReservationAnswer, ReservationId, State, UnixMicros, Wanted,
-    read,
+    Answer, Availability, Op, Reading, Record, Refusal, ReservationAnswer, ReservationId, Sku, State, UnixMicros,
+    Wanted, read,
 };
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::lane::Lane;
 use super::{Failure, Outcome, Queued};
 use crate::metrics::Path;
-use crate::store::{Asked, FastBatch, FastOutcome, FastReserve, FastTransition, StoreError, Target};
+use crate::store::{Asked, FastBatch, FastOutcome, FastReserve, FastTransition, PlannedOutcome, StoreError, Target};
 use crate::trace;
 
 /// What became of an operation.
@@ -23,12 +24,18 @@ pub(super) enum Decided {
     Again,
 }
 
-type Batch = Vec<(Queued, Decided)>;
+/// Where operations go as soon as it is decided what became of them: nobody waits for the rest of his batch.
+pub(super) type Sink<'a> = &'a mut (dyn FnMut(Queued, Decided) + Send);
 /// Postgres's clock at a read, and what stood under the keys.
 type Found = (UnixMicros, BTreeMap<ReservationId, Record>);
 
+/// How long a batch is repeated that other transactions are in the way of, before its operations are tried one by one.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an operation waits for a lock that is tried by itself because its batch met one: whoever holds it so long is no neighbour at work.
+const LOCK_WAIT: Duration = Duration::from_millis(200);
+
 /// Commits a batch, nothing of it twice, and says what became of each operation.
-pub(super) async fn commit(lane: &Lane, batch: Vec<Queued>) -> Batch {
+pub(super) async fn commit(lane: &Lane, batch: Vec<Queued>, sink: Sink<'_>) {
     let span = trace::batch_span(lane.name, batch.len(), batch.iter().map(|queued| &queued.span));
     for queued in &batch {
         trace::note_batch(&queued.span, &span, queued.queued_at.elapsed());
@@ -36,17 +43,16 @@ pub(super) async fn commit(lane: &Lane, batch: Vec<Queued>) -> Batch {
     async {
         let (dry, real): (Vec<_>, Vec<_>) = batch.into_iter().partition(|queued| queued.work.dry);
         let (plain, other): (Vec<_>, Vec<_>) = real.into_iter().partition(is_plain);
-        let mut done = Vec::new();
         if !plain.is_empty() {
-            done.extend(fast(lane, plain).await);
+            fast(lane, plain, sink).await;
         }
         if !other.is_empty() {
-            done.extend(planned(lane, other).await);
+            planned(lane, other, Instant::now(), sink).await;
         }
         for queued in dry {
-            done.push(tried(lane, queued).await);
+            let decided = tried(lane, &queued).await;
+            sink(queued, decided);
         }
-        done
     }
     .instrument(span)
     .await
@@ -75,32 +81,33 @@ fn is_plain(queued: &Queued) -> bool {
     }
 }
 
-async fn fast(lane: &Lane, batch: Vec<Queued>) -> Batch {
-    let request = fast_batch(&batch);
+async fn fast(lane: &Lane, batch: Vec<Queued>, sink: Sink<'_>) {
+    let (request, began) = (fast_batch(&batch), Instant::now());
     match lane.store.commit_fast(&request, &lane.limits).await {
         Ok(outcome) => {
             lane.metrics.path(Path::Fast, batch.len());
             lane.publisher.publish(outcome.decided_at, &outcome.available, batch.iter().map(|queued| &queued.work.op));
-            let found = match conflicts(lane, &batch, &outcome).await {
-                Ok(found) => found,
-                // The batch is committed, but what stands under the keys that were there before could not be read.
-                Err(error) => return fast_answers(batch, &outcome, Err(&error)),
-            };
-            fast_answers(batch, &outcome, Ok(&found))
+            // If it cannot be read what stands under the keys that were there before, the batch is committed all the same.
+            let found = conflicts(lane, &batch, &outcome).await;
+            fast_answers(batch, &outcome, found.as_ref(), sink);
         }
         Err(StoreError::OverLimit(over)) => {
             // Refused in the order of arrival; in a rush for something limited most are, and their neighbours must not be slower for it.
             let is_over = |queued: &Queued| queued.work.op.reservation().is_some_and(|id| over.contains(&id));
             let (over, within): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_over);
             if over.is_empty() {
-                return planned(lane, within).await;
+                return planned(lane, within, began, sink).await;
             }
-            let mut done = if within.is_empty() { Vec::new() } else { Box::pin(fast(lane, within)).await };
-            done.extend(planned(lane, over).await);
-            done
+            if !within.is_empty() {
+                Box::pin(fast(lane, within, &mut *sink)).await;
+            }
+            planned(lane, over, Instant::now(), sink).await;
         }
-        Err(StoreError::NeedsPlanning | StoreError::Contended(_)) => planned(lane, batch).await,
-        Err(error) => failed(batch, &error),
+        // What is a defect of one of them is found there.
+        Err(StoreError::NeedsPlanning | StoreError::Contended(_) | StoreError::Defect(_)) => {
+            planned(lane, batch, began, sink).await;
+        }
+        Err(error) => failed(batch, &error, sink),
     }
 }
 
@@ -171,7 +178,7 @@ async fn conflicts(lane: &Lane, batch: &[Queued], outcome: &FastOutcome) -> Resu
     Ok((look.read_at, look.records))
 }
 
-fn fast_answers(batch: Vec<Queued>, outcome: &FastOutcome, found: Result<&Found, &StoreError>) -> Batch {
+fn fast_answers(batch: Vec<Queued>, outcome: &FastOutcome, found: Result<&Found, &StoreError>, sink: Sink<'_>) {
     let missing =
         |what: &str| Err(Failure::Store(StoreError::Defect(format!("{what} was committed, but is not there"))));
     let answer = |queued: &Queued| match &queued.work.op {
@@ -212,13 +219,10 @@ fn fast_answers(batch: Vec<Queued>, outcome: &FastOutcome, found: Result<&Found,
             None => missing("a reservation"),
         },
     };
-    batch
-        .into_iter()
-        .map(|queued| {
-            let decided = Decided::Answer(answer(&queued));
-            (queued, decided)
-        })
-        .collect()
+    for queued in batch {
+        let decided = Decided::Answer(answer(&queued));
+        sink(queued, decided);
+    }
 }
 
 fn stands(record: Record) -> Answer {
@@ -230,44 +234,75 @@ fn stands(record: Record) -> Answer {
     }))
 }
 
-/// Decides in arrival order. What another transaction was in the way of is repeated; what is a defect is done one by one, so that it harms no neighbour.
-async fn planned(lane: &Lane, batch: Vec<Queued>) -> Batch {
+/// Decides in arrival order. What another transaction was in the way of is repeated for a while, counted from when the batch began; then, and when one of its operations is a
+/// defect, they are done one by one, so that none harms its neighbours.
+async fn planned(lane: &Lane, batch: Vec<Queued>, began: Instant, sink: Sink<'_>) {
     let ops: Vec<Asked> = batch.iter().map(asked).collect();
     let mut attempt = 1;
     loop {
-        match lane.store.commit_planned(&ops, &lane.limits).await {
-            Ok(outcome) => {
-                lane.metrics.path(Path::Planned, batch.len());
-                lane.metrics.shortfall(outcome.shortfall_units_raised);
-                lane.publisher.publish(outcome.decided_at, &outcome.available, ops.iter().map(|asked| &asked.op));
-                return batch.into_iter().zip(outcome.answers).map(|(q, answer)| (q, decide(answer))).collect();
-            }
-            Err(StoreError::Contended(text)) if attempt < lane.config.contended_attempts_max => {
+        match lane.store.commit_planned(&ops, &lane.limits, None).await {
+            Ok(outcome) => return landed(lane, batch, &ops, outcome, sink),
+            Err(StoreError::Contended(text))
+                if attempt < lane.config.contended_attempts_max && began.elapsed() < PATIENCE =>
+            {
                 tracing::debug!(attempt, error = text, "another transaction was in the way");
                 lane.metrics.contended();
                 tokio::time::sleep(Duration::from_millis(u64::from(attempt))).await;
                 attempt += 1;
             }
-            Err(StoreError::Defect(text)) if batch.len() > 1 => {
-                tracing::error!(
-                    error = text,
-                    operations = batch.len(),
-                    "a batch failed; its operations are tried one by one"
-                );
-                let mut done = Vec::new();
-                for queued in batch {
-                    done.extend(Box::pin(planned(lane, vec![queued])).await);
-                }
-                return done;
+            Err(error @ (StoreError::Contended(_) | StoreError::Defect(_))) if batch.len() > 1 => {
+                let operations = batch.len();
+                tracing::warn!(%error, operations, "a batch failed; its operations are tried one by one");
+                return one_by_one(lane, batch, sink).await;
             }
-            Err(error) => return failed(batch, &error),
+            Err(error) => return failed(batch, &error, sink),
         }
     }
 }
 
+/// Does operations each by itself. One that waited in vain for its SKU's lock speaks for the others that want nothing but that SKU.
+async fn one_by_one(lane: &Lane, batch: Vec<Queued>, sink: Sink<'_>) {
+    let mut locked: BTreeMap<Sku, StoreError> = BTreeMap::new();
+    for queued in batch {
+        let sku = only_sku(&queued.work.op);
+        if let Some(error) = sku.as_ref().and_then(|sku| locked.get(sku)) {
+            failed(vec![queued], error, &mut *sink);
+            continue;
+        }
+        let ops = [asked(&queued)];
+        match lane.store.commit_planned(&ops, &lane.limits, Some(LOCK_WAIT)).await {
+            Ok(outcome) => landed(lane, vec![queued], &ops, outcome, &mut *sink),
+            Err(error) => {
+                failed(vec![queued], &error, &mut *sink);
+                if let (Some(sku), StoreError::Contended(_)) = (sku, &error) {
+                    locked.insert(sku, error);
+                }
+            }
+        }
+    }
+}
+
+/// The SKU of a cart that has no other.
+fn only_sku(op: &Op) -> Option<Sku> {
+    let Op::Reserve { cart, .. } = op else { return None };
+    let mut skus = cart.skus();
+    let first = skus.next()?;
+    skus.all(|other| other == first).then(|| first.clone())
+}
+
+/// Tells what a plan that was committed decided.
+fn landed(lane: &Lane, batch: Vec<Queued>, ops: &[Asked], outcome: PlannedOutcome, sink: Sink<'_>) {
+    lane.metrics.path(Path::Planned, batch.len());
+    lane.metrics.shortfall(outcome.shortfall_units_raised);
+    lane.publisher.publish(outcome.decided_at, &outcome.available, ops.iter().map(|asked| &asked.op));
+    for (queued, answer) in batch.into_iter().zip(outcome.answers) {
+        sink(queued, decide(answer));
+    }
+}
+
 /// Decides one operation as if it were to be done, and takes it back. Alone, so that it neither sees nor moves a neighbour.
-async fn tried(lane: &Lane, queued: Queued) -> (Queued, Decided) {
-    let ops = [asked(&queued)];
+async fn tried(lane: &Lane, queued: &Queued) -> Decided {
+    let ops = [asked(queued)];
     let mut attempt = 1;
     let decided = loop {
         match lane.store.try_planned(&ops, &lane.limits).await {
@@ -281,7 +316,7 @@ async fn tried(lane: &Lane, queued: Queued) -> (Queued, Decided) {
         }
     };
     let none = || Decided::Answer(Err(Failure::Store(StoreError::Defect("an operation was not decided".to_owned()))));
-    (queued, decided.unwrap_or_else(none))
+    decided.unwrap_or_else(none)
 }
 
 fn asked(Queued { work, span, .. }: &Queued) -> Asked {
@@ -296,10 +331,12 @@ fn decide(answer: Result<Answer, Refusal>) -> Decided {
     }
 }
 
-fn failed(batch: Vec<Queued>, error: &StoreError) -> Batch {
+fn failed(batch: Vec<Queued>, error: &StoreError, sink: Sink<'_>) {
     match error {
         StoreError::Defect(_) => tracing::error!(%error, operations = batch.len(), "an operation failed"),
         _ => tracing::warn!(%error, operations = batch.len(), "a batch failed"),
     }
-    batch.into_iter().map(|queued| (queued, Decided::Answer(Err(Failure::Store(error.clone()))))).collect()
+    for queued in batch {
+        sink(queued, Decided::Answer(Err(Failure::Store(error.clone()))));
+    }
 }

@@ -98,21 +98,22 @@ impl Lane {
         }
         let started = Instant::now();
         self.metrics.batch(self.name, batch.len(), batch.iter().map(|queued| started - queued.queued_at));
-        let mut again = false;
-        for (queued, decided) in batch::commit(self, batch).await {
-            match decided {
-                Decided::Answer(outcome) => {
-                    // Nobody may be waiting any more; the operation has run to its end all the same.
-                    let _ = queued.reply.send(outcome);
-                }
-                Decided::Again => {
-                    again = true;
-                    self.postponed.push_back(queued);
-                }
+        let mut again = Vec::new();
+        let mut sink = |queued: Queued, decided: Decided| match decided {
+            Decided::Answer(outcome) => {
+                let Queued { work, reply, .. } = queued;
+                // Who hears the answer finds the place free that it took.
+                drop(work);
+                // Nobody may be waiting any more; the operation has run to its end all the same.
+                let _ = reply.send(outcome);
             }
-        }
+            Decided::Again => again.push(queued),
+        };
+        batch::commit(self, batch, &mut sink).await;
+        let is_again = !again.is_empty();
+        self.postponed.extend(again);
         self.metrics.committed(self.name, started.elapsed());
-        if again && self.queue.is_empty() {
+        if is_again && self.queue.is_empty() {
             tokio::time::sleep(RETRY_PAUSE).await;
         }
     }

@@ -1,8 +1,9 @@
 //! The only way to change stock: operations queue here and are committed in batches.
 //!
-//! Natural batching: a batch is whatever queued while the previous one was being committed, bounded in operations and rows; there is no timer. There are two lanes,
-//! each with its own queue, task and connection: `checkout` for what buyers and the people who serve them wait for, `bulk` for counts, evidence, adjustments and expiry, so that a file of 40,000 rows does
-//! not stand in front of a cart. To each other they are like two replicas: Postgres's locks decide.
+//! Natural batching: a batch is whatever queued while the previous one was being committed, bounded in operations and rows; there is no timer. There are three lanes,
+//! each with its own queue and task: `checkout` for what buyers and the people who serve them wait for, `bulk` for counts, evidence, adjustments and expiry, so that a file of 40,000 rows does
+//! not stand in front of a cart, and `trial` for dry runs, each a transaction by itself, so that carts that only ask do not stand in front of those that buy. To each other they are like replicas:
+//! Postgres's locks decide.
 //!
 //! A queue that fills refuses new work first and what ends a promise last, by the same shares as the server's admission: a sale that was held is not lost because others
 //! would like to hold something.
@@ -21,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::keys::KeyGuard;
+use crate::limiter::Place;
 use crate::metrics::CommitterMetrics;
 use crate::publisher::Publisher;
 use crate::store::{Store, StoreError};
@@ -55,6 +57,8 @@ pub struct Work {
     pub deadline: Instant,
     /// Whether only to say what would be answered: it is decided under the locks as any other, and taken back.
     pub dry: bool,
+    /// The place past the gate that it has. It is given back once the work is done, not when a caller no longer waits for it.
+    pub place: Option<Place>,
 }
 
 /// Why there is no answer.
@@ -85,16 +89,17 @@ struct Queued {
     span: tracing::Span,
 }
 
-/// A handle to the two lanes. Clones share them.
+/// A handle to the lanes. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Committer {
     checkout: mpsc::Sender<Queued>,
     bulk: mpsc::Sender<Queued>,
+    trial: mpsc::Sender<Queued>,
     keys: KeyGuard,
 }
 
 impl Committer {
-    /// Starts both lanes.
+    /// Starts the lanes. Dry runs share the connections of the bulk lane.
     #[must_use]
     pub fn start(
         config: CommitterConfig,
@@ -111,7 +116,8 @@ impl Committer {
             tasks.spawn(name, lane.run(tasks.token().clone()));
             sender
         };
-        Self { checkout: start("checkout", checkout), bulk: start("bulk", bulk), keys }
+        let trial = start("trial", bulk.clone());
+        Self { checkout: start("checkout", checkout), bulk: start("bulk", bulk), trial, keys }
     }
 
     /// Commits an operation and says how it ended. If the caller stops waiting, the operation still runs to its end.
@@ -121,6 +127,7 @@ impl Committer {
     pub async fn commit(&self, work: Work) -> Outcome {
         self.keys.check(&work.op).map_err(Failure::Key)?;
         let lane = match work.op {
+            _ if work.dry => &self.trial,
             Op::Reserve { .. }
             | Op::Refuse { .. }
             | Op::Confirm { .. }
@@ -160,7 +167,9 @@ impl Committer {
 
     /// Lets the lanes' queues count for how full the process is.
     pub fn watch_by(&self, saturation: &Saturation) {
-        for (part, lane) in [("checkout_queue", &self.checkout), ("bulk_queue", &self.bulk)] {
+        for (part, lane) in
+            [("checkout_queue", &self.checkout), ("bulk_queue", &self.bulk), ("trial_queue", &self.trial)]
+        {
             saturation.watch_queue(part, lane, Priority::Begin.places(lane.max_capacity()));
         }
     }

@@ -60,7 +60,7 @@ pub(crate) struct RepairAsk {
 /// INVALID_FIELD.
 pub(crate) fn repair_ask(request: &pb::RepairRequest) -> Result<RepairAsk, Problem> {
     let mut violations = Violations::new();
-    let key = violations.check_uuid("request_id", &request.request_id);
+    let key = violations.check_uuid_v7("request_id", &request.request_id);
     let actor = text(&mut violations, "actor", &request.actor, Name::new);
     let reason = text(&mut violations, "reason", &request.reason, Note::new);
     if request.reason.is_empty() {

@@ -482,8 +482,9 @@ impl ReconcileReport {
         self.checked += 1;
         let recorded = record.locations.iter().fold(0_i64, |sum, (_, units)| sum.saturating_add((*units).max(0)));
         let drifted = match reply.found {
+            // What the record does not know is nowhere to be published.
             Found::Missing => {
-                self.missing += 1;
+                self.missing += usize::from(!record.locations.is_empty());
                 false
             }
             Found::Readable => reply.published != recorded || reply.taken_drift != 0,

@@ -55,6 +55,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("commit_fast", fast::COMMIT_FAST),
     ("lock_batch", scope::LOCK_BATCH),
     ("write_plan", planned::WRITE_PLAN),
+    ("lock_wait", planned::LOCK_WAIT),
     ("look", reads::LOOK),
     ("due", reads::DUE),
     ("levels", reads::LEVELS),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use holdfast_stock::{
     Allocation, Answer, Cause, Entry, Freshness, Limits, Location, Op, Owner, Plan, Refusal, RequestId, ReservationId,
@@ -18,6 +19,8 @@ use super::selling::{self, ChannelRow, PolicyRow, SellingRow, TermsRow};
 use super::{Store, StoreError, repair};
 
 pub(super) const WRITE_PLAN: &str = "SELECT write_plan($1)";
+/// Until the transaction ends; in milliseconds.
+pub(super) const LOCK_WAIT: &str = "SELECT set_config('lock_timeout', $1, true)";
 
 /// An operation, and who asked for it: for the ledger.
 #[derive(Debug, Clone)]
@@ -107,12 +110,17 @@ struct LedgerRow<'a> {
 }
 
 impl Store {
-    /// Decides and commits a batch of any operations, at most one a key.
+    /// Decides and commits a batch of any operations, at most one a key. `lock_wait`: how long it waits for a lock, in whole milliseconds; none: as configured.
     ///
     /// # Errors
     /// [`StoreError`]; with every one but [`StoreError::Unknown`] nothing has happened.
-    pub async fn commit_planned(&self, ops: &[Asked], limits: &Limits) -> Result<PlannedOutcome, StoreError> {
-        let (transaction, outcome) = self.decided(ops, limits).await?;
+    pub async fn commit_planned(
+        &self,
+        ops: &[Asked],
+        limits: &Limits,
+        lock_wait: Option<Duration>,
+    ) -> Result<PlannedOutcome, StoreError> {
+        let (transaction, outcome) = self.decided(ops, limits, lock_wait).await?;
         transaction.commit().await?;
         Ok(outcome)
     }
@@ -122,7 +130,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`], never [`StoreError::Unknown`]; nothing has happened in any case.
     pub async fn try_planned(&self, ops: &[Asked], limits: &Limits) -> Result<PlannedOutcome, StoreError> {
-        let (transaction, outcome) = self.decided(ops, limits).await?;
+        let (transaction, outcome) = self.decided(ops, limits, None).await?;
         transaction.rollback().await.map_err(before_commit)?;
         Ok(outcome)
     }
@@ -131,9 +139,14 @@ impl Store {
         &self,
         ops: &[Asked],
         limits: &Limits,
+        lock_wait: Option<Duration>,
     ) -> Result<(sqlx::PgTransaction<'static>, PlannedOutcome), StoreError> {
         let scope = Scope::of(ops);
         let mut transaction = self.pool.begin().await.map_err(|error| StoreError::before(&error))?;
+        if let Some(wait) = lock_wait {
+            let wait = wait.as_millis().to_string();
+            sqlx::query(LOCK_WAIT).bind(wait).execute(&mut *transaction).await.map_err(before_commit)?;
+        }
         let locked = scope.lock(&mut transaction).await.map_err(before_commit)?;
         let (mut snapshot, locked) = snapshot(locked)?;
         if !scope.repaired.is_empty() {

@@ -74,7 +74,7 @@ pub(super) fn progress_of(found: Vec<ProgressRow>) -> Result<BTreeMap<RowKey, Pr
     found.into_iter().map(ProgressRow::into_progress).collect()
 }
 
-/// An allocation with committed units that a count may reflect, as `lock_batch` and `reflectable.sql` build it.
+/// An allocation with committed units that a count may reflect, as `lock_batch` and `pending.sql` build it.
 #[derive(Debug, Deserialize)]
 pub(super) struct PendingRow {
     id: Uuid,

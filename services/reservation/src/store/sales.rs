@@ -21,8 +21,8 @@ const PENDING_MAX: i64 = 50_000;
 pub struct Standing {
     /// SKUs whose selling is paused.
     pub paused_skus: i64,
-    /// For how many microseconds the oldest committed units have waited for a count that reflects them since something was first known of them at their vendor;
-    /// none if none wait.
+    /// For how many microseconds the oldest committed units have waited for a count that reflects them, since something was first known of them at their vendor, or,
+    /// where numbers are without booked orders and nobody has said anything, since they were sold; none if none wait.
     pub oldest_micros: Option<i64>,
     /// Rows whose count says that promised units are not there, 10,000 at most.
     pub short_rows: i64,

@@ -17,6 +17,7 @@ mod faults;
 mod freshness;
 mod keys;
 mod moving;
+mod neighbours;
 mod numbers;
 mod pairs;
 mod pausing;

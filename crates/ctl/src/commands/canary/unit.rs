@@ -7,6 +7,7 @@ use holdfast_client::{Error, RequestKey};
 use tokio::time::{Instant, sleep};
 
 use super::{Canary, Clients, LOOK, OWNER, Report, available};
+use crate::called;
 use crate::commands::{Context, quarantine};
 use crate::failure::Failure;
 
@@ -43,9 +44,8 @@ pub(super) async fn provide(
         }
         if Instant::now() >= give_up {
             return Err(Failure::Refused(format!(
-                "no unit of {} could be had within {} s: others hold it",
-                args.sku,
-                args.wait.as_secs()
+                "no unit of {} could be had in time: others hold it; --wait waits longer",
+                args.sku
             )));
         }
         sleep(LOOK).await;
@@ -85,15 +85,16 @@ async fn miscounted(clients: &Clients, args: &Canary) -> Result<Option<i64>, Fai
 
 /// What keeps the unit from being had that no count changes.
 fn in_the_way(level: &StockLevel) -> Option<String> {
+    let ctl = called::program();
     if level.archived {
-        return Some("the SKU is archived (`holdctl sku restore`)".to_owned());
+        return Some(format!("the SKU is archived (`{ctl} sku restore`)"));
     }
     if level.paused {
-        return Some("its selling is paused (`holdctl stock paused`)".to_owned());
+        return Some(format!("its selling is paused (`{ctl} stock paused`)"));
     }
     if level.committed > 0 {
         let sold = format!(
-            "{} of it is sold: somebody confirmed a reservation of it (`holdctl reservation list --state confirmed`, then `cancel`)",
+            "{} of it is sold: somebody confirmed a reservation of it (`{ctl} reservation list --state confirmed`, then `cancel`)",
             level.committed
         );
         return Some(sold);
@@ -102,7 +103,7 @@ fn in_the_way(level: &StockLevel) -> Option<String> {
         return Some("its selling policy has a safety stock or a backorder limit".to_owned());
     }
     (level.on_hand == 1 && level.held == 0 && level.available != 1)
-        .then(|| format!("{} of 1 can be had (`holdctl stock get`)", level.available))
+        .then(|| format!("{} of 1 can be had (`{ctl} stock get`)", level.available))
 }
 
 /// Makes the SKU and its location. That they are there already is as good.

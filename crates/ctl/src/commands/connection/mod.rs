@@ -12,8 +12,8 @@ use super::deciding::Deciding;
 use super::paging::Paging;
 use super::runs;
 use crate::failure::Failure;
-use crate::json;
 use crate::output::{self, Column};
+use crate::{called, json};
 
 const COLUMNS: &[Column] = &[
     ("CODE", "code"),
@@ -282,7 +282,7 @@ fn change(args: Update) -> Result<(Connection, Vec<&'static str>), Failure> {
         connection.apply_first_file = apply;
     }
     if fields.is_empty() {
-        return Err(Failure::Usage("nothing to change; see `holdctl connection update --help`".to_owned()));
+        return Err(Failure::Usage(format!("nothing to change; see `{} connection update --help`", called::program())));
     }
     Ok((connection, fields))
 }

@@ -15,7 +15,7 @@ use super::Context;
 use super::paging::Paging;
 use crate::failure::Failure;
 use crate::output::{self, Column};
-use crate::{json, parse};
+use crate::{called, json, parse};
 
 const COLUMNS: &[Column] = &[("CODE", "code"), ("NAME", "name"), ("GTIN", "gtin"), ("UPDATED", "update_time")];
 const FIELDS: &[Column] = &[
@@ -241,9 +241,10 @@ async fn update(context: &Context<'_>, args: Update) -> Result<(), Failure> {
     let named = args.attributes.iter().map(|(name, _)| name).chain(&args.remove_attribute);
     fields.extend(named.map(|name| format!("attributes.{name}")));
     if fields.is_empty() {
-        return Err(Failure::Usage(
-            "nothing to change; give --name, --gtin, --attribute or --remove-attribute (for limits: `holdctl sku policy`)".to_owned(),
-        ));
+        return Err(Failure::Usage(format!(
+            "nothing to change; give --name, --gtin, --attribute or --remove-attribute (for limits: `{} sku policy`)",
+            called::program()
+        )));
     }
     if let Some((name, _)) = args.attributes.iter().find(|(name, _)| args.remove_attribute.contains(name)) {
         return Err(Failure::Usage(format!("attribute {name:?} cannot be set and removed at once")));

@@ -8,7 +8,9 @@ use serde_json::json;
 
 use crate::cli::Format;
 use crate::commands::Context;
+use crate::commands::watching::{cut_off, go_on};
 use crate::failure::Failure;
+use crate::signals::Signals;
 use crate::{json, output};
 
 /// From where to watch, and until when.
@@ -23,16 +25,15 @@ pub(crate) struct Watch {
 }
 
 pub(super) async fn run(context: &Context<'_>, args: Watch) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
     // A person watches: they see soon enough that nothing comes any more.
     let mut watch = context.services.catalog()?.watch_skus(&args.resume).patience(Duration::from_secs(60));
     loop {
-        let event = tokio::select! {
-            event = watch.next() => event.map_err(Failure::reading)?,
-            interrupted = tokio::signal::ctrl_c() => {
-                drop(interrupted);
-                if !watch.resume_token().is_empty() {
-                    output::note(&format!("Go on with: holdctl sku watch --resume {}", watch.resume_token()));
-                }
+        let event = match signals.unless_asked_to_end(watch.next()).await {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => return Err(cut_off(error, watch.resume_token())),
+            None => {
+                go_on(watch.resume_token());
                 return Ok(());
             }
         };
