@@ -59,9 +59,13 @@ def rendered(r: Rendered, chart: pathlib.Path) -> Iterator[str]:
                     if "alert" in rule and base and notes.get("runbook_url") != f"{base.rstrip('/')}/{rule['alert']}.md":
                         yield f"PrometheusRule: {rule['alert']} has no runbook_url that leads to its runbook"
     if r.values.get("dashboards", {}).get("enabled"):
-        there = {key for item in r.of("ConfigMap") for key in item["data"] if key.endswith(".json")}
+        maps = [(item["metadata"]["name"], key) for item in r.of("ConfigMap") for key in item["data"] if key.endswith(".json")]
         expected = {path.name for path in (chart / "dashboards").glob("*.json")}
-        yield from (f"ConfigMap for dashboards/{name} is missing" for name in sorted(expected - there))
+        yield from (f"ConfigMap for dashboards/{name} is missing" for name in sorted(expected) if not any(key.endswith(f"-{name}") for _, key in maps))
+        for name, key in maps:
+            full = name.partition("-dashboard-")[0]
+            if not key.startswith(f"{full}-"):
+                yield f"ConfigMap {name}: its key {key} is a file's name for Grafana's sidecar and meets other charts' files; it must begin with {full}-"
 
 
 def rendered_rules(r: Rendered, program: pathlib.Path | None) -> Iterator[str]:

@@ -33,7 +33,7 @@ def golden(r: Rendered) -> str:
     for item in short.of("ConfigMap"):
         for key, text in item["data"].items():
             if key.endswith(".json"):
-                item["data"][key] = f"dashboards/{key}, sha256 {hashlib.sha256(text.encode()).hexdigest()}"
+                item["data"][key] = f"dashboards/{key.rpartition('-')[2]}, sha256 {hashlib.sha256(text.encode()).hexdigest()}"
     for item in short.of("PrometheusRule"):
         for group in item["spec"]["groups"]:
             for rule in group["rules"]:
@@ -66,19 +66,58 @@ def write(made: dict[pathlib.Path, str]) -> list[pathlib.Path]:
     return written
 
 
-def secret_command(root: pathlib.Path, smallest: Rendered) -> Iterator[str]:
-    """README's command makes exactly the keys that the smallest example looks for."""
-    text = (root / "k8s/holdfast/README.md").read_text(encoding="utf-8")
-    command = re.search(r"kubectl create secret generic holdfast(.*?)\n```", text, re.DOTALL)
+def secret_command(root: pathlib.Path, r: Rendered) -> Iterator[str]:
+    """The Secrets that an example looks for are made by README's command or named in its own header; and nothing else is."""
+    chart = root / "k8s/holdfast"
+    command = re.search(r"create secret generic (\S+)(.*?)\n```", (chart / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     if not command:
-        yield "k8s/holdfast/README.md does not print `kubectl create secret generic holdfast …`"
+        yield "k8s/holdfast/README.md does not print `kubectl … create secret generic …`"
         return
-    made = set(re.findall(r"--from-literal=([a-z-]+)=", command[1]))
-    wanted = set()
-    for _, template in smallest.pods():
-        wanted |= {where.rpartition(" ")[2] for where in objects.secret_files(template["spec"]).values()}
-    yield from (f"README's command does not make the key {key}" for key in sorted(wanted - made))
-    yield from (f"README's command makes the key {key}, for which nobody looks" for key in sorted(made - wanted))
+    made = {f"{command[1]}, key {key}" for key in re.findall(r"--from-literal=([a-z-]+)=", command[2])}
+    header = (chart / f"examples/{r.example}.yaml").read_text(encoding="utf-8").partition("\nimage:")[0]
+    named = set()
+    for name, keys in re.findall(r"^#   ([a-z0-9-]+): ([a-z0-9., -]+)", header, re.MULTILINE):
+        named |= {f"{name}, key {key}" for key in re.split(r", | ", keys.strip())}
+    wanted = {where.partition(" ")[2] for _, template in r.pods() for where in objects.secret_files(template["spec"]).values()}
+    yield from (f"neither README's command nor the header of examples/{r.example}.yaml has {what}" for what in sorted(wanted - made - named))
+    yield from (f"the header of examples/{r.example}.yaml has {what}, for which nobody looks" for what in sorted(named - wanted))
+    if r.example == "smallest":
+        yield from (f"README's command makes {what}, for which nobody looks" for what in sorted(made - wanted))
+
+
+def links(chart: pathlib.Path) -> Iterator[str]:
+    """Links lead to what is in the package: whoever has only that finds it."""
+    for path in sorted(chart.rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            file, _, heading = target.partition("#")
+            to = (path.parent / file).resolve() if file else path
+            if "://" in target:
+                continue
+            if not to.is_relative_to(chart.resolve()) or not to.exists():
+                yield f"{path.relative_to(chart)}: {target} is not in the package"
+            elif heading and heading not in _anchors(to):
+                yield f"{path.relative_to(chart)}: {target}: there is no such heading"
+
+
+def _anchors(path: pathlib.Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands(root: pathlib.Path) -> Iterator[str]:
+    """Commands run as they are printed: with the namespace, and logs of several pods with all their lines."""
+    chart = root / "k8s/holdfast"
+    guides = [root / "README.md", root / "docs/backup.md", chart / "README.md", chart / "UPGRADING.md", *sorted((chart / "examples").rglob("*.yaml"))]
+    for path in [*guides, *sorted((chart / "runbooks").glob("*.md")), chart / "templates/NOTES.txt"]:
+        for line in re.findall(r"(?:^[# ]*|`|\{ )((?:kubectl|helm) [^`\n]*)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            where = f"{path.relative_to(root)}: `{line.strip()}`"
+            # One that is only named in a sentence has no object. Runbooks leave the namespace out, as their README says.
+            whole = re.match(r"kubectl (-n \S+ )?(get|create|apply|exec|delete|logs|describe|rollout \S+|port-forward) (?!edit-last)\S|helm (-n \S+ )?(install|upgrade|test|rollback|get \S+) \S", line)
+            if path in guides and whole and " -n " not in line and not line.startswith("kubectl create namespace"):
+                yield f"{where} says no namespace"
+            if re.match(r"kubectl .*logs -l ", line) and "--tail" not in line:
+                yield f"{where} shows ten lines of each pod; say --tail=-1"
 
 
 def quoted_examples(root: pathlib.Path) -> Iterator[str]:

@@ -128,7 +128,9 @@ def main() -> int:
         report.say("Every value is read by a template", documented.unread(values, folder / "templates"))
         report.say("Schema, README's table and golden files are what the chart makes now", made.stale(root, made_files))
         smallest = next(r for r in renderings if r.example == "smallest")
-        report.say("README's command makes the Secret of the smallest example", made.secret_command(root, smallest))
+        report.say(sentence(made.secret_command), prefixed(renderings, lambda r: made.secret_command(root, r)))
+        report.say(sentence(made.links), made.links(folder))
+        report.say(sentence(made.commands), made.commands(root))
         report.say("The READMEs show the smallest example as it is, in ten lines", made.quoted_examples(root))
         for name, given in helm.examples(folder).items():
             report.say(f"helm lint, {name}", helm.lint_findings(folder, given))
@@ -136,8 +138,9 @@ def main() -> int:
             report.say(sentence(check), prefixed(renderings, check))
         report.say(f"Kubernetes' schemas, strictly: {', '.join(outside.VERSIONS)}", prefixed(renderings, outside.schemas))
         report.say(sentence(asked.default_ports), asked.default_ports(defaults, ask))
-        for check in (asked.configurations, asked.vendor_sync_memory, asked.canary):
+        for check in (asked.configurations, asked.vendor_sync_memory, asked.operated, asked.canary):
             report.say(sentence(check), prefixed(renderings, lambda r, check=check: check(r, ask)))
+        report.say(sentence(asked.printed), asked.printed(smallest, ask, folder))
         for check in (alerts.named, alerts.dashboards):
             report.say(sentence(check), check(folder))
         report.say(sentence(alerts.rendered), prefixed(renderings, lambda r: alerts.rendered(r, folder)))

@@ -10,6 +10,9 @@ import restricted
 from chart import Rendered
 
 
+DEFAULT_PORTS = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379, "postgres": 5432}
+
+
 def complete(r: Rendered) -> Iterator[str]:
     """Network policies cover every pod, and every call that the configuration makes finds a way that is open."""
     policies = r.of("NetworkPolicy")
@@ -32,13 +35,13 @@ def complete(r: Rendered) -> Iterator[str]:
 
 
 def _calls(r: Rendered, template: dict) -> set[tuple[str, int]]:
-    """Where a pod connects to, as its configuration says in the clear."""
+    """Where a pod connects to, as its configuration says in the clear; without a port, where its client goes then."""
     texts = [variable.get("value", "") for c in restricted.containers(template["spec"]) for variable in c.get("env") or []]
     for volume in template["spec"].get("volumes") or []:
         config = r.named("ConfigMap", (volume.get("configMap") or {}).get("name", ""))
         texts += (config or {}).get("data", {}).values()
-    found = re.findall(r"[a-z]+://([a-z0-9.-]+):([0-9]+)", "\n".join(texts))
-    return {(host, int(port)) for host, port in found if not host.startswith("127.")}
+    found = re.findall(r"\b(https?|rediss?|postgres)://([a-z0-9.-]+)(?::([0-9]+))?", "\n".join(texts))
+    return {(host, int(port or DEFAULT_PORTS[scheme])) for scheme, host, port in found if not host.startswith("127.")}
 
 
 def _way(r: Rendered, host: str, port: int, labels: dict, egress: list, policies: list) -> Iterator[str]:

@@ -57,6 +57,24 @@ def names(r: Rendered) -> Iterator[str]:
                 yield f"{kind} {meta['name']}: the label {key} is no text of at most 63 characters"
 
 
+def texts(r: Rendered) -> Iterator[str]:
+    """Names, keys, labels and annotations are texts, also those of digits: Kubernetes refuses numbers there."""
+    for item in r.objects:
+        for path, value in _leaves(item, ()):
+            named = path[-1] in ("name", "namespace", "key", "path", "serviceAccountName", "priorityClassName", "claimName", "storageClassName")
+            free = any(part in ("labels", "matchLabels", "annotations") for part in path[:-1])
+            if (named or free) and not isinstance(value, str):
+                yield f"{item['kind']} {item['metadata']['name']}: {'.'.join(map(str, path))} is {value!r}, not a text; quote it in the template"
+
+
+def _leaves(node: object, path: tuple) -> Iterator[tuple[tuple, object]]:
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _leaves(value, (*path, key))
+    else:
+        yield path, node
+
+
 def selectors(r: Rendered) -> Iterator[str]:
     """Whatever selects pods selects those of exactly one Deployment, by labels that never change."""
     deployments = {item["metadata"]["name"]: item["spec"]["template"]["metadata"]["labels"] for item in r.of("Deployment")}
@@ -156,8 +174,8 @@ def containers(r: Rendered) -> Iterator[str]:
     for owner, template in r.pods():
         for container in restricted.containers(template["spec"]):
             where = f"{owner['metadata']['name']}, {container['name']}"
-            extra = r.values.get("defaults", {})
-            if container in extra.get("extraContainers", []) + extra.get("extraInitContainers", []):
+            extra = [r.values.get(section, {}) for section in ("defaults", "migrations", "tests")]
+            if any(container in own.get("extraContainers", []) + own.get("extraInitContainers", []) for own in extra):
                 continue
             images.add(container["image"])
             if "command" in container:
@@ -282,6 +300,11 @@ def migrations(r: Rendered) -> Iterator[str]:
             yield f"{where}: is {'a' if hook else 'no'} hook, but migrations.mode is {mode}"
         if hook and (spec.get("serviceAccountName") in {a["metadata"]["name"] for a in r.of("ServiceAccount")} or any("configMap" in v for v in spec["volumes"])):
             yield f"{where}: a hook runs before the release's objects are there; it must not need one"
+        for policy in r.of("NetworkPolicy") if hook else []:
+            notes = policy["metadata"].get("annotations", {})
+            mine = matches(policy["spec"]["podSelector"], job["spec"]["template"]["metadata"]["labels"])
+            if mine and int(notes.get("helm.sh/hook-weight", 1000)) >= int(job["metadata"]["annotations"].get("helm.sh/hook-weight", 0)):
+                yield f"{where}: is a hook, and the NetworkPolicy {policy['metadata']['name']} that lets it out comes later; make that a hook of a lower weight"
         if not re.search(r"-[0-9a-f]{8}$", where):
             yield f"{where}: its name must end with a hash of its spec, or an upgrade would patch an immutable field"
         if not {"backoffLimit", "activeDeadlineSeconds"} <= set(job["spec"]):
@@ -307,5 +330,5 @@ def migrations(r: Rendered) -> Iterator[str]:
 
 
 CHECKS: list[Callable[[Rendered], Iterator[str]]] = [
-    names, selectors, ports, environment, pod_security, containers, grace, replicas, references, secrets, migrations,
+    names, texts, selectors, ports, environment, pod_security, containers, grace, replicas, references, secrets, migrations,
 ]  # fmt: skip

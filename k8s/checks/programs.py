@@ -168,6 +168,48 @@ def _bytes(text: str) -> int:
     return int(float(number) * factors[unit])
 
 
+def operated(r: Rendered, programs: Programs) -> Iterator[str]:
+    """In every service's pod holdctl finds all three services, by variables that it reads."""
+    _, said, _ = programs.run(["ctl", "audit", "run", "--help"], {})
+    for item in r.of("Deployment"):
+        main = item["spec"]["template"]["spec"]["containers"][0]
+        given = {variable["name"]: variable.get("value", "") for variable in main["env"]}
+        for service in objects.SERVICES:
+            name = f"{objects_prefix(service)}_ENDPOINT"
+            if f"[env: {name}]" not in said:
+                yield f"holdctl reads no variable {name}"
+            host, _, port = given.get(name, "").removeprefix("http://").partition(":")
+            behind = r.named("Service", host)
+            if not behind or objects.component(behind["metadata"]["labels"]) != service:
+                yield f"{item['metadata']['name']}: {name} is {given.get(name)!r}, which is not the Service of {service}"
+            elif port not in [str(one["port"]) for one in behind["spec"]["ports"] if one["name"] == "grpc"]:
+                yield f"{item['metadata']['name']}: {name} names the port {port}, which is not the one for gRPC"
+
+
+def printed(r: Rendered, programs: Programs, chart: pathlib.Path) -> Iterator[str]:
+    """What is printed for people runs: holdctl has the commands and options, the pod is there and has the token."""
+    texts = {path.relative_to(chart): path.read_text(encoding="utf-8") for path in sorted(chart.rglob("*.md"))}
+    seen: dict[tuple[str, ...], str] = {}
+    for where, text in (texts | {"NOTES": r.notes}).items():
+        for name, token in re.findall(r"exec deploy/(\S+) -- /holdfast ctl --token-file (\S+)", text):
+            deployment = r.named("Deployment", name)
+            if not deployment:
+                yield f"{where}: there is no Deployment {name}"
+            elif token not in objects.secret_files(deployment["spec"]["template"]["spec"]):
+                yield f"{where}: the pods of {name} have no file {token}"
+        for line in re.findall(r"(?:^ *|`|/holdfast )(?:holdctl|ctl) ([^`\n]*)", text, re.MULTILINE):
+            words = re.sub(r"--token-file \S+", "", line).split("'")[0].split()
+            command = tuple(word for word in words[: next((i for i, word in enumerate(words) if not re.fullmatch(r"[a-z][a-z-]*", word)), len(words))])
+            if command and command not in seen:
+                code, out, err = programs.run(["ctl", *command, "--help"], {})
+                seen[command] = out if code == 0 else ""
+                if code:
+                    yield f"{where}: `holdctl {' '.join(command)}` is no command: {err.strip().splitlines()[:1]}"
+            for option in re.findall(r"(?<!\S)(--[a-z-]+)", line) if command and seen[command] else []:
+                if not re.search(rf"{option}\b", seen[command]):
+                    yield f"{where}: `holdctl {' '.join(command)}` has no option {option}"
+
+
 def canary(r: Rendered, programs: Programs) -> Iterator[str]:
     """The test's pod calls a command that there is, with variables that it knows."""
     for item in r.of("Pod"):

@@ -73,13 +73,61 @@ def at(values: dict[str, Value], path: tuple[str, ...]) -> Value | None:
 
 def unread(values: dict[str, Value], templates: pathlib.Path) -> list[str]:
     """Values that no template reads: a switch that is connected to nothing."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(templates.rglob("*")) if path.is_file())
+    read = set().union(*(_reads(path.read_text(encoding="utf-8")) for path in sorted(templates.rglob("*")) if path.is_file()))
     return [
         f"{value.name}: no template reads it; use it or take it out of values.yaml"
         for value in walk(values)
         # The top's own `enabled` is read by Helm, for a parent chart.
-        if value.children is None and value.path != ("enabled",) and not re.search(rf"[.\"]{re.escape(value.path[-1])}\b", text)
+        if value.children is None and value.path != ("enabled",) and not read & set(_whole_paths(value.path))
     ]
+
+
+# What stands before the path of a service's value: its settings are `defaults` with its own section over them, and `postgres` below it.
+_SERVICE = "a service"
+_ITSELF = "itself"
+_SECTIONS = ("defaults", "reservation", "catalog", "vendorSync")
+
+
+def _whole_paths(path: tuple[str, ...]):
+    """Every path by which a template may read a value: its own or, where a section is handed on as a whole, one above it."""
+    wholes = [path]
+    if path[0] in _SECTIONS:
+        wholes.append((_SERVICE, *path[1:]))
+    if path[0] == "postgres":
+        wholes.append((_SERVICE, *path))
+    for whole in wholes:
+        yield (*whole, _ITSELF)
+        yield from (whole[:cut] for cut in range(2 if whole[0] == _SERVICE else 1, len(whole) + 1))
+
+
+def _reads(text: str) -> set[tuple[str, ...]]:
+    """The paths that a template reads: variables that stand for a section are followed, so that only whole paths count."""
+    found, aliases = set(), {"$s": (_SERVICE,)}
+    text = re.sub(r"\(default dict (\S+?)\)\.", r"\1.", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL))
+    for action in re.findall(r"{{-?(.*?)-?}}", text, flags=re.DOTALL):
+        if "holdfast.overlay" in action:
+            # It lays whole sections over others and looks at none of them.
+            continue
+        if settings := re.match(r"\s*(\$\w+) :?= (?:include \"holdfast.settings\"|get \S+\.Values )", action):
+            aliases[settings[1]] = (_SERVICE,)
+        elif section := re.fullmatch(r"\s*(\$\w+) :?= (?:default dict |deepCopy )?((?:\$\w*)?(?:\.\w+)+)\s*", action):
+            aliases[section[1]] = _path(section[2], aliases)
+            # It is a read of this path alone, not of what lies below it.
+            found.add((*aliases[section[1]], _ITSELF))
+        else:
+            code = re.sub(r'"(?:[^"\\]|\\.)*"', '""', action)
+            found |= {_path(chain, aliases) for chain in re.findall(r"(?<![\w)\]])\$?\w*(?:\.\w+)+", code)}
+    return found
+
+
+def _path(chain: str, aliases: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    first, *rest = chain.split(".")
+    if "Values" in rest:
+        return tuple(rest[rest.index("Values") + 1 :])
+    if first in aliases:
+        return (*aliases[first], *rest)
+    # Settings are handed on as `.s`, or are all that there is.
+    return (_SERVICE, *(rest[1:] if rest[0] == "s" else rest))
 
 
 def _inherited(values: dict[str, Value], value: Value) -> Value | None:

@@ -31,6 +31,13 @@ REFUSALS = [
     ({"defaults": {"terminationGracePeriodSeconds": 20}}, ["takes up to 30 s", "Set it to 0"]),
     ({"reservation": {"terminationGracePeriodSeconds": 64, "config": {"server": {"drain_seconds_max": 60}}}}, ["reservation.terminationGracePeriodSeconds is 64", "at least 70"]),
     ({"callers": [{"name": "a", "roles": ["checkout"], "key": "a"}, {"name": "a", "roles": ["monitor"], "key": "b"}]}, ["Two callers are called a"]),
+    ({"callers": [{"name": "a", "roles": ["checkout"], "key": "x"}, {"name": "b", "roles": ["monitor"], "key": "x"}]}, ["The callers a and b of reservation", "a key of its own"]),
+    ({"callers": [{"name": "a", "roles": ["checkout"], "key": "canary-token"}]}, ["The callers canary and a of reservation"]),
+    ({"callers": [{"name": "a", "roles": ["checkout"], "key": "catalog-token", "services": ["vendor-sync"]}]}, ["The callers catalog and a of vendor-sync"]),
+    ({"vendorSync": {"pull": {"enabled": False}}}, ["The value vendorSync.pull.enabled is gone", "networkPolicy.pull.enabled"]),
+    ({"catalog": {"ports": {"grpc": 9052}}}, ["catalog.ports: grpc and admin are both 9052"]),
+    ({"postgres": {"host": "fd00::1"}}, ["postgres.host of reservation is fd00::1", "give it a name"]),
+    ({"postgres": {"host": "pg:5433"}}, ["A port is postgres.port"]),
     ({"callers": [{"name": "catalog", "roles": ["checkout"], "key": "a"}]}, ["/callers/0/name"]),
     ({"callers": [{"name": "a", "roles": ["admin"], "key": "a"}]}, ["/callers/0/roles/0", "'checkout'"]),
     ({"callers": [{"name": "a", "roles": ["checkout"], "token": "secret"}]}, ["'token' not allowed"]),
@@ -77,6 +84,31 @@ def test_a_new_image_makes_new_jobs_and_a_change_beside_them_makes_none(render):
     assert not set(jobs(render({"image": {"repository": "holdfast", "tag": "0.2.0"}}))) & set(before)
 
 
+@pytest.mark.parametrize("values", [{"migrations": {"revision": "again"}}, {"migrations": {"revision": 2}}, {"secretsRevision": "mended"}])
+def test_migrations_that_have_ended_run_again_when_it_is_said(render, values):
+    r = render(values)
+    assert len(jobs(r)) == 3
+    assert not set(jobs(r)) & set(jobs(render()))
+
+
+def test_the_commands_that_take_ended_jobs_away_select_all_of_them_and_nothing_else(render):
+    import re
+
+    from conftest import ROOT
+
+    printed = [render().notes, *((ROOT / path).read_text(encoding="utf-8") for path in ("k8s/holdfast/UPGRADING.md", "docs/backup.md"))]
+    for text in printed:
+        selector = re.search(r"delete job -l '(.*)'", text)[1]
+        plain, component = re.fullmatch(r"(\S+=\S+),(\S+ in \(.*\))", selector).groups()
+        key, chosen = re.fullmatch(r"(\S+) in \((.*)\)", component).groups()
+        found = [
+            item["metadata"]["name"]
+            for item, _ in render().pods()
+            if item["metadata"]["labels"][plain.split("=")[0]] == plain.split("=")[1] and item["metadata"]["labels"][key] in chosen.split(",")
+        ]
+        assert sorted(found) == jobs(render())
+
+
 def test_a_new_version_of_the_chart_alone_rolls_nothing_and_migrates_nothing(tmp_path, render):
     folder = tmp_path / "holdfast"
     shutil.copytree(CHART, folder)
@@ -118,8 +150,11 @@ def test_a_service_lays_its_own_over_the_defaults_and_null_takes_away(render):
     r = render({"defaults": {"nodeSelector": {"a": "1", "b": "2"}, "podSecurityContext": {"fsGroup": None}}, "catalog": {"nodeSelector": {"b": "3"}, "podSecurityContext": {"runAsUser": None}}})
     catalog = r.named("Deployment", "holdfast-catalog")["spec"]["template"]["spec"]
     other = r.named("Deployment", "holdfast-reservation")["spec"]["template"]["spec"]
-    assert catalog["nodeSelector"] == {"a": "1", "b": "3"}
-    assert other["nodeSelector"] == {"a": "1", "b": "2"}
+    assert catalog["nodeSelector"] == {"a": "1", "b": "3", "kubernetes.io/arch": "amd64"}
+    assert other["nodeSelector"] == {"a": "1", "b": "2", "kubernetes.io/arch": "amd64"}
+    anywhere = render({"defaults": {"nodeSelector": {"kubernetes.io/arch": None}}, "catalog": {"nodeSelector": {"kubernetes.io/arch": "arm64"}}})
+    assert "nodeSelector" not in anywhere.named("Deployment", "holdfast-reservation")["spec"]["template"]["spec"]
+    assert anywhere.named("Deployment", "holdfast-catalog")["spec"]["template"]["spec"]["nodeSelector"] == {"kubernetes.io/arch": "arm64"}
     assert "runAsUser" not in catalog["securityContext"] and "fsGroup" not in catalog["securityContext"]
     assert other["securityContext"]["runAsUser"] == 65532
 
@@ -146,6 +181,54 @@ def test_two_long_releases_that_begin_alike_get_names_of_their_own(render):
     assert not {i["metadata"]["name"] for i in one.objects} & {i["metadata"]["name"] for i in other.objects}
 
 
+def test_names_of_digits_stay_texts(render):
+    import outside
+
+    digits = {
+        "existingSecret": "12345",
+        "imagePullSecrets": ["1e3", {"name": "0x10"}],
+        "serviceAccount": {"create": False, "name": "007"},
+        "nameOverride": "42",
+        "callers": [{"name": "7", "roles": ["checkout"], "key": "1"}],
+        "defaults": {"priorityClassName": "9", "podAnnotations": {"a": "1"}},
+        "redis": {"ca": {"configMap": "77"}},
+        "vendorSync": {"drop": {"enabled": True, "existingClaim": "8"}},
+        "networkPolicy": {"enabled": True},
+        "monitor": {"kind": "ServiceMonitor"},
+        "dashboards": {"enabled": True, "namespace": "11"},
+    }
+    r = render(digits, release="12345")
+    assert list(objects.texts(r)) == []
+    assert list(outside.schemas(r)) == []
+    own = render({"vendorSync": {"drop": {"enabled": True, "storageClassName": "8"}}})
+    assert list(objects.texts(own)) == []
+
+
+def test_a_strategy_without_a_rolling_update_has_nothing_of_it(render):
+    r = render({"catalog": {"strategy": {"type": "Recreate"}}})
+    assert r.named("Deployment", "holdfast-catalog")["spec"]["strategy"] == {"type": "Recreate"}
+    assert r.named("Deployment", "holdfast-reservation")["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+@pytest.mark.parametrize(("endpoint", "port"), [("http://otel", 80), ("https://otel/v1", 443), ("http://otel:4317", 4317), ("https://otel:4318/", 4318)])
+def test_the_way_to_the_collector_is_open_on_the_port_that_the_client_takes(render, endpoint, port):
+    import network
+
+    r = render({"defaults": {"config": {"telemetry": {"otlp_endpoint": endpoint}}}, "networkPolicy": {"enabled": True}})
+    rules = [rule["ports"] for rule in r.named("NetworkPolicy", "holdfast-catalog")["spec"]["egress"]]
+    assert [{"port": port, "protocol": "TCP"}] in rules and (port == 4317 or [{"port": 4317, "protocol": "TCP"}] not in rules)
+    assert list(network.complete(r)) == []
+
+
+def test_without_fetching_the_policy_lets_vendor_sync_out_to_no_vendor(render):
+    def ways(r):
+        return [rule["ports"] for rule in r.named("NetworkPolicy", "holdfast-vendor-sync")["spec"]["egress"]]
+
+    https = [{"port": 443, "protocol": "TCP"}]
+    assert https in ways(render({"networkPolicy": {"enabled": True}}))
+    assert https not in ways(render({"networkPolicy": {"enabled": True, "pull": {"enabled": False}}}))
+
+
 def test_a_hook_needs_nothing_of_the_release(render):
     r = render({"migrations": {"mode": "hook"}})
     assert len(r.of("Job")) == 3
@@ -153,6 +236,44 @@ def test_a_hook_needs_nothing_of_the_release(render):
     for item in r.of("Job"):
         assert item["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
         assert "serviceAccountName" not in item["spec"]["template"]["spec"]
+
+
+def test_the_policy_of_a_hook_comes_before_it(render):
+    r = render({"migrations": {"mode": "hook"}, "networkPolicy": {"enabled": True}})
+    policies = [p for p in r.of("NetworkPolicy") if p["metadata"]["name"].endswith("-migrate")]
+    assert len(policies) == 3 and list(objects.migrations(r)) == []
+    for policy in policies:
+        assert policy["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    del policies[0]["metadata"]["annotations"]
+    assert any("comes later" in problem for problem in objects.migrations(r))
+    own = render({"networkPolicy": {"enabled": True}}).named("NetworkPolicy", "holdfast-catalog-migrate")
+    assert "annotations" not in own["metadata"]
+
+
+@pytest.mark.parametrize(("section", "kind"), [("migrations", "Job"), ("tests", "Pod")])
+def test_jobs_and_the_test_take_sidecars_volumes_and_variables(render, section, kind):
+    proxy = {"name": "proxy", "image": "proxy:1", "restartPolicy": "Always", "volumeMounts": [{"name": "sockets", "mountPath": "/sockets"}]}
+    more = {
+        "extraInitContainers": [proxy],
+        "extraEnv": {"PROXY": "on"},
+        "extraEnvFrom": [{"configMapRef": {"name": "more"}}],
+        "extraVolumes": [{"name": "sockets", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "sockets", "mountPath": "/sockets", "readOnly": True}],
+    }
+    r = render({section: more})
+    import outside
+
+    assert list(outside.schemas(r)) == [] and list(objects.references(r)) == [] and list(objects.containers(r)) == []
+    for owner, template in r.pods():
+        spec = template["spec"]
+        if owner["kind"] != kind:
+            assert "proxy" not in str(spec)
+            continue
+        container = spec["containers"][0]
+        assert spec["initContainers"] == [proxy] and container["envFrom"] == more["extraEnvFrom"]
+        assert {"name": "PROXY", "value": "on"} in container["env"]
+        assert container["volumeMounts"][-1] == more["extraVolumeMounts"][0] and spec["volumes"][-1] == more["extraVolumes"][0]
+    assert jobs(r) != jobs(render()) or kind == "Pod"
 
 
 def test_without_migrations_the_notes_say_how_to_migrate(render):

@@ -34,6 +34,12 @@ def twice(items, item):
     items.append(dict(item))
 
 
+def portless(r):
+    config = r.named("ConfigMap", "holdfast-catalog")["data"]
+    assert ":4317" in config["config.toml"]
+    config["config.toml"] = config["config.toml"].replace(":4317", "")
+
+
 DAMAGES = [
     # names
     (objects.names, lambda r: deployment(r)["metadata"].update(name="x" * 64), "at most 63 characters"),
@@ -41,6 +47,9 @@ DAMAGES = [
     (objects.names, lambda r: deployment(r)["metadata"].pop("labels"), "lacks the labels"),
     (objects.names, lambda r: r.objects.append(deployment(r)), "is rendered twice"),
     (objects.names, lambda r: deployment(r)["metadata"]["labels"].update(build=7), "the label build"),
+    # texts
+    (objects.texts, lambda r: secret(r, pod(r))[0]["secret"].update(name=12345), "secret.name is 12345, not a text"),
+    (objects.texts, lambda r: deployment(r)["spec"]["template"]["metadata"]["annotations"].update({"holdfast/secrets-revision": 2}), "quote it"),
     # selectors
     (objects.selectors, lambda r: r.named("Service", "holdfast-catalog")["spec"]["selector"].pop("app.kubernetes.io/component"), "must be exactly one"),
     (objects.selectors, lambda r: deployment(r)["spec"]["selector"]["matchLabels"].update({"helm.sh/chart": "holdfast-1"}), "selectors are immutable"),
@@ -111,6 +120,7 @@ DAMAGES = [
     (network.complete, lambda r: r.named("NetworkPolicy", "holdfast-catalog")["spec"]["egress"].pop(0), "may not look up names"),
     (network.complete, lambda r: r.named("NetworkPolicy", "holdfast-catalog")["spec"]["egress"].pop(1), "connects to holdfast-pg-rw:5432"),
     (network.complete, lambda r: r.named("NetworkPolicy", "holdfast-catalog")["spec"]["egress"].pop(2), "its egress does not reach"),
+    (network.complete, lambda r: portless(r), "connects to otel-collector.observability.svc:80"),
     (network.complete, lambda r: r.named("NetworkPolicy", "holdfast-reservation")["spec"]["ingress"][0]["from"].pop(), "does not let it in"),
     (network.complete, lambda r: r.named("Service", "holdfast-reservation")["spec"]["ports"][0].update(port=80), "has no such port"),
     (network.complete, lambda r: r.named("NetworkPolicy", "holdfast-canary")["spec"].update(policyTypes=["Egress"]), "about both ways"),

@@ -14,6 +14,7 @@ import chart
 import main
 import made
 import network
+import objects
 import outside
 import programs
 import restricted
@@ -90,6 +91,9 @@ def test_rendered_rules_are_all_there_and_lead_to_their_runbooks(copy):
     assert any("as rendered" in problem for problem in alerts.rendered_rules(r, PROMTOOL))
     r.of("PrometheusRule")[0]["spec"]["groups"] = []
     assert any("HoldfastGone is missing" in problem for problem in alerts.rendered(r, copy))
+    data = r.named("ConfigMap", "holdfast-dashboard-stock")["data"]
+    data["stock.json"] = data.pop("holdfast-stock.json")
+    assert any("stock.json is a file's name for Grafana's sidecar" in problem for problem in alerts.rendered(r, copy))
     r.objects = [item for item in r.objects if item["kind"] != "ConfigMap"]
     assert any("dashboards/stock.json is missing" in problem for problem in alerts.rendered(r, copy))
 
@@ -113,6 +117,15 @@ def test_a_value_that_no_template_reads_is_found(tmp_path):
     file = tmp_path / "values.yaml"
     file.write_text("# -- Read by Helm.\nenabled: true\nredis:\n  # -- Read.\n  url: ''\n  # -- Not read.\n  colour: red\n", encoding="utf-8")
     assert documented.unread(documented.read(file), CHART / "templates") == ["redis.colour: no template reads it; use it or take it out of values.yaml"]
+
+
+@pytest.mark.parametrize("path", ["redis.enabled", "vendorSync.pull.enabled", "networkPolicy.dns.kind", "catalog.autoscaling.url", "tests.podLabels"])
+def test_a_value_that_is_only_called_like_another_one_is_found(tmp_path, path):
+    *sections, leaf = path.split(".")
+    text = "".join(f"{'  ' * depth}{section}:\n" for depth, section in enumerate(sections))
+    file = tmp_path / "values.yaml"
+    file.write_text(f"{text}{'  ' * len(sections)}# -- It.\n{'  ' * len(sections)}{leaf}: 1\n", encoding="utf-8")
+    assert [problem.split(":")[0] for problem in documented.unread(documented.read(file), CHART / "templates")] == [path]
 
 
 def test_a_schema_that_takes_unknown_keys_is_found():
@@ -151,12 +164,51 @@ def test_a_golden_file_tells_a_changed_dashboard_without_repeating_it(copy):
     assert '"title"' not in before and "up ==" not in before and "runbook: HoldfastGone" in before
 
 
-def test_a_key_that_the_readmes_command_does_not_make_is_found(smallest):
+def test_a_key_that_nobody_makes_is_found(smallest):
     assert list(made.secret_command(ROOT, smallest)) == []
     deployment = smallest.of("Deployment")[0]["spec"]["template"]["spec"]
     items = next(v for v in deployment["volumes"] if v["name"] == "secrets")["projected"]["sources"][0]["secret"]["items"]
     items.append({"key": "another-token", "path": "holdfast/another-token"})
-    assert any("does not make the key another-token" in problem for problem in made.secret_command(ROOT, smallest))
+    assert any("of examples/smallest.yaml has holdfast, key another-token" in problem for problem in made.secret_command(ROOT, smallest))
+
+
+def test_a_key_that_no_header_names_is_found(tmp_path, rendered_once):
+    shutil.copytree(CHART, tmp_path / "k8s/holdfast")
+    example = tmp_path / "k8s/holdfast/examples/redis-cluster.yaml"
+    assert list(made.secret_command(tmp_path, rendered_once["redis-cluster"])) == []
+    edit(example, "holdfast: redis-password", "holdfast: redis-word")
+    found = "\n".join(made.secret_command(tmp_path, rendered_once["redis-cluster"]))
+    assert "has holdfast, key redis-password" in found and "has holdfast, key redis-word, for which nobody looks" in found
+    edit(tmp_path / "k8s/holdfast/README.md", "create secret generic", "make secret")
+    assert any("does not print" in problem for problem in made.secret_command(tmp_path, rendered_once["smallest"]))
+
+
+GUIDES = [
+    ("holdfast/README.md", "(UPGRADING.md#when-a-migration-fails)", "(UPGRADING.md#when-nothing-fails)", "there is no such heading"),
+    ("holdfast/README.md", "(examples/stores/redis.yaml)", "(../../services/reservation/redis.acl)", "is not in the package"),
+    ("holdfast/README.md", "kubectl -n shop create secret", "kubectl create secret", "says no namespace"),
+    ("holdfast/UPGRADING.md", "helm rollback holdfast -n shop", "helm rollback holdfast", "says no namespace"),
+    ("holdfast/examples/stores/cloudnativepg.yaml", "kubectl -n shop create", "kubectl create", "says no namespace"),
+    ("holdfast/runbooks/HoldfastDefects.md", " --tail=-1", "", "shows ten lines"),
+    ("holdfast/runbooks/README.md", "deploy/holdfast-reservation", "deploy/reservation", "there is no Deployment reservation"),
+    ("holdfast/templates/NOTES.txt", '"key" $operator.key', '"key" "a-token"', "have no file /run/secrets/holdfast/holdfast/a-token"),
+    ("holdfast/README.md", "holdctl audit run\n", "holdctl audit now\n", "`holdctl audit now` is no command"),
+    ("holdfast/runbooks/HoldfastUnitsShort.md", "--expected", "--expects", "`holdctl stock count` has no option --expects"),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "says"), GUIDES)
+def test_a_command_or_a_link_that_leads_nowhere_is_found(tmp_path, smallest, file, old, new, says):
+    shutil.copytree(CHART, tmp_path / "k8s/holdfast")
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", "docs/backup.md"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    edit(tmp_path / "k8s" / file, old, new)
+    if file.endswith("NOTES.txt"):
+        smallest = chart.render(tmp_path / "k8s/holdfast", smallest.values)
+    folder = tmp_path / "k8s/holdfast"
+    found = [*made.links(folder), *made.commands(tmp_path), *programs.printed(smallest, PROGRAMS, folder)]
+    assert found and all(says in problem for problem in found), found
 
 
 def test_kubernetes_schemas_find_a_key_that_there_is_not(production):
@@ -206,6 +258,19 @@ def test_too_little_memory_for_full_files_is_found(smallest):
     assert list(programs.vendor_sync_memory(smallest, PROGRAMS)) == []
     smallest.named("Deployment", "holdfast-vendor-sync")["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] = "512Mi"
     assert any("a memory limit of 512 MiB" in problem for problem in programs.vendor_sync_memory(smallest, PROGRAMS))
+
+
+def test_a_pod_in_which_holdctl_finds_no_service_is_found(smallest):
+    assert list(programs.operated(smallest, PROGRAMS)) == []
+    env = smallest.named("Deployment", "holdfast-catalog")["spec"]["template"]["spec"]["containers"][0]["env"]
+    by_name = {variable["name"]: variable for variable in env}
+    by_name["HOLDFAST_CATALOG_ENDPOINT"]["value"] = "http://holdfast-catalog:9052"
+    by_name["HOLDFAST_VENDOR_SYNC_ENDPOINT"]["value"] = "http://holdfast-catalog:50052"
+    env.remove(by_name["HOLDFAST_RESERVATION_ENDPOINT"])
+    found = "\n".join(programs.operated(smallest, PROGRAMS))
+    assert "port 9052, which is not the one for gRPC" in found
+    assert "'http://holdfast-catalog:50052', which is not the Service of vendor-sync" in found
+    assert "HOLDFAST_RESERVATION_ENDPOINT is None" in found
 
 
 def test_a_command_of_the_test_that_there_is_not_is_found(smallest):
@@ -287,6 +352,36 @@ def test_the_example_of_an_operator_fits_the_production_values():
         assert databases[own["database"]] == own["migrate"]["user"]
     assert values["postgres"]["host"] == f"{cluster['metadata']['name']}-rw"
     assert values["postgres"]["ca"]["existingSecret"] == f"{cluster['metadata']['name']}-ca"
+
+
+def test_the_example_of_an_operator_shuts_the_databases_as_the_sql_does():
+    manifest = (CHART / "examples/stores/cloudnativepg.yaml").read_text(encoding="utf-8")
+    sql = (CHART / "examples/stores/roles.sql").read_text(encoding="utf-8").splitlines()
+    statements = [line for line in sql if line.startswith(("REVOKE", "GRANT CONNECT", "ALTER ROLE"))]
+    assert len(statements) == 7
+    for statement in statements:
+        assert f"#   {statement}\n" in manifest
+
+
+def test_the_example_of_a_redis_fits_the_production_values_and_lets_the_gate_do_what_it_must():
+    manifest = list(yaml.safe_load_all((CHART / "examples/stores/redis.yaml").read_text(encoding="utf-8")))
+    values = chart.examples(CHART)["production"]
+    by_kind = {item["kind"]: item for item in manifest}
+    config, pod = by_kind["ConfigMap"]["data"], by_kind["Deployment"]["spec"]["template"]
+    acl = (ROOT / "services/reservation/redis.acl").read_text(encoding="utf-8").splitlines()
+    assert config["gate.acl"].split() == " ".join(line for line in acl if not line.startswith("#")).split()
+    assert "maxmemory-policy noeviction\n" in config["redis.conf"] and "\nport 0\n" in f"\n{config['redis.conf']}"
+    redis = values["redis"]
+    assert f"user {redis['user']} on " in pod["spec"]["containers"][0]["args"][0]
+    assert redis["url"] == f"rediss://{by_kind['Service']['metadata']['name']}:{by_kind['Service']['spec']['ports'][0]['port']}"
+    certificates = {item["spec"]["secretName"]: item["spec"] for item in manifest if item["kind"] == "Certificate"}
+    assert certificates[redis["ca"]["existingSecret"]]["isCA"] and by_kind["Service"]["metadata"]["name"] in certificates["holdfast-redis-tls"]["dnsNames"]
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    assert volumes["password"]["secret"] == {"secretName": redis["existingSecret"], "items": [{"key": redis["passwordKey"], "path": "password"}]}
+    assert volumes["tls"]["secret"]["secretName"] in certificates
+    assert any(objects.matches(peer["podSelector"], pod["metadata"]["labels"]) for peer in values["networkPolicy"]["redis"])
+    assert restricted.broken(pod["spec"]) == []
+    assert list(outside.schemas(chart.Rendered("redis", {}, [item for item in manifest if "cert-manager" not in item["apiVersion"]], ""))) == []
 
 
 def test_the_sql_makes_the_roles_and_databases_of_the_values():

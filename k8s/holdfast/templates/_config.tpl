@@ -27,6 +27,9 @@ which migrations there are.
 {{- if contains "@" $host }}
 {{- fail (printf "\n\npostgres.host of %s has an @ in it: it is a host's name only. User and password come from the Secret (README.md, \"Secrets\").\n" .s.name) }}
 {{- end }}
+{{- if contains ":" $host }}
+{{- fail (printf "\n\npostgres.host of %s is %s: it is a name or an IPv4 address. A port is postgres.port; an IPv6 address the client cannot reach by its digits, so give it a name.\n" .s.name $host) }}
+{{- end }}
 {{- $port := ternary (default $p.port $m.port) $p.port $migrate | int }}
 {{- $url := printf "postgres://%s:%d/%s?sslmode=%s" $host $port $p.database $p.sslmode }}
 {{- with include "holdfast.caFile" $p.ca }}
@@ -118,6 +121,15 @@ which migrations there are.
 {{- define "holdfast.endpoint" -}}
 {{- $s := include "holdfast.settings" . | fromJson }}
 {{- printf "http://%s:%d" $s.object (int $s.ports.grpc) }}
+{{- end }}
+
+{{/* Where holdctl finds the services: environment variables by name, as JSON. The argument: root. */}}
+{{- define "holdfast.endpoints" -}}
+{{- $env := dict }}
+{{- range splitList " " (include "holdfast.services" .) }}
+{{- $_ := set $env (printf "HOLDFAST_%s_ENDPOINT" (. | upper | replace "-" "_")) (include "holdfast.endpoint" (dict "root" $ "name" .)) }}
+{{- end }}
+{{- toJson $env }}
 {{- end }}
 
 {{/* Everything together, as JSON: {config: by section, files: […]}. Arguments: root, s. */}}

@@ -22,9 +22,14 @@ reservation catalog vendor-sync
 
 {{/* What selects the pods of one component. It never changes: selectors are immutable. Arguments: root, name. */}}
 {{- define "holdfast.selector" -}}
-app.kubernetes.io/name: {{ include "holdfast.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "holdfast.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .name }}
+{{- end }}
+
+{{/* What selects the migrations of all services, for people who type it. The argument: root. */}}
+{{- define "holdfast.migrations" -}}
+app.kubernetes.io/instance={{ .Release.Name }},app.kubernetes.io/component in ({{ range $index, $name := splitList " " (include "holdfast.services" .) }}{{ if $index }},{{ end }}{{ $name }}-migrate{{ end }})
 {{- end }}
 
 {{/* Labels of objects, as YAML. The chart's own win over commonLabels. Arguments: root, name (the component), labels (further ones, may be missing). */}}
@@ -46,8 +51,8 @@ app.kubernetes.io/component: {{ .name }}
 
 {{/* The metadata of an object. Arguments: root, name (the component), object (its name), labels, annotations, namespace; the last three may be missing. */}}
 {{- define "holdfast.metadata" -}}
-name: {{ .object }}
-namespace: {{ default .root.Release.Namespace .namespace }}
+name: {{ .object | quote }}
+namespace: {{ default .root.Release.Namespace .namespace | quote }}
 labels:
   {{- include "holdfast.labels" . | nindent 2 }}
 {{- with merge (dict) (default dict .annotations) .root.Values.commonAnnotations }}

@@ -3,7 +3,7 @@
 {{/* The head of a pod's spec. Arguments: root, s (settings), serviceAccount (a name, or empty for none). */}}
 {{- define "holdfast.podHead" -}}
 {{- with .serviceAccount }}
-serviceAccountName: {{ . }}
+serviceAccountName: {{ . | quote }}
 {{- end }}
 automountServiceAccountToken: false
 # Holdfast takes no variable from Kubernetes, and there may be hundreds in a namespace.
@@ -11,7 +11,7 @@ enableServiceLinks: false
 {{- with concat .root.Values.global.imagePullSecrets .root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ kindIs "map" . | ternary (get (kindIs "map" . | ternary . dict) "name") . }}
+  - name: {{ kindIs "map" . | ternary (get (kindIs "map" . | ternary . dict) "name") . | quote }}
   {{- end }}
 {{- end }}
 {{- with .s.podSecurityContext }}
@@ -19,7 +19,7 @@ securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .s.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .s.nodeSelector }}
 nodeSelector:

@@ -95,11 +95,12 @@ Which Secret has something. Arguments: root, own (a section's existingSecret, ma
       {{- range $id := keys $sources | sortAlpha }}
       {{- $source := get $sources $id }}
       - {{ $source.kind }}:
-          name: {{ $source.name }}
+          # Quoted, as a name or a key may be made of digits.
+          name: {{ $source.name | quote }}
           items:
             {{- range $key := keys $source.keys | sortAlpha }}
-            - key: {{ $key }}
-              path: {{ get $source.keys $key }}
+            - key: {{ $key | quote }}
+              path: {{ get $source.keys $key | quote }}
             {{- end }}
       {{- end }}
 {{- end }}
