@@ -48,13 +48,8 @@ class Programs:
 
     def defaults(self, service: str) -> dict:
         """A service's configuration when only its stores are given."""
-        prefix = objects_prefix(service)
-        environment = {f"{prefix}__POSTGRES__URL": "postgres://postgres/database"}
-        if service == "reservation":
-            environment[f"{prefix}__GATE__URL"] = "redis://redis"
-        if service == "vendor-sync":
-            environment |= {f"{prefix}__{other}__ENDPOINT": "http://other" for other in ("CATALOG", "RESERVATION")}
-        code, out, err = self.run([service, "config"], environment)
+        environment = {f"{objects_prefix(service)}__POSTGRES__URL": "postgres://postgres/database"}
+        code, out, err = self.run([service, "config"], environment | beside_postgres(service))
         if code:
             raise RuntimeError(f"{service} config: {err.strip()}")
         return tomllib.loads(out)
@@ -62,6 +57,16 @@ class Programs:
 
 def objects_prefix(service: str) -> str:
     return "HOLDFAST_" + service.upper().replace("-", "_")
+
+
+def beside_postgres(service: str) -> dict[str, str]:
+    """What a service asks for beside its database; its migrations do not."""
+    prefix = objects_prefix(service)
+    if service == "reservation":
+        return {f"{prefix}__GATE__URL": "redis://redis"}
+    if service == "vendor-sync":
+        return {f"{prefix}__{other}__ENDPOINT": "http://other" for other in ("CATALOG", "RESERVATION")}
+    return {}
 
 
 def configurations(r: Rendered, programs: Programs) -> Iterator[str]:
@@ -102,7 +107,10 @@ def _configured(r: Rendered, spec: dict, container: dict, programs: Programs) ->
         environment = {
             key: value.replace(objects.SECRETS, secrets).replace(CONFIG, f"{folder}/config.toml") for key, value in environment.items()
         }
-        code, out, err = programs.run([container["args"][0], "config"], environment)
+        service, command = container["args"][:2]
+        if command == "migrate":
+            environment |= beside_postgres(service)
+        code, out, err = programs.run([service, "config"], environment)
         return code, out, err.replace(str(folder), "…")
 
 

@@ -165,12 +165,11 @@ fn methods_row(row: &Method) -> String {
 }
 
 fn migrate<S: Service>(file: Option<&Path>) -> anyhow::Result<()> {
-    let config = config::load::<S::Config>(file)?;
-    let common = config.as_ref().clone();
+    let config = config::load_for_migrations::<S::Config>(file)?;
     with_runtime(async move {
         end_on_signals()?;
-        let guard = telemetry::init(&common.telemetry, S::NAME)?;
-        let migrated = pg::migrate(&common.postgres, S::migrator(), S::NAME).await;
+        let guard = telemetry::init(&config.telemetry, S::NAME)?;
+        let migrated = pg::migrate(&config.postgres, S::migrator(), S::NAME).await;
         guard.shutdown().await;
         let pg::Migrated { applied, version } = migrated?;
         print(&format!("{}: applied {applied} migrations, the schema is at version {version}\n", program(S::NAME)))

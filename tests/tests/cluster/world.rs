@@ -159,21 +159,30 @@ impl Cluster {
         cluster
     }
 
-    /// A cluster whose processes something else runs: its databases, reservation's first, are empty.
-    pub(crate) async fn around(doors: Doors, postgres: Option<PrivatePostgres>) -> Self {
+    /// A cluster whose processes something else runs: its databases, reservation's first, are empty. Stores that it is not given it has as every other test.
+    pub(crate) async fn around(
+        doors: Doors,
+        folder: Folder,
+        postgres: Option<PrivatePostgres>,
+        redis: Option<PrivateRedis>,
+    ) -> Self {
         let info = postgres.as_ref().map_or_else(holdfast_testkit::stores, |own| own.info().clone());
         let empty = |service| holdfast_testkit::database::empty_database_on(&info, service);
         let database = empty("reservation").await;
+        let redis = match redis {
+            Some(redis) => redis,
+            None => holdfast_testkit::redis().await,
+        };
         Self {
             reservation: Vec::new(),
             catalog: None,
             vendor_sync: None,
-            redis: holdfast_testkit::redis().await,
+            redis,
             shards: None,
             record: lazy_pool(&database.admin_url()),
             database,
             postgres,
-            folder: Folder::make(),
+            folder,
             options: Options::reservation(0),
             doors: Some(doors),
             others: vec![empty("catalog").await, empty("vendor_sync").await],

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 pub(crate) use layers::without_line_end;
-pub use sections::{Common, LogFormat, PostgresConfig, ServerConfig, TelemetryConfig};
+pub use sections::{Common, LogFormat, MigrationConfig, PostgresConfig, ServerConfig, TelemetryConfig};
 
 /// The commented defaults of the sections that every service has.
 pub const COMMON_DEFAULTS: &str = include_str!("common.default.toml");
@@ -76,14 +76,41 @@ pub fn load_with<C: ServiceConfig>(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<C, ConfigError> {
-    let mut table = layers::merged::<C>(file, environment)?.effective;
-    layers::read_secret_files(&mut table, C::FILES_READ_AGAIN).map_err(ConfigError::Refused)?;
-    let config: C = toml::Value::Table(table)
-        .try_into()
-        .map_err(|error: toml::de::Error| ConfigError::Refused(vec![error.to_string()]))?;
+    let config: C = filled(layers::merged::<C>(file, environment)?.effective, C::FILES_READ_AGAIN)?;
     let mut problems = config.as_ref().problems();
     problems.extend(config.problems());
     if problems.is_empty() { Ok(config) } else { Err(ConfigError::Refused(problems)) }
+}
+
+/// [`load`] for migrations, which speak to Postgres and write a log: nothing else need be said, and no other secret need be there. What is said all the same must
+/// be keys that there are.
+///
+/// # Errors
+/// As [`load`], without what is wrong with values of other sections.
+pub fn load_for_migrations<C: ServiceConfig>(file: Option<&Path>) -> Result<MigrationConfig, ConfigError> {
+    load_for_migrations_with::<C>(file, std::env::vars_os())
+}
+
+/// [`load_for_migrations`] with a given environment, for tests.
+///
+/// # Errors
+/// As [`load_for_migrations`].
+pub fn load_for_migrations_with<C: ServiceConfig>(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<MigrationConfig, ConfigError> {
+    let mut table = layers::merged::<C>(file, environment)?.effective;
+    table.retain(|section, _| MigrationConfig::SECTIONS.contains(&section));
+    let config: MigrationConfig = filled(table, &[])?;
+    let problems = config.problems();
+    if problems.is_empty() { Ok(config) } else { Err(ConfigError::Refused(problems)) }
+}
+
+/// The configuration with secrets instead of their files' names.
+fn filled<T: DeserializeOwned>(mut table: toml::Table, read_again: &[&str]) -> Result<T, ConfigError> {
+    layers::read_secret_files(&mut table, read_again).map_err(ConfigError::Refused)?;
+    let refused = |error: toml::de::Error| ConfigError::Refused(vec![error.to_string()]);
+    toml::Value::Table(table).try_into().map_err(refused)
 }
 
 /// The effective configuration as TOML with the defaults' comments, secrets masked. What [`ServiceConfig::problems`] says is not looked at, so that an

@@ -40,6 +40,24 @@ impl AsRef<Self> for Common {
     }
 }
 
+/// What migrations use of it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct MigrationConfig {
+    /// `[postgres]`
+    pub postgres: PostgresConfig,
+    /// `[telemetry]`
+    pub telemetry: TelemetryConfig,
+}
+
+impl MigrationConfig {
+    /// The sections that it is made of.
+    pub(super) const SECTIONS: [&str; 2] = ["postgres", "telemetry"];
+
+    pub(super) fn problems(&self) -> Vec<String> {
+        [self.postgres.problems(), self.telemetry.problems()].concat()
+    }
+}
+
 /// The section `[server]`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ServerConfig {

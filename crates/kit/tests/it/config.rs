@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use holdfast_kit::config::{load_with, render_with};
+use holdfast_kit::config::{load_for_migrations_with, load_with, render_with};
 use holdfast_kit::{Common, ConfigError, Role, ServiceConfig};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -210,6 +210,21 @@ fn the_files_of_postgres_are_remembered_and_those_of_migrate_need_not_be_there()
     assert!(text.contains("user = \"baker\"") && !text.contains("sesame"), "{text}");
     let missing = load(None, &[URL, ("BAKERY__POSTGRES__PASSWORD_FILE", "/no/such/file")]).unwrap_err();
     assert!(missing.to_string().contains("postgres.password_file: cannot read /no/such/file"), "{missing}");
+}
+
+#[test]
+fn migrations_ask_for_no_value_and_no_file_that_only_the_service_uses() {
+    let oven = [("BAKERY__OVEN__HEAT_MAX", "900"), ("BAKERY__OVEN__KEY_FILE", "/no/such/file")];
+    let said = |more: &[(&str, &str)]| {
+        load_for_migrations_with::<Config>(None, environment(&[oven.as_slice(), more].concat()))
+    };
+    assert_eq!(said(&[URL]).unwrap().postgres.url.expose_secret(), URL.1);
+    let problems = complaints(said(&[("BAKERY__TELEMETRY__SAMPLING_RATIO", "2")]).unwrap_err());
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert!(problems[0].contains("postgres.url") && problems[1].contains("sampling_ratio"), "{problems:#?}");
+    // A key that is mistyped would silently not be what was meant, wherever it is.
+    let problems = complaints(said(&[URL, ("BAKERY__OVEN__HEAT", "1")]).unwrap_err());
+    assert!(problems[0].contains("did you mean oven.heat_max"), "{problems:#?}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod demo;
 mod down;
 mod image;
 mod lint;
+mod own_stores;
 mod reset;
 mod roll;
 mod stores;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -284,6 +284,11 @@ impl Cluster {
     pub fn pods_of(&self, owner: &str) -> Vec<String> {
         let state = self.shared.state();
         state.pods.values().filter(|pod| pod.owner == owner).map(|pod| pod.name.clone()).collect()
+    }
+
+    /// The address of a pod.
+    pub fn address(&self, pod: &str) -> Option<Ipv4Addr> {
+        self.shared.state().pods.get(pod).map(|pod| pod.address)
     }
 
     /// Whether a pod still waits for its init containers.

@@ -102,7 +102,6 @@ fn part<T: for<'a> Deserialize<'a>>(what: &str, value: &Value) -> Result<T> {
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentSpec {
     /// Absent where an autoscaler decides.
-    #[serde(default)]
     pub replicas: Option<usize>,
     /// How replicas are replaced.
     #[serde(default)]
@@ -184,7 +183,6 @@ pub struct JobSpec {
     #[serde(default = "six")]
     pub backoff_limit: usize,
     /// After so long it is given up.
-    #[serde(default)]
     pub active_deadline_seconds: Option<u64>,
     /// What runs.
     pub template: Template,

@@ -34,13 +34,11 @@ pub struct PodSpec {
     #[serde(default = "thirty")]
     pub termination_grace_period_seconds: u64,
     /// Whom it runs as, in Kubernetes' eyes.
-    #[serde(default)]
     pub service_account_name: Option<String>,
     /// Whom it runs as, in Linux's eyes.
     #[serde(default)]
     pub security_context: PodSecurity,
     /// After so long it is given up.
-    #[serde(default)]
     pub active_deadline_seconds: Option<u64>,
 }
 
@@ -65,10 +63,8 @@ pub enum RestartPolicy {
 #[serde(rename_all = "camelCase")]
 pub struct PodSecurity {
     /// The user.
-    #[serde(default)]
     pub run_as_user: Option<u32>,
     /// The group.
-    #[serde(default)]
     pub run_as_group: Option<u32>,
 }
 
@@ -99,13 +95,10 @@ pub struct Container {
     #[serde(default)]
     pub volume_mounts: Vec<Mount>,
     /// Whether it has come up.
-    #[serde(default)]
     pub startup_probe: Option<Probe>,
     /// Whether it serves.
-    #[serde(default)]
     pub readiness_probe: Option<Probe>,
     /// Whether it lives.
-    #[serde(default)]
     pub liveness_probe: Option<Probe>,
     /// What happens before it is asked to end.
     #[serde(default)]
@@ -114,7 +107,6 @@ pub struct Container {
     #[serde(default)]
     pub security_context: Security,
     /// Only init containers that go on have one.
-    #[serde(default)]
     pub restart_policy: Option<RestartPolicy>,
 }
 
@@ -126,10 +118,8 @@ pub struct Security {
     #[serde(default)]
     pub read_only_root_filesystem: bool,
     /// In the place of the pod's.
-    #[serde(default)]
     pub run_as_user: Option<u32>,
     /// In the place of the pod's.
-    #[serde(default)]
     pub run_as_group: Option<u32>,
 }
 
@@ -151,10 +141,8 @@ pub struct Variable {
     /// Its name.
     pub name: String,
     /// Its value, in which `$(OTHER)` is filled in.
-    #[serde(default)]
     pub value: Option<String>,
     /// Or where it comes from.
-    #[serde(default)]
     pub value_from: Option<Source>,
 }
 
@@ -190,7 +178,6 @@ pub struct FieldRef {
     /// Like `status.podIP`.
     pub field_path: String,
     /// `v1`.
-    #[serde(default)]
     pub api_version: Option<String>,
 }
 
@@ -202,10 +189,8 @@ pub struct VariablesFrom {
     #[serde(default)]
     pub prefix: String,
     /// All keys of a Secret.
-    #[serde(default)]
     pub secret_ref: Option<ObjectRef>,
     /// All keys of a ConfigMap.
-    #[serde(default)]
     pub config_map_ref: Option<ObjectRef>,
 }
 
@@ -240,19 +225,14 @@ pub struct Volume {
     /// Its name in the pod.
     pub name: String,
     /// A ConfigMap's keys.
-    #[serde(default)]
     pub config_map: Option<Keys>,
     /// A Secret's keys.
-    #[serde(default)]
     pub secret: Option<Keys>,
     /// Of several.
-    #[serde(default)]
     pub projected: Option<Projected>,
     /// Empty at first, and gone with the pod.
-    #[serde(default)]
     pub empty_dir: Option<Value>,
     /// A folder that stays.
-    #[serde(default)]
     pub persistent_volume_claim: Option<ClaimRef>,
 }
 
@@ -263,7 +243,6 @@ pub struct Projected {
     /// Whose.
     pub sources: Vec<ProjectedSource>,
     /// Their rights.
-    #[serde(default)]
     pub default_mode: Option<u32>,
 }
 
@@ -285,10 +264,8 @@ pub struct Keys {
     #[serde(alias = "secretName")]
     pub name: String,
     /// Which keys, under which paths; all, under their own names, if absent.
-    #[serde(default)]
     pub items: Option<Vec<KeyPath>>,
     /// Their rights.
-    #[serde(default)]
     pub default_mode: Option<u32>,
     /// Whether the object or a key may be missing.
     #[serde(default)]
@@ -304,7 +281,6 @@ pub struct KeyPath {
     /// The file, below the volume.
     pub path: String,
     /// Its rights.
-    #[serde(default)]
     pub mode: Option<u32>,
 }
 
@@ -366,7 +342,6 @@ pub struct HttpGet {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Lifecycle {
     /// Before it is asked to end.
-    #[serde(default)]
     pub pre_stop: Option<PreStop>,
 }
 

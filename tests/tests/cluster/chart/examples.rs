@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_stack::kubernetes::objects::Object;
-use holdfast_stack::redis::GATE;
+use holdfast_stack::redis::{GATE, answer};
 use holdfast_testkit::eventually;
 use serde_json::json;
 
@@ -65,7 +65,7 @@ fn the_example_for_gitops_starts_with_as_many_pods_as_its_autoscaler_wants() {
 }
 
 #[test]
-fn the_example_for_production_starts_on_a_postgres_that_proves_who_it_is() {
+fn the_example_for_production_starts_on_stores_that_prove_who_they_are() {
     chart("production", async |chart| {
         for name in ["holdfast-pg-rw", "holdfast-redis"] {
             chart.kubernetes.outside(name).unwrap_or_else(|error| panic!("{error}"));
@@ -74,8 +74,7 @@ fn the_example_for_production_starts_on_a_postgres_that_proves_who_it_is() {
         let database = |of: &holdfast_testkit::Database| json!({"postgres": {"database": of.name()}});
         let more = json!({
             "postgres": {"port": cluster.postgres.as_ref().expect("its own").port()},
-            // Redis has no certificate here.
-            "redis": {"url": format!("redis://holdfast-redis:{}", cluster.redis.port()), "user": GATE, "ca": {"existingSecret": ""}},
+            "redis": {"url": format!("rediss://holdfast-redis:{}", chart.redis_tls_port), "user": GATE},
             "reservation": {"postgres": {"database": cluster.database.name()}, "autoscaling": {"minReplicas": 2}},
             "catalog": database(&cluster.others[0]),
             "vendorSync": database(&cluster.others[1]),
@@ -85,6 +84,12 @@ fn the_example_for_production_starts_on_a_postgres_that_proves_who_it_is() {
         let connections = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
             WHERE usename LIKE 'holdfast%' AND NOT ssl";
         assert_eq!(chart.cluster.number(connections).await, 0, "no service speaks in the clear");
+        let clients: String =
+            answer(&chart.cluster.redis.admin_url(), &["CLIENT", "LIST"]).await.expect("Redis answers");
+        let mut gates = clients.lines().filter(|client| client.contains(&format!(" user={GATE} "))).peekable();
+        assert!(gates.peek().is_some(), "nobody asks Redis");
+        let by_tls = format!(" laddr=127.0.0.1:{} ", chart.redis_tls_port);
+        assert!(gates.all(|gate| gate.contains(&by_tls)), "no gate speaks in the clear: {clients}");
         chart.without_faults();
     });
 }

@@ -8,11 +8,10 @@ use holdfast_testkit::{eventually, seed};
 use serde_json::json;
 use sqlx::Executor as _;
 
+use super::answers::RESERVATION;
 use super::{ROLLED_WITHIN, chart};
 use crate::kills::{BUYERS, SKUS, STOCK, everybody_knows, settled};
 use crate::load::Load;
-
-const RESERVATION: &str = "holdfast-reservation";
 
 #[test]
 fn a_version_that_never_serves_takes_no_pod_away_and_is_rolled_back() {

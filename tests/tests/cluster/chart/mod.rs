@@ -1,5 +1,6 @@
 //! What the chart renders, running: pods of the built programs with exactly the rendered words, variables, files and probes, on stores of the test's own.
 
+mod answers;
 mod examples;
 mod faults;
 mod rollouts;
@@ -15,7 +16,7 @@ use holdfast_testkit::PrivateRedisCluster;
 use serde_json::{Value, json};
 
 use self::secrets::{Stores, token};
-use crate::world::{Cluster, Doors};
+use crate::world::{Cluster, Doors, Folder};
 
 /// Longer than a busy machine takes to roll all Deployments: pods wait for 5 s before each of them ends.
 const ROLLED_WITHIN: Duration = Duration::from_secs(100);
@@ -39,6 +40,8 @@ struct Chart {
     example: String,
     /// The certificate authority of its stores, if they have one.
     ca: String,
+    /// Where Redis speaks TLS, if it does.
+    redis_tls_port: u16,
     redis_cluster: Option<PrivateRedisCluster>,
 }
 
@@ -70,11 +73,13 @@ impl Chart {
                 _ => token("holdfast", "vendor-sync-token"),
             },
         };
-        let stores = Stores::of(example).await;
-        let Stores { postgres, ca, redis_cluster } = stores;
-        let cluster = Cluster::around(doors, postgres).await;
+        let folder = Folder::make();
+        let stores = Stores::of(example, &folder.0).await;
+        let Stores { postgres, redis, redis_tls_port, ca, redis_cluster } = stores;
+        let cluster = Cluster::around(doors, folder, postgres, redis).await;
         let kubernetes = Kubernetes::start(&cluster.folder.0, NAMESPACE).unwrap_or_else(|error| panic!("{error}"));
-        Self { kubernetes, release: Release::default(), cluster, example: example.to_owned(), ca, redis_cluster }
+        let (release, example) = (Release::default(), example.to_owned());
+        Self { kubernetes, release, cluster, example, ca, redis_tls_port, redis_cluster }
     }
 
     /// Renders the example with more values over it, and says which programs its images are.

@@ -1,11 +1,13 @@
 //! The stores of an example, and its Secrets, as the chart's README has its user make them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use holdfast_stack::kubernetes::Rendered;
 use holdfast_stack::kubernetes::objects::Texts;
-use holdfast_testkit::{PrivatePostgres, PrivateRedisCluster};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use holdfast_stack::ports::Port;
+use holdfast_testkit::{PrivatePostgres, PrivateRedis, PrivateRedisCluster};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 
 use super::Chart;
 
@@ -13,19 +15,19 @@ use super::Chart;
 #[derive(Default)]
 pub(super) struct Stores {
     pub(super) postgres: Option<PrivatePostgres>,
-    /// Who certified it, in PEM.
+    pub(super) redis: Option<PrivateRedis>,
+    /// Where it speaks TLS.
+    pub(super) redis_tls_port: u16,
+    /// Who certified them, in PEM.
     pub(super) ca: String,
     pub(super) redis_cluster: Option<PrivateRedisCluster>,
 }
 
 impl Stores {
-    pub(super) async fn of(example: &str) -> Self {
+    /// `folder` is for files that they read.
+    pub(super) async fn of(example: &str, folder: &Path) -> Self {
         match example {
-            "production" => {
-                let (ca, certificate, key) = certified("holdfast-pg-rw");
-                let postgres = holdfast_testkit::private_postgres_with_tls(&certificate, &key).await;
-                Self { postgres: Some(postgres), ca, redis_cluster: None }
-            }
+            "production" => Self::certified(folder).await,
             "redis-cluster" => {
                 let cluster = holdfast_testkit::redis_cluster(3, 0).await;
                 Self { redis_cluster: Some(cluster), ..Self::default() }
@@ -33,17 +35,55 @@ impl Stores {
             _ => Self::default(),
         }
     }
+
+    /// Stores that prove who they are.
+    async fn certified(folder: &Path) -> Self {
+        let authority = Authority::new();
+        let (certificate, key) = authority.certify("holdfast-pg-rw");
+        let postgres = holdfast_testkit::private_postgres_with_tls(&certificate, &key).await;
+        let (certificate, key) = authority.certify("holdfast-redis");
+        let file = |name: &str, text: &str| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).expect("the folder is ours");
+            path.display().to_string()
+        };
+        let port = Port::Free.decide("Redis by TLS").and_then(|port| port.pick("Redis by TLS")).expect("a free port");
+        // Its own port goes on speaking in the clear: to the tests.
+        let tls = format!(
+            "tls-port {port}\ntls-cert-file {}\ntls-key-file {}\ntls-auth-clients no",
+            file("redis.crt", &certificate),
+            file("redis.key", &key),
+        );
+        let redis = holdfast_testkit::redis_with(&tls).await;
+        let ca = authority.ca;
+        Self { postgres: Some(postgres), redis: Some(redis), redis_tls_port: port, ca, redis_cluster: None }
+    }
 }
 
-/// A new authority, and a host's certificate by it with its key.
-fn certified(host: &str) -> (String, String, String) {
-    let (authority, key) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
-    let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = params.self_signed(&authority).expect("it may").pem();
-    let issuer = Issuer::new(params, authority);
-    let host = CertificateParams::new(vec![host.to_owned()]).expect("a name");
-    (ca, host.signed_by(&key, &issuer).expect("it may").pem(), key.serialize_pem())
+/// An authority that certifies hosts.
+struct Authority {
+    ca: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = params.self_signed(&key).expect("it may").pem();
+        Self { ca, issuer: Issuer::new(params, key) }
+    }
+
+    /// A host's certificate with its key.
+    fn certify(&self, host: &str) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
+        // Of the same name as its authority it would pass for self-signed.
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, host);
+        (params.signed_by(&key, &self.issuer).expect("it may").pem(), key.serialize_pem())
+    }
 }
 
 pub(super) fn token(secret: &str, key: &str) -> String {

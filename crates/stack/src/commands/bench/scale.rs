@@ -135,13 +135,19 @@ impl Shop {
         for other in &mut self.others {
             services += processor_ticks(pid(other.process())?)?;
         }
-        let postgres = pid(self.postgres.process())?;
+        let postgres = pid(self.stores.postgres.process())?;
         let mut ticks = processor_ticks(postgres)?;
         for backend in children(postgres)? {
             // One that has just ended was counted by its parent.
             ticks += processor_ticks(backend).unwrap_or(0);
         }
-        Ok(Reading { postgres: ticks, services, redis: processor_ticks(pid(self.redis.process())?)?, wal, batches })
+        Ok(Reading {
+            postgres: ticks,
+            services,
+            redis: processor_ticks(pid(self.stores.redis.process())?)?,
+            wal,
+            batches,
+        })
     }
 
     /// Whether commits wait for a standby, and for what there (`synchronous_commit`).

@@ -12,15 +12,14 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use crate::configuration::{Inputs, configuration};
 use crate::error::{Result, StackError};
 use crate::http;
-use crate::install::{Wanted, programs};
 use crate::ports::Port;
-use crate::postgres::{Postgres, PostgresOptions, StopMode, connect, store, with_role};
+use crate::postgres::{ADMIN, Postgres, StopMode, connect, store};
 use crate::project::Project;
-use crate::redis::{Redis, RedisOptions};
-use crate::roles::{make_database, make_roles};
 use crate::secrets::random_secret;
 use crate::services::{Replica, Service, ServiceProcess};
 use crate::stack::binary;
+
+use super::super::own_stores::OwnStores;
 
 /// The SKU that everybody wants; it has units enough.
 pub(super) const HOT: &str = "SALE";
@@ -50,8 +49,7 @@ pub(super) struct Shop {
     pub(super) others: Vec<ServiceProcess>,
     pub(super) admin: PgConnection,
     pub(super) admin_url: String,
-    pub(super) redis: Redis,
-    pub(super) postgres: Postgres,
+    pub(super) stores: OwnStores,
     standby: Option<Postgres>,
     replica: Replica,
     folder: Folder,
@@ -70,36 +68,13 @@ impl Shop {
     pub(super) async fn open(project: &Project, skus: u32, settings: &Settings) -> Result<Self> {
         let folder = Folder(project.state().join(format!("bench-{}", &random_secret()[..8])));
         project.make(&folder.0)?;
-        let found = programs(project, Wanted { postgres: true, redis: true }).await?;
-        let (Some(postgres), Some(redis)) = (&found.postgres, &found.redis) else {
-            return Err(StackError::Found("neither PostgreSQL nor Redis was asked for".to_owned()));
-        };
-        let password = random_secret();
-        let options = PostgresOptions {
-            data: folder.0.join("postgres"),
-            log: folder.0.join("postgres.log"),
-            password: password.clone(),
-            port: Port::Free,
-            durable: true,
-        };
-        let postgres = Postgres::start(postgres, options).await?;
-        let options = RedisOptions {
-            folder: folder.0.clone(),
-            log: folder.0.join("redis.log"),
-            admin_password: random_secret(),
-            gate_password: random_secret(),
-            port: Port::Free,
-            extra: String::new(),
-        };
-        let redis = Redis::start(redis, options).await?;
+        let stores = OwnStores::start(project, &folder.0, &[Service::Reservation]).await?;
         let database = Service::Reservation.database();
-        make_roles(&mut connect(&postgres.admin_url()).await?, |_role| password.clone()).await?;
-        make_database(&postgres.admin_url(), database, database.name, "template0").await?;
-        let address = |role: &str| with_role(&postgres.admin_url(), role, &password, database.name);
+        let address = |role: &str| stores.url(role, Service::Reservation);
         let inputs = Inputs {
             postgres_url: address(database.running()),
             migrate_url: address(&database.owner()),
-            gate_url: redis.gate_url(),
+            gate_url: stores.redis.gate_url(),
             own_token: random_secret(),
             ..Inputs::default()
         };
@@ -113,11 +88,11 @@ impl Shop {
             port: Port::Free,
         };
         replica.migrate().await?;
-        let admin_url = postgres.url(crate::postgres::ADMIN, &password, database.name);
+        let admin_url = address(ADMIN);
         let mut admin = connect(&admin_url).await?;
         fill(&mut admin, skus).await?;
         let service = ServiceProcess::start(replica.clone()).await?;
-        Ok(Self { service, others: Vec::new(), admin, admin_url, redis, postgres, standby: None, replica, folder })
+        Ok(Self { service, others: Vec::new(), admin, admin_url, stores, standby: None, replica, folder })
     }
 
     /// Starts another replica beside those that run.
@@ -137,7 +112,7 @@ impl Shop {
     pub(super) async fn add_standby(&mut self) -> Result<()> {
         if self.standby.is_none() {
             let (data, log) = (self.folder.0.join("standby"), self.folder.0.join("standby.log"));
-            self.standby = Some(self.postgres.standby(data, log).await?);
+            self.standby = Some(self.stores.postgres.standby(data, log).await?);
         }
         Ok(())
     }
@@ -147,11 +122,10 @@ impl Shop {
         for service in self.others.iter_mut().chain([&mut self.service]) {
             service.stop().await?;
         }
-        self.redis.stop().await?;
         if let Some(standby) = &mut self.standby {
             standby.stop(StopMode::Immediate).await?;
         }
-        self.postgres.stop(StopMode::Immediate).await?;
+        self.stores.stop().await?;
         drop(self.folder);
         Ok(())
     }
@@ -160,11 +134,11 @@ impl Shop {
     pub(super) async fn redis(&self) -> Result<MultiplexedConnection> {
         let failed =
             |error: redis::RedisError| StackError::Store { doing: "asking Redis".into(), detail: error.to_string() };
-        crate::redis::patient_connection(&self.redis.admin_url()).await.map_err(failed)
+        crate::redis::patient_connection(&self.stores.redis.admin_url()).await.map_err(failed)
     }
 
     pub(super) async fn wipe(&self) -> Result<()> {
-        crate::redis::wipe(&self.redis.admin_url()).await
+        crate::redis::wipe(&self.stores.redis.admin_url()).await
     }
 
     /// One number that Postgres says.

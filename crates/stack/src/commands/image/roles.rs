@@ -8,16 +8,13 @@ use std::time::Duration;
 
 use crate::error::{Result, StackError};
 use crate::http;
-use crate::install::{Wanted, programs};
 use crate::ports::Port;
-use crate::postgres::{Postgres, PostgresOptions, StopMode, connect};
 use crate::project::Project;
-use crate::redis::{Redis, RedisOptions};
-use crate::roles::{make_database, make_roles};
 use crate::say::say;
 use crate::secrets::random_secret;
 use crate::services::Service;
 
+use super::super::own_stores::OwnStores;
 use super::podman::{Container, Podman};
 use super::{Image, run_folder};
 
@@ -35,9 +32,7 @@ const CANARY_ROLES: [&str; 2] = ["checkout", "merchandiser"];
 
 /// The stores, and what is told to the roles about them.
 struct World {
-    postgres: Postgres,
-    redis: Redis,
-    password: String,
+    stores: OwnStores,
     folder: Folder,
     places: Vec<(Service, Places)>,
 }
@@ -63,7 +58,7 @@ pub(super) async fn start_all(project: &Project, podman: &Podman, image: &Image,
     say("\nStarting every role: read-only, user 65532, no capabilities, no new privileges …");
     let mut world = World::open(project).await?;
     let told = run_all(podman, image, &world, starts).await;
-    world.close().await?;
+    world.stores.stop().await?;
     told
 }
 
@@ -177,45 +172,14 @@ impl World {
         for open in ["config", "secrets"] {
             make(&folder.0.join(open), 0o755)?;
         }
-        let found = programs(project, Wanted { postgres: true, redis: true }).await?;
-        let (Some(postgres), Some(redis)) = (&found.postgres, &found.redis) else {
-            return Err(StackError::Found("neither PostgreSQL nor Redis was asked for".to_owned()));
-        };
-        let password = random_secret();
-        let options = PostgresOptions {
-            data: folder.0.join("postgres"),
-            log: folder.0.join("postgres.log"),
-            password: password.clone(),
-            port: Port::Free,
-            durable: true,
-        };
-        let postgres = Postgres::start(postgres, options).await?;
-        let options = RedisOptions {
-            folder: folder.0.clone(),
-            log: folder.0.join("redis.log"),
-            admin_password: random_secret(),
-            gate_password: random_secret(),
-            port: Port::Free,
-            extra: String::new(),
-        };
-        let redis = Redis::start(redis, options).await?;
-        make_roles(&mut connect(&postgres.admin_url()).await?, |_role| password.clone()).await?;
-        for service in Service::ALL {
-            let database = service.database();
-            make_database(&postgres.admin_url(), database, database.name, "template0").await?;
-        }
+        let stores = OwnStores::start(project, &folder.0, &Service::ALL).await?;
         let mut places = Vec::new();
         for service in Service::ALL {
             places.push((service, Places { grpc: early(service)?, admin: early(service)? }));
         }
-        let world = Self { postgres, redis, password, folder, places };
+        let world = Self { stores, folder, places };
         world.write()?;
         Ok(world)
-    }
-
-    async fn close(&mut self) -> Result<()> {
-        self.redis.stop().await?;
-        self.postgres.stop(StopMode::Immediate).await
     }
 
     /// Writes every configuration and every secret, as a cluster would mount them.
@@ -225,10 +189,10 @@ impl World {
         for (name, token) in &tokens {
             self.secret(&format!("tokens/{name}"), token)?;
         }
-        self.secret("redis/url", &self.redis.gate_url())?;
+        self.secret("redis/url", &self.stores.redis.gate_url())?;
         for service in Service::ALL {
             let (name, database) = (service.name(), service.database());
-            let url = |role: &str| self.postgres.url(role, &self.password, database.name);
+            let url = |role: &str| self.stores.url(role, service);
             self.secret(&format!("{name}/url"), &url(database.running()))?;
             self.secret(&format!("{name}/migrate-url"), &url(&database.owner()))?;
             put(&self.folder.0.join("config").join(name).join("config.toml"), &self.configuration(service))?;
