@@ -4,7 +4,7 @@ use holdfast_api::reservation::v1 as pb;
 use holdfast_kit::ErrorReason;
 use tonic::Status;
 
-use crate::world::{World, all_at_once, cancel, fields, fulfil, key, now, portion, reason, test};
+use crate::world::{World, all_at_once, cancel, fields, fulfil, key, now, portion, reason, seconds, test};
 
 /// A sale of so many chairs out of ten.
 async fn sale(world: &World, units: i64) -> String {
@@ -172,6 +172,63 @@ fn the_next_count_reflects_what_the_vendor_booked_before_it() {
         assert_eq!((result.on_hand, result.reflected_quantity, result.available), (8, 2, 7));
         let level = world.level("CHAIR").await;
         assert_eq!((level.committed, level.count_meaning()), (1, pb::CountMeaning::Available));
+    });
+}
+
+/// A count of chairs as of so many seconds ago.
+async fn counted(world: &World, seconds: i64, units: i64, meaning: pb::CountMeaning) -> pb::CountResult {
+    let count = pb::ApplyCountsRequest {
+        as_of_time: Some(ago(seconds)),
+        meaning: meaning.into(),
+        ..world.counts(vec![("CHAIR", "main", units)])
+    };
+    world.stock().apply_counts(count).await.unwrap().into_inner().results.remove(0)
+}
+
+fn ago(seconds: i64) -> prost_types::Timestamp {
+    let now = now();
+    prost_types::Timestamp { seconds: now.seconds - seconds, ..now }
+}
+
+#[test]
+fn an_on_hand_count_after_an_available_one_has_booked_units_again_until_they_leave_the_shelf() {
+    test(async |world| {
+        counted(world, 600, 10, pb::CountMeaning::OnHand).await;
+        let [waiting, shipped] = [world.hold("CHAIR", 3).await, world.hold("CHAIR", 3).await];
+        for id in [&waiting, &shipped] {
+            world.confirm(id).await.unwrap();
+            let booked = told(id, pb::EvidenceKind::Booked, vec![]);
+            let booked = pb::RecordEvidenceRequest { event_time: Some(ago(500)), ..booked };
+            world.reservations().record_evidence(booked).await.unwrap();
+        }
+        let result = counted(world, 400, 4, pb::CountMeaning::Available).await;
+        assert_eq!((result.reflected_quantity, result.available), (6, 4));
+        let left = pb::FulfilRequest { ship_time: Some(ago(200)), ..fulfil(&shipped, vec![]) };
+        ship(world, left).await.unwrap();
+        // Everything was on the shelf still: what waits there, and what left it a little later.
+        let result = counted(world, 300, 10, pb::CountMeaning::OnHand).await;
+        assert_eq!((result.on_hand, result.available, world.level("CHAIR").await.committed), (10, 4, 6));
+        let result = counted(world, 100, 7, pb::CountMeaning::OnHand).await;
+        assert_eq!((result.on_hand, result.available, world.level("CHAIR").await.committed), (7, 4, 3));
+    });
+}
+
+#[test]
+fn what_comes_without_the_vendors_time_is_dated_by_our_clock_and_its_feeds_margin() {
+    test(async |world| {
+        let id = sale(world, 3).await;
+        let run = pb::CompleteRunRequest {
+            connection: "house".into(),
+            location: "main".into(),
+            as_of_time: Some(now()),
+            clock_margin: seconds(120),
+            ..Default::default()
+        };
+        world.stock().complete_run(run).await.unwrap();
+        ship(world, fulfil(&id, vec![])).await.unwrap();
+        // It may have left the shelf up to two minutes later by the clock of whoever counts.
+        let result = counted(world, 0, 10, pb::CountMeaning::OnHand).await;
+        assert_eq!((result.reflected_quantity, result.available, world.level("CHAIR").await.committed), (0, 7, 3));
     });
 }
 

@@ -1,8 +1,9 @@
 //! What could be reserved, and from where that is known.
 
 use holdfast_api::reservation::v1 as pb;
+use holdfast_kit::ErrorReason;
 
-use crate::world::{published_becomes, test};
+use crate::world::{Options, WAREHOUSE, key, published_becomes, reason, test, test_with};
 
 fn ask(skus: &[&str], source: pb::ReadSource) -> pb::BatchGetAvailabilityRequest {
     pb::BatchGetAvailabilityRequest { skus: skus.iter().map(|sku| (*sku).to_owned()).collect(), source: source.into() }
@@ -66,17 +67,72 @@ fn a_counter_that_somebody_spoiled_is_put_right() {
     test(async |world| {
         world.count("CHAIR", 9).await;
         published_becomes(world, "CHAIR", 9).await;
-        let url = world.redis.lock().await.admin_url();
-        let mut redis = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
-        let key = "hf:a:{CHAIR}";
-        let fields: Vec<String> = redis::cmd("HKEYS").arg(key).query_async(&mut redis).await.unwrap();
-        let field = fields.iter().find(|field| field.ends_with("main")).expect("the location's field");
-        let () = redis::cmd("HSET").arg(key).arg(field).arg(0).query_async(&mut redis).await.unwrap();
+        world.spoil("CHAIR", 0).await;
         // Nobody is turned away meanwhile.
         world.hold("CHAIR", 1).await;
         published_becomes(world, "CHAIR", 8).await;
-        let () = redis::cmd("HSET").arg(key).arg(field).arg(5_000).query_async(&mut redis).await.unwrap();
-        assert!(world.reserve("CHAIR", 50).await.is_err(), "nobody is oversold meanwhile");
+        world.spoil("CHAIR", 5_000).await;
+        assert_eq!(reason(world.reserve("CHAIR", 50).await), ErrorReason::InsufficientStock, "nobody is oversold");
         published_becomes(world, "CHAIR", 8).await;
+    });
+}
+
+/// A reconciler that leaves counters as they are, so that the gate goes on believing what it was told.
+fn left_alone() -> Options {
+    let settings = [("RECONCILER__PERIOD_MS", "3600000"), ("AUDITOR__ENABLED", "false")];
+    Options { settings: settings.map(|(key, value)| (key, value.to_owned())).into(), ..Options::default() }
+}
+
+#[test]
+fn what_was_committed_is_published_at_once_and_not_only_by_the_reconciler() {
+    test_with(left_alone(), async |world| {
+        for units in [9, 12] {
+            world.count("CHAIR", units).await;
+            published_becomes(world, "CHAIR", units).await;
+        }
+        let id = world.hold("CHAIR", 2).await;
+        published_becomes(world, "CHAIR", 10).await;
+        world.release(&id).await.unwrap();
+        published_becomes(world, "CHAIR", 12).await;
+    });
+}
+
+#[test]
+fn whatever_the_gate_believes_nothing_is_sold_that_the_record_does_not_offer() {
+    test_with(left_alone(), async |world| {
+        for sku in ["SHORT", "KEPT", "CAPPED", "ARCHIVED", "PAUSED", "SOUND"] {
+            world.count(sku, 10).await;
+        }
+        world.hold("SHORT", 7).await;
+        let policy = |sku: &str| pb::SkuPolicy { sku: sku.into(), version: 1, ..Default::default() };
+        let kept = pb::SkuPolicy { safety_stock: 7, ..policy("KEPT") };
+        let archived = pb::SkuPolicy { archived: true, ..policy("ARCHIVED") };
+        let request = pb::ApplyPoliciesRequest { policies: vec![kept, archived] };
+        world.stock().apply_policies(request).await.unwrap();
+        let mut limit = world.counts(vec![("CAPPED", WAREHOUSE, 3)]);
+        limit.counts[0].effect = pb::CountEffect::Limit.into();
+        world.stock().apply_counts(limit).await.unwrap();
+        let pause = pb::PauseSellingRequest {
+            request_id: key(),
+            skus: vec!["PAUSED".into()],
+            actor: "anna".into(),
+            note: "the price is wrong".into(),
+        };
+        world.stock().pause_selling(pause).await.unwrap();
+        for (sku, left, why) in [
+            ("SHORT", 3, ErrorReason::InsufficientStock),
+            ("KEPT", 3, ErrorReason::InsufficientStock),
+            ("CAPPED", 3, ErrorReason::InsufficientStock),
+            ("ARCHIVED", 0, ErrorReason::SkuArchived),
+            ("PAUSED", 0, ErrorReason::SellingPaused),
+        ] {
+            published_becomes(world, sku, left).await;
+            world.spoil(sku, 999).await;
+            // One line too many, and the neighbour's units stay where they are.
+            let cart = world.reservations().reserve(crate::world::ask(&[("SOUND", 1), (sku, left + 1)])).await;
+            assert_eq!(reason(cart), why, "{sku}");
+            assert_eq!(world.level("SOUND").await.held, 0, "{sku}");
+            assert_eq!(world.on_offer(sku).await, left, "{sku}");
+        }
     });
 }

@@ -4,7 +4,7 @@ use holdfast_api::reservation::v1 as pb;
 use holdfast_kit::ErrorReason;
 use pb::batch_reserve_result::Outcome;
 
-use crate::world::{Options, World, ask, fields, reason, test, test_with};
+use crate::world::{Options, World, ask, fields, published_becomes, reason, test, test_with};
 
 async fn send(world: &World, requests: Vec<pb::ReserveRequest>) -> Vec<pb::BatchReserveResult> {
     let request = pb::BatchReserveRequest { requests };
@@ -75,6 +75,30 @@ fn a_whole_batch_lands_and_none_of_it_twice() {
         let (one, two) = tokio::join!(send(world, requests.clone()), send(world, requests));
         let fresh = one.iter().chain(&two).filter(|result| !held(result).replayed).count();
         assert_eq!((fresh, world.level("CHAIR").await.held), (100, 100));
+    });
+}
+
+#[test]
+fn carts_of_one_batch_do_not_go_beyond_a_limit_together() {
+    test(async |world| {
+        let policy = |sku: &str| pb::SkuPolicy { sku: sku.into(), version: 1, ..Default::default() };
+        let cap = pb::ChannelCap { channel: "market".into(), quantity: 5 };
+        for (policy, why) in [
+            (pb::SkuPolicy { max_per_owner: 5, ..policy("OWNER") }, ErrorReason::LimitExceeded),
+            (pb::SkuPolicy { channel_caps: vec![cap], ..policy("CHANNEL") }, ErrorReason::LimitExceeded),
+            (pb::SkuPolicy { max_per_minute: 5, ..policy("MINUTE") }, ErrorReason::SellingPaused),
+        ] {
+            let sku = policy.sku.clone();
+            world.count(&sku, 100).await;
+            world.stock().apply_policies(pb::ApplyPoliciesRequest { policies: vec![policy] }).await.unwrap();
+            published_becomes(world, &sku, 100).await;
+            let cart = || pb::ReserveRequest { channel: "market".into(), ..ask(&[(&sku, 2)]) };
+            let results = send(world, (0..20).map(|_| cart()).collect()).await;
+            let refused = results.iter().filter(|result| matches!(result.outcome, Some(Outcome::Failure(_))));
+            let reasons: Vec<_> = refused.map(|result| failure(result).reason()).collect();
+            assert_eq!(reasons, [why; 18], "{sku}");
+            assert_eq!(world.level(&sku).await.held, 4, "{sku}");
+        }
     });
 }
 

@@ -114,6 +114,21 @@ fn the_preferred_location_sells_first_through_the_gate_and_past_it() {
 }
 
 #[test]
+fn the_preferred_location_sells_first_after_redis_has_forgotten_everything() {
+    let settings = vec![("RECONCILER__PERIOD_MS", "3600000".to_owned()), ("AUDITOR__ENABLED", "false".to_owned())];
+    test_with(Options { settings, ..Options::default() }, async |world| {
+        for location in ["a", "b", "c"] {
+            world.count_at("CHAIR", location, 10).await;
+        }
+        apply(world, vec![pb::SkuPolicy { locations: vec!["c".into(), "b".into()], ..policy("CHAIR", 1) }]).await;
+        published_becomes(world, "CHAIR", 30).await;
+        world.wipe_redis().await;
+        let held = reserve(world, ask(&[("CHAIR", 6)])).await.unwrap();
+        assert_eq!(held.lines[0].allocations[0].location, "c");
+    });
+}
+
+#[test]
 fn an_archived_sku_is_refused_as_such_and_its_holds_can_be_bought() {
     test(async |world| {
         world.count("CHAIR", 10).await;

@@ -1,5 +1,7 @@
 //! How long the record is kept: partitions made ahead and dropped, finished reservations purged, and nothing lost that still counts.
 
+mod openings;
+
 use std::time::{Duration, Instant};
 
 use holdfast_api::reservation::v1 as pb;

@@ -86,6 +86,26 @@ fn an_oversell_is_refused_by_the_record_itself() {
     });
 }
 
+#[test]
+fn a_plan_raises_no_shortfall_unless_it_says_that_a_count_an_adjustment_or_a_policy_does() {
+    test(async |world| {
+        world.count("CHAIR", 1).await;
+        let admin = world.database.admin_pool().await;
+        let mut undone = admin.begin().await.unwrap();
+        let plan = |may_raise: bool| {
+            let level =
+                format!("level_json(s) || '{{\"held\": 3, \"shortfall\": 2, \"may_raise_shortfall\": {may_raise}}}'");
+            format!(
+                "SELECT write_plan(jsonb_build_object('progress', '[]'::jsonb, 'levels', jsonb_build_array({level}))) FROM stock s"
+            )
+        };
+        sqlx::query(AssertSqlSafe(plan(true))).execute(&mut *undone).await.unwrap();
+        undone.rollback().await.unwrap();
+        let error = sqlx::query(AssertSqlSafe(plan(false))).execute(&admin).await.unwrap_err();
+        assert_eq!(error.as_database_error().and_then(|error| error.constraint()), Some("stock_shortfall_exact"));
+    });
+}
+
 /// Lets a channel have so many units of a SKU.
 async fn cap(world: &World, sku: &str, channel: &str, units: i64) {
     let cap = pb::ChannelCap { channel: channel.into(), quantity: units };

@@ -238,6 +238,14 @@ impl World {
         line.map(|value| value.trim().parse().expect("a number"))
     }
 
+    /// Writes into Redis that there are so many units of a SKU in the warehouse, whatever there is.
+    pub async fn spoil(&self, sku: &str, units: i64) {
+        let url = self.redis.lock().await.admin_url();
+        let mut redis = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.expect("Redis");
+        let (key, field) = (format!("hf:a:{{{sku}}}"), format!("l:{WAREHOUSE}"));
+        let () = redis::cmd("HSET").arg(key).arg(field).arg(units).query_async(&mut redis).await.expect("HSET");
+    }
+
     pub async fn wipe_redis(&self) {
         let url = self.redis.lock().await.admin_url();
         holdfast_stack::redis::wipe(&url).await.expect("FLUSHALL");
