@@ -280,8 +280,17 @@ def test_without_migrations_the_notes_say_how_to_migrate(render):
     r = render({"migrations": {"mode": "none"}})
     assert r.of("Job") == []
     assert list(objects.migrations(r)) == []
-    for service in objects.SERVICES:
-        assert f"{service} migrate" in r.notes
+    # Who counts stock must know the newer rules first.
+    assert r.notes.index("vendor-sync migrate") < r.notes.index("reservation migrate") < r.notes.index("catalog migrate")
+
+
+def test_the_notes_name_who_operates_it_or_warn_that_nobody_may(render):
+    assert "/holdfast ctl --token-file /run/secrets/holdfast/holdfast/operator-token audit run" in render().notes
+    own = {"name": "people", "roles": ["operator"], "existingSecret": "theirs", "key": "1"}
+    assert "/run/secrets/holdfast/theirs/1 audit run" in render({"callers": [own]}).notes
+    for callers in ([own | {"roles": ["merchandiser"]}], [own | {"services": ["catalog"]}]):
+        notes = render({"callers": callers}).notes
+        assert "no caller has the role operator for all services" in notes and "--token-file" not in notes
 
 
 def test_the_notes_print_commands_that_name_what_is_there(render):
