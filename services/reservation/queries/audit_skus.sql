@@ -74,7 +74,9 @@ found AS (
                   coalesce(p.quantity, 0), coalesce(m.held, 0), coalesce(m.committed, 0), coalesce(m.reserved, 0), coalesce(m.ended, 0), coalesce(m.after, 0), coalesce(p.progressed, 0)), 0
     FROM promises p FULL JOIN moves m ON m.cause_id = p.reservation_id AND m.sku = p.sku AND m.location = p.location
     WHERE NOT (p.reservation_id IS NULL AND m.reserved + m.ended + m.after = 0)
-      AND NOT is_forgotten(coalesce(m.cause_id, p.reservation_id), p.reservation_id IS NOT NULL, m.held)
+      -- What is_forgotten says, asked once and not for each reservation: of a SKU that sells well most are purged.
+      AND NOT coalesce(coalesce(m.cause_id, p.reservation_id) < (SELECT uuid_floor(kept_from + interval '1 hour') FROM retention WHERE subject = 'ledger'), false)
+      AND NOT coalesce(p.reservation_id IS NULL AND m.held = 0 AND m.cause_id < (SELECT uuid_floor(kept_from) FROM retention WHERE subject = 'reservation'), false)
       AND (p.state IS NULL
            OR coalesce(m.held, 0) <> p.held OR abs(coalesce(m.committed, 0) - p.committed) > p.loose
            OR p.progressed <> p.quantity OR (m.after > 0 AND p.progressed IS NULL)

@@ -102,7 +102,8 @@ impl Store {
     /// Commits a batch in one round trip.
     ///
     /// # Errors
-    /// [`StoreError::NeedsPlanning`] if an operation is anything but plain, then and with every other error but [`StoreError::Unknown`] nothing has happened.
+    /// [`StoreError::NeedsPlanning`] if an operation is anything but plain, then and with every other error but two nothing has happened: [`StoreError::Unknown`], and
+    /// [`StoreError::Defect`], which may come of an answer that cannot be read. Deciding the batch anew finds what stands, for every operation has its key.
     pub async fn commit_fast(&self, batch: &FastBatch, limits: &Limits) -> Result<FastOutcome, StoreError> {
         let mut connection = self.pool.acquire().await.map_err(|error| StoreError::before(&error))?;
         let reserves = &batch.reserves;
