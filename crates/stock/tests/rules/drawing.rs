@@ -16,8 +16,8 @@ use proptest::sample::Index;
 use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
-const SKUS: [&str; 2] = ["A", "B"];
 const LOCATIONS: [&str; 3] = ["W1", "W2", "W3"];
 const CHANNELS: [&str; 2] = ["shop", "web"];
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -48,8 +48,9 @@ impl Batch {
     }
 }
 
+/// Most of it is about one row, so that counts, evidence and sales meet.
 fn a_row() -> impl Draw<Value = (&'static str, &'static str)> {
-    (prop::sample::select(&SKUS[..]), prop::sample::select(&LOCATIONS[..]))
+    (prop_oneof![3 => Just("A"), 1 => Just("B")], prop_oneof![3 => Just("W1"), 1 => Just("W2"), 1 => Just("W3")])
 }
 
 fn a_channel() -> impl Draw<Value = Name> {
@@ -57,7 +58,7 @@ fn a_channel() -> impl Draw<Value = Name> {
 }
 
 fn a_portion() -> impl Draw<Value = Portion> {
-    (a_row(), any::<bool>(), 1..4_i64).prop_map(|((code, at), named, units)| Portion {
+    (a_row(), prop::bool::weighted(0.4), 1..3_i64).prop_map(|((code, at), named, units)| Portion {
         sku: sku(code),
         location: named.then(|| location(at)),
         units,
@@ -65,11 +66,11 @@ fn a_portion() -> impl Draw<Value = Portion> {
 }
 
 fn some_portions() -> impl Draw<Value = Vec<Portion>> {
-    prop_oneof![2 => Just(Vec::new()), 3 => vec(a_portion(), 1..3)]
+    prop_oneof![1 => Just(Vec::new()), 1 => vec(a_portion(), 1..3)]
 }
 
 fn a_cart() -> impl Draw<Value = Cart> {
-    let line = (a_row(), prop::bool::weighted(0.3), 1..5_i64, prop::bool::weighted(0.8));
+    let line = (a_row(), prop::bool::weighted(0.3), 1..4_i64, prop::bool::weighted(0.8));
     let line = line.prop_map(|((code, at), named, units, split)| Line {
         sku: sku(code),
         location: named.then(|| location(at)),
@@ -87,7 +88,7 @@ fn some_terms() -> impl Draw<Value = Box<Terms>> {
         1 => prop::sample::subsequence(LOCATIONS.to_vec(), 0..=3).prop_shuffle()
             .prop_map(|nearest| Strategy::Nearest(nearest.into_iter().map(location).collect())),
     ];
-    let replaces = option::weighted(0.25, (0..KEYS).prop_map(key));
+    let replaces = option::weighted(0.1, (0..KEYS).prop_map(key));
     (strategy, prop::bool::weighted(0.2), replaces, option::of(a_channel())).prop_map(
         |(strategy, best_effort, replaces, channel)| {
             let details = Details { channel, ..Details::default() };
@@ -96,10 +97,10 @@ fn some_terms() -> impl Draw<Value = Box<Terms>> {
     )
 }
 
-fn a_reserve() -> impl Draw<Value = Op> {
+fn a_reserve(keys: Range<u8>) -> impl Draw<Value = Op> {
     let owner = prop::sample::select(vec!["anna", "bert"]).prop_map(|owner| Owner::new(owner).unwrap());
     let hold = prop_oneof![16 => (1..3 * HOLD).prop_map(Some), 3 => Just(None), 1 => Just(Some(10 * HOLD + 1))];
-    (0..KEYS, owner, a_cart(), hold, prop::bool::weighted(0.2), some_terms()).prop_map(
+    (keys, owner, a_cart(), hold, prop::bool::weighted(0.2), some_terms()).prop_map(
         |(n, owner, cart, hold, retry, terms)| {
             let (id, payload, hold) = (key(n), payload(0), hold.and_then(HoldMicros::new));
             let op = signed(Op::Reserve { id, owner, payload, cart, hold, retry: false, terms });
@@ -117,36 +118,41 @@ fn a_refusal() -> impl Draw<Value = Op> {
     })
 }
 
-/// What becomes of a hold.
-fn a_move() -> impl Draw<Value = Op> {
-    let new = option::weighted(0.5, (0..KEYS).prop_map(key));
+fn a_confirm(keys: Range<u8>) -> impl Draw<Value = Op> {
+    let reacquire = option::weighted(0.5, (0..KEYS).prop_map(key));
     let order = prop::sample::select(vec![None, Some("red"), Some("blue")]).prop_map(|order| order.map(name));
-    let said = (some_portions(), new, order, 1..12 * HOLD);
-    (0..60_u8, 0..KEYS, 0..9_u8, said).prop_map(|(r, n, verb, (portions, reacquire, order, hold))| {
+    (0..60_u8, keys, some_portions(), reacquire, order).prop_map(|(r, n, portions, reacquire, order)| {
+        let (request, payload, id) = (request(r), payload(0), key(n));
+        signed(Op::Confirm { request, payload, id, portions, reacquire, order })
+    })
+}
+
+/// What becomes of a hold that is not bought.
+fn an_end(keys: Range<u8>) -> impl Draw<Value = Op> {
+    (0..60_u8, keys, 0..3_u8, 1..12 * HOLD).prop_map(|(r, n, verb, hold)| {
         let (request, payload, id) = (request(r), payload(0), key(n));
         signed(match verb {
-            0..=5 => Op::Confirm { request, payload, id, portions, reacquire, order },
-            6 => Op::Release { request, payload, id },
-            7 => Op::Extend { request, payload, id, hold: HoldMicros::new(hold).unwrap() },
+            0 => Op::Release { request, payload, id },
+            1 => Op::Extend { request, payload, id, hold: HoldMicros::new(hold).unwrap() },
             _ => Op::Expire { id },
         })
     })
 }
 
 /// What becomes of a sale.
-fn a_sale() -> impl Draw<Value = Op> {
+fn a_sale(keys: Range<u8>) -> impl Draw<Value = Op> {
     let kinds = [None, Some(EvidenceKind::Sent), Some(EvidenceKind::Booked), Some(EvidenceKind::Shipped)];
     let kind = prop::sample::select(kinds.to_vec());
     let back = (prop::sample::select(&Condition::ALL[..]), option::of(prop::sample::select(&LOCATIONS[..])));
     let at = option::of((-3..3_i64).prop_map(|seconds| UnixMicros(2 * SECOND + seconds * SECOND)));
-    (60..120_u8, 0..KEYS, 0..10_u8, some_portions(), (kind, at, back, vec(a_portion(), 1..3), any::<bool>())).prop_map(
+    (60..120_u8, keys, 0..13_u8, some_portions(), (kind, at, back, vec(a_portion(), 1..3), any::<bool>())).prop_map(
         |(r, n, verb, portions, (kind, at, (condition, to), returned, lost))| {
             let (request, payload, id) = (request(r), payload(0), key(n));
             let (actor, note) = (name("bert"), Note::new("").unwrap());
             signed(match verb {
                 0..=2 => Op::Fulfil { request, payload, id, portions, at },
                 3..=4 => Op::Cancel { request, payload, id, portions, lost, actor, note },
-                5 => {
+                5..=8 => {
                     let to = to.map(location);
                     let back = |portion| Returned { portion, condition, to: to.clone() };
                     let returns = returned.into_iter().map(back).collect();
@@ -160,7 +166,7 @@ fn a_sale() -> impl Draw<Value = Op> {
 
 /// An instant of a vendor's clock, and a sequence.
 fn a_moment() -> impl Draw<Value = (UnixMicros, i64)> {
-    let seconds = prop_oneof![4 => 0..6_i64, 1 => 6..200_i64];
+    let seconds = prop_oneof![2 => 0..6_i64, 2 => 4..12_i64, 1 => 12..200_i64];
     (seconds, 0..2_i64).prop_map(|(seconds, sequence)| (UnixMicros(seconds * SECOND), sequence))
 }
 
@@ -215,7 +221,7 @@ fn an_adjust() -> impl Draw<Value = Op> {
 }
 
 fn a_pause() -> impl Draw<Value = Op> {
-    (180..200_u8, prop::sample::subsequence(SKUS.to_vec(), 1..3), prop::bool::weighted(0.3)).prop_map(
+    (180..200_u8, prop::sample::subsequence(vec!["A", "B"], 1..3), prop::bool::weighted(0.3)).prop_map(
         |(r, skus, pause)| {
             signed(Op::Sell {
                 request: request(r),
@@ -237,7 +243,7 @@ fn a_policy() -> impl Draw<Value = Op> {
     let numbers = (1..9_i64, 0..3_i64, 0..4_i64, limit(), limit(), pace);
     let day = (0..60_i64).prop_map(|seconds| Promise::At(UnixMicros(seconds * SECOND)));
     let terms = (option::of(prop_oneof![day, Just(Promise::After(9))]), option::weighted(0.3, 1..12 * HOLD));
-    (prop::sample::select(&SKUS[..]), numbers, places, caps, terms, prop::bool::weighted(0.05)).prop_map(
+    (prop::sample::select(vec!["A", "B"]), numbers, places, caps, terms, prop::bool::weighted(0.05)).prop_map(
         |(code, numbers, places, channel_caps, (promise, default_hold), archived)| {
             let (version, safety, backorder, max_per_reservation, max_per_owner, max_per_minute) = numbers;
             let policy = Policy {
@@ -268,15 +274,34 @@ fn a_freshening() -> impl Draw<Value = Op> {
     )
 }
 
-pub(crate) fn a_batch() -> impl Draw<Value = Batch> {
+fn a_batch(keys: Range<u8>) -> impl Draw<Value = Batch> {
     let op = prop_oneof![
-        36 => a_reserve(), 32 => a_move(), 32 => a_sale(), 12 => a_count(), 1 => a_refusal(),
-        4 => an_adjust(), 4 => a_pause(), 8 => a_policy(), 4 => a_freshening(),
+        16 => a_reserve(0..KEYS), 16 => a_confirm(keys.clone()), 8 => an_end(keys.clone()), 64 => a_sale(keys), 24 => a_count(), 1 => a_refusal(),
+        4 => an_adjust(), 4 => a_pause(), 6 => a_policy(), 4 => a_freshening(),
     ];
     let wait = prop_oneof![4 => Just(0), 3 => 1..HOLD, 2 => HOLD..4 * HOLD, 2 => SECOND..70 * SECOND];
     let mark = option::weighted(0.1, (a_channel(), a_moment()));
-    (wait, vec(op, 1..10), vec(any::<Index>(), 0..2), vec(0..KEYS, 0..3), mark).prop_map(
+    (wait, vec(op, 1..12), vec(any::<Index>(), 0..2), vec(0..KEYS, 0..3), mark).prop_map(
         |(wait, ops, again, left, mark)| Batch { wait, ops, again, left: left.into_iter().map(key).collect(), mark },
+    )
+}
+
+/// Reservations under each of these keys, most of them bought at once: of holds alone, few would ever be shipped.
+fn an_opening(keys: Range<u8>) -> impl Draw<Value = Batch> {
+    let begun: Vec<_> = keys.map(|n| (a_reserve(n..n + 1), option::weighted(0.7, a_confirm(n..n + 1)))).collect();
+    begun.prop_map(|begun| {
+        let ops = begun.into_iter().flat_map(|(reserve, confirm)| [Some(reserve), confirm]).flatten().collect();
+        Batch { wait: 0, ops, again: Vec::new(), left: BTreeSet::new(), mark: None }
+    })
+}
+
+/// Batches one after the other.
+pub(crate) fn a_history() -> impl Draw<Value = Vec<Batch>> {
+    let some = |keys: Range<u8>| vec(a_batch(keys), 0..7);
+    (vec(a_batch(0..KEYS), 0..2), an_opening(0..5), some(0..5), an_opening(5..KEYS), some(0..KEYS)).prop_map(
+        |(first, opening, then, another, last)| {
+            first.into_iter().chain([opening]).chain(then).chain([another]).chain(last).collect()
+        },
     )
 }
 
@@ -306,7 +331,7 @@ fn signed(mut op: Op) -> Op {
 
 /// A world where A has plenty, one of the two connections says that its numbers lag, and a location has no feed; and the same on paper.
 pub(crate) fn a_world() -> (World, Reference) {
-    let rows = [("A", "W1", 9), ("A", "W2", 6), ("B", "W1", 4), ("B", "W3", 5)];
+    let rows = [("A", "W1", 16), ("A", "W2", 6), ("B", "W1", 8), ("B", "W3", 5)];
     let mut world = World::with(&rows);
     let terms = FeedTerms { clock_margin_micros: 5, reflection_lag_micros: Some(2 * SECOND) };
     world.feeds.insert(name("web"), terms);
