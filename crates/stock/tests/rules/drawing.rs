@@ -88,17 +88,18 @@ fn some_terms() -> impl Draw<Value = Box<Terms>> {
         1 => prop::sample::subsequence(LOCATIONS.to_vec(), 0..=3).prop_shuffle()
             .prop_map(|nearest| Strategy::Nearest(nearest.into_iter().map(location).collect())),
     ];
-    let replaces = option::weighted(0.1, (0..KEYS).prop_map(key));
-    (strategy, prop::bool::weighted(0.2), replaces, option::of(a_channel())).prop_map(
-        |(strategy, best_effort, replaces, channel)| {
-            let details = Details { channel, ..Details::default() };
+    let replaces = option::weighted(0.15, (0..KEYS).prop_map(key));
+    let order = option::weighted(0.3, Just(name("blue")));
+    (strategy, prop::bool::weighted(0.2), replaces, (option::of(a_channel()), order)).prop_map(
+        |(strategy, best_effort, replaces, (channel, order))| {
+            let details = Details { channel, order, ..Details::default() };
             Box::new(Terms { strategy, best_effort: best_effort && replaces.is_none(), replaces, details })
         },
     )
 }
 
 fn a_reserve(keys: Range<u8>) -> impl Draw<Value = Op> {
-    let owner = prop::sample::select(vec!["anna", "bert"]).prop_map(|owner| Owner::new(owner).unwrap());
+    let owner = prop::sample::select(vec!["anna", "anna", "anna", "bert"]).prop_map(|owner| Owner::new(owner).unwrap());
     let hold = prop_oneof![16 => (1..3 * HOLD).prop_map(Some), 3 => Just(None), 1 => Just(Some(10 * HOLD + 1))];
     (keys, owner, a_cart(), hold, prop::bool::weighted(0.2), some_terms()).prop_map(
         |(n, owner, cart, hold, retry, terms)| {
@@ -141,27 +142,41 @@ fn an_end(keys: Range<u8>) -> impl Draw<Value = Op> {
 
 /// What becomes of a sale.
 fn a_sale(keys: Range<u8>) -> impl Draw<Value = Op> {
-    let kinds = [None, Some(EvidenceKind::Sent), Some(EvidenceKind::Booked), Some(EvidenceKind::Shipped)];
-    let kind = prop::sample::select(kinds.to_vec());
     let back = (prop::sample::select(&Condition::ALL[..]), option::of(prop::sample::select(&LOCATIONS[..])));
-    let at = option::of((-3..3_i64).prop_map(|seconds| UnixMicros(2 * SECOND + seconds * SECOND)));
-    (60..120_u8, keys, 0..13_u8, some_portions(), (kind, at, back, vec(a_portion(), 1..3), any::<bool>())).prop_map(
-        |(r, n, verb, portions, (kind, at, (condition, to), returned, lost))| {
+    let said = (an_instant(), back, vec(a_portion(), 1..3), any::<bool>());
+    (60..90_u8, keys, 0..9_u8, some_portions(), said).prop_map(
+        |(r, n, verb, portions, (at, (condition, to), returned, lost))| {
             let (request, payload, id) = (request(r), payload(0), key(n));
             let (actor, note) = (name("bert"), Note::new("").unwrap());
             signed(match verb {
                 0..=2 => Op::Fulfil { request, payload, id, portions, at },
                 3..=4 => Op::Cancel { request, payload, id, portions, lost, actor, note },
-                5..=8 => {
+                _ => {
                     let to = to.map(location);
                     let back = |portion| Returned { portion, condition, to: to.clone() };
                     let returns = returned.into_iter().map(back).collect();
                     Op::Return { request, payload, id, returns, actor, note }
                 }
-                _ => Op::Evidence { request, payload, id, portions, kind, at },
             })
         },
     )
+}
+
+/// What a vendor does with an order.
+fn an_evidence(keys: Range<u8>) -> impl Draw<Value = Op> {
+    let kind = prop_oneof![
+        3 => Just(Some(EvidenceKind::Sent)), 3 => Just(Some(EvidenceKind::Booked)), 1 => Just(Some(EvidenceKind::Shipped)),
+        3 => Just(None),
+    ];
+    let portions = prop_oneof![2 => Just(Vec::new()), 1 => vec(a_portion(), 1..3)];
+    (90..120_u8, keys, portions, kind, an_instant()).prop_map(|(r, n, portions, kind, at)| {
+        let (request, payload, id) = (request(r), payload(0), key(n));
+        signed(Op::Evidence { request, payload, id, portions, kind, at })
+    })
+}
+
+fn an_instant() -> impl Draw<Value = Option<UnixMicros>> {
+    option::of((-1..5_i64).prop_map(|seconds| UnixMicros(seconds * SECOND)))
 }
 
 /// An instant of a vendor's clock, and a sequence.
@@ -174,7 +189,7 @@ fn a_count() -> impl Draw<Value = Op> {
     let expected = option::weighted(0.2, 0..12_i64);
     let effect =
         prop_oneof![7 => Just(CountEffect::Set), 2 => Just(CountEffect::Limit), 1 => Just(CountEffect::Unlimit)];
-    let counts = vec((a_row(), prop_oneof![20 => 0..12_i64, 1 => Just(-1)], effect, expected), 1..4);
+    let counts = vec((a_row(), prop_oneof![12 => 0..12_i64, 8 => Just(6), 1 => Just(-1)], effect, expected), 1..4);
     let said = (prop::sample::select(&CountMeaning::ALL[..]), prop::bool::weighted(0.3), a_channel());
     (120..160_u8, a_moment(), said, counts).prop_map(|(r, moment, (meaning, covers_all, connection), counts)| {
         let mut seen = BTreeSet::new();
@@ -276,21 +291,28 @@ fn a_freshening() -> impl Draw<Value = Op> {
 
 fn a_batch(keys: Range<u8>) -> impl Draw<Value = Batch> {
     let op = prop_oneof![
-        16 => a_reserve(0..KEYS), 16 => a_confirm(keys.clone()), 8 => an_end(keys.clone()), 64 => a_sale(keys), 24 => a_count(), 1 => a_refusal(),
+        16 => a_reserve(0..KEYS), 16 => a_confirm(keys.clone()), 8 => an_end(keys.clone()), 36 => a_sale(keys.clone()), 28 => an_evidence(keys), 24 => a_count(), 1 => a_refusal(),
         4 => an_adjust(), 4 => a_pause(), 6 => a_policy(), 4 => a_freshening(),
     ];
-    let wait = prop_oneof![4 => Just(0), 3 => 1..HOLD, 2 => HOLD..4 * HOLD, 2 => SECOND..70 * SECOND];
+    let wait = prop_oneof![4 => Just(0), 3 => 1..HOLD, 2 => HOLD..4 * HOLD, 2 => SECOND..70 * SECOND, 1 => 59 * SECOND..61 * SECOND];
     let mark = option::weighted(0.1, (a_channel(), a_moment()));
-    (wait, vec(op, 1..12), vec(any::<Index>(), 0..2), vec(0..KEYS, 0..3), mark).prop_map(
-        |(wait, ops, again, left, mark)| Batch { wait, ops, again, left: left.into_iter().map(key).collect(), mark },
-    )
+    let left = prop_oneof![3 => vec(0..KEYS, 0..3), 1 => Just((0..KEYS).collect())];
+    (wait, vec(op, 1..12), vec(any::<Index>(), 0..3), left, mark).prop_map(|(wait, ops, again, left, mark)| {
+        let left = left.into_iter().map(key).collect();
+        Batch { wait, ops, again, left, mark }
+    })
 }
 
 /// Reservations under each of these keys, most of them bought at once: of holds alone, few would ever be shipped.
 fn an_opening(keys: Range<u8>) -> impl Draw<Value = Batch> {
-    let begun: Vec<_> = keys.map(|n| (a_reserve(n..n + 1), option::weighted(0.7, a_confirm(n..n + 1)))).collect();
-    begun.prop_map(|begun| {
-        let ops = begun.into_iter().flat_map(|(reserve, confirm)| [Some(reserve), confirm]).flatten().collect();
+    let begun = keys.map(|n| {
+        let only = n..n + 1;
+        let (bought, known) = (option::weighted(0.7, a_confirm(only.clone())), an_evidence(only.clone()));
+        (a_reserve(only), bought, option::weighted(0.5, known))
+    });
+    begun.collect::<Vec<_>>().prop_map(|begun| {
+        let all = begun.into_iter().flat_map(|(reserve, bought, known)| [Some(reserve), bought, known]);
+        let ops = all.flatten().collect();
         Batch { wait: 0, ops, again: Vec::new(), left: BTreeSet::new(), mark: None }
     })
 }
