@@ -21,7 +21,7 @@ use std::ops::Range;
 const LOCATIONS: [&str; 3] = ["W1", "W2", "W3"];
 const CHANNELS: [&str; 2] = ["shop", "web"];
 pub(crate) const SECOND: i64 = 1_000_000;
-const KEYS: u8 = 8;
+const KEYS: u8 = 10;
 
 /// What is asked at once.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ fn some_terms() -> impl Draw<Value = Box<Terms>> {
         1 => prop::sample::subsequence(LOCATIONS.to_vec(), 0..=3).prop_shuffle()
             .prop_map(|nearest| Strategy::Nearest(nearest.into_iter().map(location).collect())),
     ];
-    let replaces = option::weighted(0.15, (0..KEYS).prop_map(key));
+    let replaces = option::weighted(0.2, (0..KEYS).prop_map(key));
     let order = option::weighted(0.3, Just(name("blue")));
     (strategy, prop::bool::weighted(0.2), replaces, (option::of(a_channel()), order)).prop_map(
         |(strategy, best_effort, replaces, (channel, order))| {
@@ -130,11 +130,11 @@ fn a_confirm(keys: Range<u8>) -> impl Draw<Value = Op> {
 
 /// What becomes of a hold that is not bought.
 fn an_end(keys: Range<u8>) -> impl Draw<Value = Op> {
-    (0..60_u8, keys, 0..3_u8, 1..12 * HOLD).prop_map(|(r, n, verb, hold)| {
+    (0..60_u8, keys, 0..5_u8, 1..12 * HOLD).prop_map(|(r, n, verb, hold)| {
         let (request, payload, id) = (request(r), payload(0), key(n));
         signed(match verb {
             0 => Op::Release { request, payload, id },
-            1 => Op::Extend { request, payload, id, hold: HoldMicros::new(hold).unwrap() },
+            1..=3 => Op::Extend { request, payload, id, hold: HoldMicros::new(hold).unwrap() },
             _ => Op::Expire { id },
         })
     })
@@ -189,7 +189,10 @@ fn a_count() -> impl Draw<Value = Op> {
     let expected = option::weighted(0.2, 0..12_i64);
     let effect =
         prop_oneof![7 => Just(CountEffect::Set), 2 => Just(CountEffect::Limit), 1 => Just(CountEffect::Unlimit)];
-    let counts = vec((a_row(), prop_oneof![12 => 0..12_i64, 8 => Just(6), 1 => Just(-1)], effect, expected), 1..4);
+    // Not often where no feed has counted so far.
+    let at = prop_oneof![6 => Just("W1"), 2 => Just("W2"), 1 => Just("W3")];
+    let row = (prop_oneof![3 => Just("A"), 1 => Just("B")], at);
+    let counts = vec((row, prop_oneof![12 => 0..12_i64, 8 => Just(6), 1 => Just(-1)], effect, expected), 1..4);
     let said = (prop::sample::select(&CountMeaning::ALL[..]), prop::bool::weighted(0.3), a_channel());
     (120..160_u8, a_moment(), said, counts).prop_map(|(r, moment, (meaning, covers_all, connection), counts)| {
         let mut seen = BTreeSet::new();
@@ -253,7 +256,7 @@ fn a_pause() -> impl Draw<Value = Op> {
 fn a_policy() -> impl Draw<Value = Op> {
     let limit = || option::weighted(0.3, 2..9_i64);
     let places = prop::sample::subsequence(LOCATIONS.to_vec(), 0..3).prop_shuffle();
-    let caps = btree_map(a_channel(), 1..8_i64, 0..3);
+    let caps = btree_map(a_channel(), 1..6_i64, 0..3);
     let pace = option::weighted(0.5, 1..12_i64);
     let numbers = (1..9_i64, 0..3_i64, 0..4_i64, limit(), limit(), pace);
     let day = (0..60_i64).prop_map(|seconds| Promise::At(UnixMicros(seconds * SECOND)));
@@ -291,8 +294,8 @@ fn a_freshening() -> impl Draw<Value = Op> {
 
 fn a_batch(keys: Range<u8>) -> impl Draw<Value = Batch> {
     let op = prop_oneof![
-        16 => a_reserve(0..KEYS), 16 => a_confirm(keys.clone()), 8 => an_end(keys.clone()), 36 => a_sale(keys.clone()), 28 => an_evidence(keys), 24 => a_count(), 1 => a_refusal(),
-        4 => an_adjust(), 4 => a_pause(), 6 => a_policy(), 4 => a_freshening(),
+        16 => a_reserve(0..KEYS), 16 => a_confirm(keys.clone()), 14 => an_end(keys.clone()), 36 => a_sale(keys.clone()), 28 => an_evidence(keys), 24 => a_count(), 1 => a_refusal(),
+        8 => an_adjust(), 4 => a_pause(), 6 => a_policy(), 4 => a_freshening(),
     ];
     let wait = prop_oneof![4 => Just(0), 3 => 1..HOLD, 2 => HOLD..4 * HOLD, 2 => SECOND..70 * SECOND, 1 => 59 * SECOND..61 * SECOND];
     let mark = option::weighted(0.1, (a_channel(), a_moment()));
@@ -307,7 +310,7 @@ fn a_batch(keys: Range<u8>) -> impl Draw<Value = Batch> {
 fn an_opening(keys: Range<u8>) -> impl Draw<Value = Batch> {
     let begun = keys.map(|n| {
         let only = n..n + 1;
-        let (bought, known) = (option::weighted(0.7, a_confirm(only.clone())), an_evidence(only.clone()));
+        let (bought, known) = (option::weighted(0.6, a_confirm(only.clone())), an_evidence(only.clone()));
         (a_reserve(only), bought, option::weighted(0.5, known))
     });
     begun.collect::<Vec<_>>().prop_map(|begun| {
@@ -320,7 +323,7 @@ fn an_opening(keys: Range<u8>) -> impl Draw<Value = Batch> {
 /// Batches one after the other.
 pub(crate) fn a_history() -> impl Draw<Value = Vec<Batch>> {
     let some = |keys: Range<u8>| vec(a_batch(keys), 0..7);
-    (vec(a_batch(0..KEYS), 0..2), an_opening(0..5), some(0..5), an_opening(5..KEYS), some(0..KEYS)).prop_map(
+    (vec(a_batch(0..KEYS), 0..2), an_opening(0..5), some(0..5), an_opening(5..8), some(0..KEYS)).prop_map(
         |(first, opening, then, another, last)| {
             first.into_iter().chain([opening]).chain(then).chain([another]).chain(last).collect()
         },
@@ -353,7 +356,7 @@ fn signed(mut op: Op) -> Op {
 
 /// A world where A has plenty, one of the two connections says that its numbers lag, and a location has no feed; and the same on paper.
 pub(crate) fn a_world() -> (World, Reference) {
-    let rows = [("A", "W1", 16), ("A", "W2", 6), ("B", "W1", 8), ("B", "W3", 5)];
+    let rows = [("A", "W1", 16), ("A", "W2", 6), ("A", "W3", 4), ("B", "W1", 8), ("B", "W3", 5)];
     let mut world = World::with(&rows);
     let terms = FeedTerms { clock_margin_micros: 5, reflection_lag_micros: Some(2 * SECOND) };
     world.feeds.insert(name("web"), terms);

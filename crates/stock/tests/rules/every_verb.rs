@@ -134,7 +134,7 @@ fn refuses(before: &World, op: &Op, step: &Plan) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
     fn every_verb_does_what_the_reference_says_and_breaks_no_book(batches in a_history()) {
