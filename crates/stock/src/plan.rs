@@ -62,7 +62,7 @@ pub struct Snapshot {
     /// Of the rows that a repair names: what their ledger and their reservations say.
     pub evidence: BTreeMap<RowKey, RepairEvidence>,
     /// For each row that a count names: the allocations there of confirmed reservations (whatever their state now) that still have committed units and evidence, in
-    /// `records` or not; where an ON_HAND count follows an AVAILABLE one, also those of which the count before reflects units that were not shipped, or that were told of
+    /// `records` or not; where an ON_HAND count follows an AVAILABLE one (of this batch even), also those of which the count before reflects units that were not shipped, or that were told of
     /// since as of later than it. Guarded by the lock of the stock row: whatever changes an allocation's progress holds it.
     pub pending: BTreeMap<RowKey, Vec<Pending>>,
     /// Of the connections that counted rows in `levels`, and of those that count: what their feed says of when it reflects a sale; those of which nothing is known are

@@ -26,7 +26,7 @@ pub enum Strategy {
     FewestParcels,
     /// The location that has most.
     MostStock,
-    /// The first of these that has all units of the line; otherwise from the first on. Others come after them, in the order of preference.
+    /// The first of these that has all units of the line; otherwise from the first on, and what they lack from the others as by fixed priority.
     Nearest(Vec<Location>),
 }
 

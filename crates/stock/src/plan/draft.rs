@@ -154,6 +154,11 @@ impl Draft {
         self.levels.get(row)
     }
 
+    /// Whether this batch has changed a row.
+    pub(super) fn has_entries(&self, row: &RowKey) -> bool {
+        self.ledger.iter().any(|entry| entry.sku == row.0 && entry.location == row.1)
+    }
+
     /// A SKU's rows, in the order of their locations.
     pub(super) fn rows<'a>(&'a self, sku: &'a Sku) -> impl Iterator<Item = (&'a RowKey, &'a Level)> {
         self.levels.range((sku.clone(), Location::lowest())..).take_while(move |((other, _), _)| other == sku)

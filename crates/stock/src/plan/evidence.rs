@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::sales::{Step, meant};
-use crate::answer::Refusal;
+use crate::answer::{NegativeAdjustment, Refusal};
 use crate::ids::{ReservationId, UnixMicros};
 use crate::ledger::Cause;
 use crate::level::Level;
@@ -25,15 +25,20 @@ impl Draft {
         at: Option<UnixMicros>,
     ) -> Result<(), Refusal> {
         let record = self.any_sale(id)?;
+        let mut missing = Vec::new();
         let mut steps = Vec::new();
         for found in self.steps(record, meant(record, portions, |allocation| left(allocation, kind))?) {
             let (share, mut step, level) = found?;
-            self.learn(&mut step, level, share, kind, at)?;
+            missing.extend(self.learn(&mut step, level, share, kind, at));
             steps.push(step);
+        }
+        if !missing.is_empty() {
+            return Err(Refusal::WouldBeNegative(missing));
         }
         self.take(op, id, Cause::Evidence(id), steps)
     }
 
+    /// Notes what happened; gives what cannot have left the shelf.
     fn learn(
         &self,
         step: &mut Step,
@@ -41,17 +46,13 @@ impl Draft {
         share: Share,
         kind: Option<EvidenceKind>,
         at: Option<UnixMicros>,
-    ) -> Result<(), Refusal> {
+    ) -> Option<NegativeAdjustment> {
         match kind {
-            Some(EvidenceKind::Shipped) => {
-                if let Some(missing) = self.ship(step, level, share, at) {
-                    return Err(Refusal::WouldBeNegative(vec![missing]));
-                }
-            }
+            Some(EvidenceKind::Shipped) => return self.ship(step, level, share, at),
             Some(kind @ (EvidenceKind::Sent | EvidenceKind::Booked)) => self.tell(step, level, kind, share.units, at),
             None => step.progress.take_cancellation(share.units),
         }
-        Ok(())
+        None
     }
 }
 

@@ -116,6 +116,7 @@ impl Draft {
     fn cure(&self, id: ReservationId) -> Result<Option<(Cure, String)>, Left> {
         let movements: Vec<(&RowKey, &Movement)> =
             self.evidence.iter().filter_map(|(row, evidence)| Some((row, evidence.movements.get(&id)?))).collect();
+        movements.iter().try_for_each(|(row, _)| self.check_untouched(row))?;
         let in_ledger: Vec<_> = movements.iter().filter(|(_, movement)| movement.is_in_ledger()).collect();
         let mut told: Vec<Option<State>> = in_ledger.iter().map(|(_, movement)| movement.told).collect();
         told.dedup();
@@ -158,6 +159,18 @@ impl Draft {
             detail.push_str(&format!("; gets its {} units of {}@{} back", part.quantity, part.sku, part.location));
         }
         Ok(Some((Cure { state, allocations: missing, is_made: record.is_none() }, detail)))
+    }
+
+    /// What was read of a row's ledger and reservations is as of before the batch: it does not fit a row that the batch has changed since, be it by freeing a hold that
+    /// was over.
+    fn check_untouched(&self, row: &RowKey) -> Result<(), Left> {
+        if self.has_entries(row) {
+            return Err(format!(
+                "{}@{} was changed in the same moment: look again, and repair what is still wrong",
+                row.0, row.1
+            ));
+        }
+        Ok(())
     }
 
     fn apply_cure(&mut self, id: ReservationId, cure: Cure) {
@@ -218,6 +231,7 @@ impl Draft {
         if known.is_none() && evidence.entries == 0 && evidence.movements.is_empty() {
             return Ok(None);
         }
+        self.check_untouched(row)?;
         check_chain(known, evidence)?;
         let before = known.cloned().unwrap_or_else(|| from_ledger(evidence));
         let mut book =

@@ -245,13 +245,18 @@ proptest! {
 
     #[test]
     fn a_batch_is_planned_as_its_operations_one_by_one(
-        (mut world, _) in a_world(),
+        (mut world, mut reference) in a_world(),
         batches in vec(a_governed_batch(), 1..10),
     ) {
         for Batch { wait, ops, left } in batches {
             world.wait(wait);
             let snapshot = world.snapshot(&ops, &left);
-            let (stepped, answers) = one_by_one(&world, &snapshot, &ops, |_, _, _, _| {});
+            reference.begin(world.now, &left);
+            let (stepped, answers) = one_by_one(&world, &snapshot, &ops, |_, op, step, after| {
+                reference.check(op, &step.answers[0], &LIMITS);
+                reference.check_entries(&step.ledger);
+                reference.agrees_with(after);
+            });
             prop_assert_eq!(world.batch_beside(&ops, &left), answers);
             prop_assert_eq!(&world.levels, &stepped.levels);
             prop_assert_eq!(&world.records, &stepped.records);

@@ -115,6 +115,47 @@ fn results(plan: &Plan) -> &[RepairResult] {
     }
 }
 
+/// A row that sums up otherwise than it is, with a hold on it that is over.
+fn with_a_hold_that_is_over() -> Snapshot {
+    let mut snapshot = Damage {
+        row: [9, 4, 0, 0, 0],
+        ledger: [7, 4, 0, 0, 0],
+        damaged: (0, 0),
+        version: 3,
+        policy: None,
+        holds: vec![(4, 4, false)],
+        side: Side::Row,
+    }
+    .snapshot();
+    let mut world = World::with(&[("A", "W1", 9)]);
+    world.now = 0;
+    world.one(reserve(1, &[("A", "W1", 4)])).unwrap();
+    snapshot.records = world.records;
+    snapshot
+}
+
+/// A repair of the row and of the hold beside others' operations: what it says.
+#[track_caller]
+fn left_for_later(snapshot: Snapshot, mut ops: Vec<Op>) {
+    ops.push(repair(Side::Row, &[key(1)], false));
+    let plan = plan(snapshot, &ops, &LIMITS);
+    let Some(Ok(Answer::Repaired { results, .. })) = plan.answers.last() else { panic!("{:?}", plan.answers) };
+    assert!(results.iter().all(|result| result.outcome == RepairOutcome::Left), "{results:?}");
+    assert!(results.iter().all(|result| result.detail.contains("look again")), "{results:?}");
+    assert!(plan.ledger.iter().all(|entry| !matches!(entry.cause, Cause::Repair(_) | Cause::RepairReservation(_))));
+    assert!(plan.operations.iter().all(|(landed, _)| *landed != request(1)), "its key stays free");
+}
+
+#[test]
+fn a_repair_leaves_what_its_own_batch_has_changed_for_another_look() {
+    let snapshot = with_a_hold_that_is_over();
+    left_for_later(snapshot.clone(), vec![adjust(2, &[("A", "W1", Condition::Sellable, 1)])]);
+    left_for_later(Snapshot { due: BTreeSet::from([key(1)]), ..snapshot.clone() }, Vec::new());
+    let alone = plan(snapshot, &[repair(Side::Row, &[key(1)], false)], &LIMITS);
+    let outcomes: Vec<RepairOutcome> = results(&alone).iter().map(|result| result.outcome).collect();
+    assert_eq!(outcomes, [RepairOutcome::Gone, RepairOutcome::Repaired]);
+}
+
 proptest! {
     #[test]
     fn a_repaired_row_is_its_ledgers_sum_its_reservations_and_its_policy(damage in some_damage()) {

@@ -60,6 +60,21 @@ fn units_that_are_not_on_hand_cannot_be_shipped_until_they_are_received() {
 }
 
 #[test]
+fn every_location_that_lacks_what_was_shipped_in_spite_of_being_called_off_is_named() {
+    let mut world = sold_without_a_feed();
+    world.one(sent(1, 1, &[], 105)).unwrap();
+    world.one(cancel(2, 1, &[])).unwrap();
+    let lost = [("A", "W1", Condition::Sellable, -1), ("A", "W2", Condition::Sellable, -3)];
+    world.one(adjust(3, &lost)).unwrap();
+    let lacking = match world.one(told(4, 1, &[], Some(EvidenceKind::Shipped), Some(110))) {
+        Err(Refusal::WouldBeNegative(lacking)) => lacking,
+        other => panic!("nothing lacks: {other:?}"),
+    };
+    let lacking: Vec<_> = lacking.iter().map(|it| (it.location.as_str(), it.present, it.delta)).collect();
+    assert_eq!(lacking, [("W1", 2, -3), ("W2", 2, -5)]);
+}
+
+#[test]
 fn what_was_shipped_before_a_feed_began_is_not_counted_as_shipped_again() {
     let mut world = World::with(&[("A", "W1", 10)]);
     world.now = 40;

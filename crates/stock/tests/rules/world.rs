@@ -154,17 +154,21 @@ impl World {
 
     /// The allocations whose units the counts among these operations may reflect, or no longer reflect.
     pub(crate) fn pending(&self, ops: &[Op]) -> BTreeMap<RowKey, Vec<Pending>> {
-        let mut counted: BTreeMap<RowKey, bool> = BTreeMap::new();
+        let mut counted: BTreeMap<RowKey, BTreeSet<CountMeaning>> = BTreeMap::new();
         for op in ops {
             let Op::Count { counts, meaning, .. } = op else { continue };
             for row in counts.iter().map(Count::row) {
-                *counted.entry(row).or_default() |= *meaning == CountMeaning::OnHand;
+                counted.entry(row).or_default().insert(*meaning);
             }
         }
-        let pending = |(row, has_shelf): (RowKey, bool)| {
+        let pending = |(row, meanings): (RowKey, BTreeSet<CountMeaning>)| {
             let level = self.levels.get(&row);
-            let is_anew = has_shelf && level.and_then(|level| level.meaning) == Some(CountMeaning::Available);
-            let counted_at = level.and_then(|level| level.count).map(|(as_of, _)| as_of);
+            let before = level.and_then(|level| level.meaning);
+            let is_mixed = meanings.len() > 1 && before != Some(CountMeaning::Available);
+            let is_anew =
+                is_mixed || (meanings.contains(&CountMeaning::OnHand) && before == Some(CountMeaning::Available));
+            // Where the AVAILABLE one is of these operations, it is not known yet as of when it will be.
+            let counted_at = level.and_then(|level| level.count).map(|(as_of, _)| as_of).filter(|_| !is_mixed);
             let sales = self.records.values().filter(|record| was_confirmed(record.state));
             let here = sales.flat_map(|record| record.allocations.iter().map(|it| (record.id, it)));
             let here = here.filter(|(_, it)| it.row() == row).filter(|(_, it)| {

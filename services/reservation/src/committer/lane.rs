@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use holdfast_kit::CancellationToken;
-use holdfast_stock::{Limits, Op, RequestId, ReservationId};
+use holdfast_stock::{Count, CountMeaning, Limits, Op, RequestId, ReservationId, RowKey};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -119,19 +119,30 @@ impl Lane {
     }
 }
 
-/// The keys of a batch.
+/// The keys of a batch, and what else its operations must not share.
 #[derive(Default)]
 struct Keys {
     reservations: BTreeSet<ReservationId>,
     requests: BTreeSet<RequestId>,
+    /// Rows that the batch counts as AVAILABLE. An ON_HAND number behind such a one has booked units in it again; a batch reads which these are by what the row's number
+    /// means before it, so the second number waits until the first is there.
+    available: BTreeSet<RowKey>,
 }
 
 impl Keys {
-    /// Whether none of the operation's keys was in the batch; if so, they are now.
+    /// Whether the batch can take the operation; if so, its keys are in it now.
     fn claim(&mut self, op: &Op) -> bool {
         let request = op.request().map(|(request, _)| request);
         if request.is_some_and(|request| self.requests.contains(&request)) {
             return false;
+        }
+        if let Op::Count { meaning, counts, .. } = op {
+            let mut rows = counts.iter().map(Count::row);
+            match meaning {
+                CountMeaning::OnHand if rows.any(|row| self.available.contains(&row)) => return false,
+                CountMeaning::OnHand => {}
+                CountMeaning::Available => self.available.extend(rows),
+            }
         }
         let reservations = reservations_of(op);
         if reservations.iter().any(|id| self.reservations.contains(id)) {
@@ -185,5 +196,45 @@ fn row_count(op: &Op) -> usize {
         | Op::Return { .. }
         | Op::Evidence { .. }
         | Op::Expire { .. } => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_stock::{CountEffect, Location, Name, PayloadHash, Sku, UnixMicros};
+
+    use super::*;
+
+    fn count(n: u8, meaning: CountMeaning, location: &str) -> Op {
+        let (sku, location) = (Sku::new("A").unwrap(), Location::new(location).unwrap());
+        Op::Count {
+            request: RequestId::from_bytes([n; 16]),
+            payload: PayloadHash([n; 32]),
+            connection: Name::new("acme").unwrap(),
+            run: Name::new("run").unwrap(),
+            as_of: UnixMicros(i64::from(n)),
+            sequence: 0,
+            meaning,
+            covers_all: false,
+            counts: vec![Count { sku, location, units: 1, effect: CountEffect::Set, expected: None }],
+        }
+    }
+
+    #[test]
+    fn a_number_of_everything_waits_for_one_without_booked_units() {
+        let mut keys = Keys::default();
+        assert!(keys.claim(&count(1, CountMeaning::OnHand, "W1")));
+        assert!(keys.claim(&count(2, CountMeaning::Available, "W1")));
+        assert!(!keys.claim(&count(3, CountMeaning::OnHand, "W1")), "the row's number means something else before it");
+        assert!(keys.claim(&count(4, CountMeaning::OnHand, "W2")), "another row does not wait");
+        assert!(keys.claim(&count(5, CountMeaning::Available, "W1")));
+    }
+
+    #[test]
+    fn a_key_is_in_a_batch_once() {
+        let mut keys = Keys::default();
+        let op = count(1, CountMeaning::OnHand, "W1");
+        assert!(keys.claim(&op) && !keys.claim(&op));
+        assert!(Keys::default().claim(&op));
     }
 }

@@ -28,27 +28,27 @@ impl Reference {
         }
         let moment = (*as_of, *sequence);
         let said = Said { request: *request, connection, moment, meaning: *meaning, covers_all: *covers_all };
-        let numbers = |this: &Self, row: &RowKey| {
-            let page = this.rows.get(row)?;
-            Some((page.on_hand, this.shortfall(row), this.available(row, 0)))
+        let numbers = |this: &Self, row: &RowKey| match this.rows.get(row) {
+            Some(page) => [page.on_hand, this.shortfall(row), this.available(row, 0)],
+            None => [0, 0, 0],
         };
-        let before: Vec<_> = counts.iter().map(|count| numbers(self, &count.row()).unwrap_or_default()).collect();
-        let done: Vec<_> = counts.iter().map(|count| self.take_count(count, &said)).collect();
-        let result = |(count, ((outcome, reflected), before)): (&Count, ((CountOutcome, i64), (i64, i64, i64)))| {
-            let (on_hand, shortfall, available) = numbers(self, &count.row()).unwrap_or_default();
-            CountResult {
+        let before: Vec<[i64; 3]> = counts.iter().map(|count| numbers(self, &count.row())).collect();
+        let done: Vec<(CountOutcome, i64)> = counts.iter().map(|count| self.take_count(count, &said)).collect();
+        let mut results = Vec::new();
+        for (count, ((outcome, reflected), before)) in counts.iter().zip(done.into_iter().zip(before)) {
+            let ([previous_on_hand, _, previous_available], after) = (before, numbers(self, &count.row()));
+            results.push(CountResult {
                 sku: count.sku.clone(),
                 location: count.location.clone(),
                 outcome,
-                previous_on_hand: before.0,
-                on_hand,
-                shortfall,
+                previous_on_hand,
+                on_hand: after[0],
+                shortfall: after[1],
                 reflected,
-                previous_available: before.2,
-                available,
-            }
-        };
-        let results = counts.iter().zip(done.into_iter().zip(before)).map(result).collect();
+                previous_available,
+                available: after[2],
+            });
+        }
         Ok(Answer::Counted { results, replayed: false })
     }
 
