@@ -4,7 +4,7 @@ use holdfast_api::reservation::v1 as pb;
 use holdfast_kit::ErrorReason;
 use tonic::Status;
 
-use crate::world::{World, all_at_once, ask, reason, test};
+use crate::world::{World, all_at_once, ask, published_becomes, reason, test};
 
 fn best(lines: &[(&str, i64)]) -> pb::ReserveRequest {
     pb::ReserveRequest { mode: pb::ReserveMode::BestEffort.into(), ..ask(lines) }
@@ -62,6 +62,20 @@ fn nothing_at_all_is_too_little() {
         world.count("CHAIR", 2).await;
         assert_eq!(reason(reserve(world, request).await), ErrorReason::InsufficientStock, "the retry closed the key");
         assert_eq!(quantities(&reserve(world, best(&[("CHAIR", 9)])).await.unwrap()), [("CHAIR", 2)]);
+    });
+}
+
+#[test]
+fn a_no_leaves_the_key_free() {
+    test(async |world| {
+        world.count("CHAIR", 0).await;
+        published_becomes(world, "CHAIR", 0).await;
+        // The gate lets it through to where keys are claimed.
+        world.spoil("CHAIR", 9).await;
+        let request = best(&[("CHAIR", 2)]);
+        assert_eq!(reason(reserve(world, request.clone()).await), ErrorReason::InsufficientStock);
+        world.count("CHAIR", 2).await;
+        assert_eq!(quantities(&reserve(world, request).await.unwrap()), [("CHAIR", 2)]);
     });
 }
 

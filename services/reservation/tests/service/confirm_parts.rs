@@ -5,18 +5,22 @@ use std::time::Duration;
 use holdfast_api::reservation::v1 as pb;
 use holdfast_kit::ErrorReason;
 
-use crate::world::{World, ask, confirm, fields, key, portion, reason, seconds, test};
+use crate::world::{World, ask, confirm, fields, key, portion, published_becomes, reason, seconds, test};
 
 /// A hold that is over.
 async fn over(world: &World, lines: &[(&str, i64)]) -> String {
     let request = pb::ReserveRequest { hold_duration: seconds(1), ..ask(lines) };
     let id = request.reservation_id.clone();
     world.reservations().reserve(request).await.unwrap();
+    is_over(world, &id).await;
+    id
+}
+
+async fn is_over(world: &World, id: &str) {
     holdfast_testkit::eventually("it is over", Duration::from_secs(10), || async {
-        (world.get(&id).await.unwrap().state() == pb::ReservationState::Expired).then_some(())
+        (world.get(id).await.unwrap().state() == pb::ReservationState::Expired).then_some(())
     })
     .await;
-    id
 }
 
 fn anew(id: &str, new: &str) -> pb::ConfirmRequest {
@@ -105,6 +109,43 @@ fn a_hold_that_is_over_and_whose_units_are_gone_stays_expired() {
         let bought = world.reservations().confirm(part).await.unwrap().into_inner().reservation.unwrap();
         assert_eq!(bought.lines[0].quantity, 1);
         assert_eq!(world.level("CHAIR").await.committed, 1);
+    });
+}
+
+#[test]
+fn who_buys_anew_is_held_to_the_limit_per_owner() {
+    test(async |world| {
+        world.count("CHAIR", 10).await;
+        let policy = pb::SkuPolicy { sku: "CHAIR".into(), version: 1, max_per_owner: 3, ..Default::default() };
+        world.stock().apply_policies(pb::ApplyPoliciesRequest { policies: vec![policy] }).await.unwrap();
+        let old = over(world, &[("CHAIR", 2)]).await;
+        let since = world.hold("CHAIR", 2).await;
+        assert_eq!(reason(world.reservations().confirm(anew(&old, &key())).await), ErrorReason::LimitExceeded);
+        assert_eq!((world.level("CHAIR").await.held, world.level("CHAIR").await.committed), (2, 0));
+        world.release(&since).await.unwrap();
+        world.reservations().confirm(anew(&old, &key())).await.unwrap();
+    });
+}
+
+#[test]
+fn a_line_in_one_piece_is_bought_anew_in_one_piece() {
+    test(async |world| {
+        world.count_at("CHAIR", "a", 3).await;
+        world.count_at("CHAIR", "b", 2).await;
+        published_becomes(world, "CHAIR", 5).await;
+        let mut request = pb::ReserveRequest { hold_duration: seconds(1), ..ask(&[("CHAIR", 3)]) };
+        request.lines[0].split = pb::LineSplit::Forbidden.into();
+        let old = request.reservation_id.clone();
+        world.reservations().reserve(request).await.unwrap();
+        is_over(world, &old).await;
+        let mut other = ask(&[("CHAIR", 1)]);
+        other.lines[0].location = "a".into();
+        world.reservations().reserve(other).await.unwrap();
+        // Two are left at each.
+        assert_eq!(reason(world.reservations().confirm(anew(&old, &key())).await), ErrorReason::InsufficientStock);
+        world.count_at("CHAIR", "b", 3).await;
+        let bought = world.reservations().confirm(anew(&old, &key())).await.unwrap().into_inner().reservation.unwrap();
+        assert_eq!(bought.lines[0].allocations[0].location, "b");
     });
 }
 

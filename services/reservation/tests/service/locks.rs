@@ -5,7 +5,7 @@ use std::time::Duration;
 use holdfast_api::reservation::v1 as pb;
 use holdfast_kit::ErrorReason;
 use holdfast_testkit::eventually;
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
+use sqlx::{PgPool, Postgres, Transaction};
 use tokio::task::JoinHandle;
 use tonic::Status;
 use uuid::Uuid;
@@ -136,15 +136,13 @@ fn rows_are_locked_in_the_order_of_their_skus_whatever_the_order_of_the_request(
     });
 }
 
-/// Another replica that has just reserved two units of a SKU in the east, for Anna by the channel market, and has not committed that yet.
-async fn a_cart_in_the_east(pool: &PgPool, sku: &str) -> Transaction<'static, Postgres> {
-    let mut other = pool.begin().await.unwrap();
+/// Another replica reserves two units of a SKU in the east, for Anna by the channel market.
+async fn reserve_in_the_east(other: &mut Transaction<'static, Postgres>, sku: &str) {
     let reserve = "SELECT commit_fast(
         ARRAY[$1]::uuid[], ARRAY['anna'], ARRAY[decode(repeat('00', 32), 'hex')], ARRAY[jsonb_build_array(jsonb_build_array($2::text, 'east', 2))],
         ARRAY[60000000], ARRAY['other'], ARRAY[$1]::uuid[], ARRAY[$2::text], ARRAY['east'], ARRAY[2], '{}', '{}', '{}', '{}', '{}',
         900000000, 3600000000, ARRAY['{\"channel\": \"market\"}'::jsonb], '{}', ARRAY[NULL]::text[], '{}')";
-    sqlx::query(reserve).bind(Uuid::now_v7()).bind(sku).execute(&mut *other).await.unwrap();
-    other
+    sqlx::query(reserve).bind(Uuid::now_v7()).bind(sku).execute(&mut **other).await.unwrap();
 }
 
 fn in_the_west(sku: &str) -> pb::ReserveRequest {
@@ -171,17 +169,22 @@ fn carts_of_two_replicas_at_two_locations_do_not_go_beyond_a_limit_together() {
     test_with(patient(), async |world| {
         let pool = world.database.admin_pool().await;
         let policy = |sku: &str| pb::SkuPolicy { sku: sku.into(), version: 1, ..Default::default() };
-        for (policy, why) in [
-            (pb::SkuPolicy { max_per_owner: 5, ..policy("OWNER") }, ErrorReason::LimitExceeded),
-            (pb::SkuPolicy { channel_caps: market(5), ..policy("CHANNEL") }, ErrorReason::LimitExceeded),
-            (pb::SkuPolicy { max_per_minute: 5, ..policy("MINUTE") }, ErrorReason::SellingPaused),
+        let owner = "SELECT FROM policy WHERE sku = $1 FOR NO KEY UPDATE";
+        let channel = "SELECT FROM channel_use WHERE sku = $1 FOR UPDATE";
+        let minute = "SELECT FROM selling WHERE sku = $1 FOR UPDATE";
+        for (policy, lock, why) in [
+            (pb::SkuPolicy { max_per_owner: 5, ..policy("OWNER") }, owner, ErrorReason::LimitExceeded),
+            (pb::SkuPolicy { channel_caps: market(5), ..policy("CHANNEL") }, channel, ErrorReason::LimitExceeded),
+            (pb::SkuPolicy { max_per_minute: 5, ..policy("MINUTE") }, minute, ErrorReason::SellingPaused),
         ] {
             let sku = policy.sku.clone();
             apply(world, policy).await;
             world.reservations().reserve(in_the_west(&sku)).await.unwrap();
-            let other = a_cart_in_the_east(&pool, &sku).await;
+            let mut other = pool.begin().await.unwrap();
+            sqlx::query(lock).bind(&sku).execute(&mut *other).await.unwrap();
             let reserved = reserving(world, in_the_west(&sku));
             waits(&pool, 0).await;
+            reserve_in_the_east(&mut other, &sku).await;
             other.commit().await.unwrap();
             assert_eq!(reason(reserved.await.unwrap()), why, "{sku}");
         }
@@ -196,7 +199,8 @@ fn a_sale_that_is_shipped_leaves_its_channel_what_another_replica_has_just_reser
             .await;
         let sold = world.reservations().reserve(in_the_west("CHAIR")).await.unwrap().into_inner();
         world.confirm(&id_of(&sold)).await.unwrap();
-        let other = a_cart_in_the_east(&pool, "CHAIR").await;
+        let mut other = pool.begin().await.unwrap();
+        reserve_in_the_east(&mut other, "CHAIR").await;
         let (mut client, request) = (world.reservations(), fulfil(&id_of(&sold), vec![]));
         let shipped = tokio::spawn(async move { client.fulfil(within(request, PATIENCE * 2)).await });
         waits(&pool, 0).await;

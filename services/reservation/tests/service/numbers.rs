@@ -109,15 +109,14 @@ fn reserves_are_counted_by_what_became_of_them() {
 fn a_hold_that_cannot_be_freed_is_seen_to_get_older() {
     test(async |world| {
         world.count("CHAIR", 5).await;
-        world.hold("CHAIR", 2).await;
+        let younger = world.hold("CHAIR", 2).await;
+        world.hold("CHAIR", 1).await;
         let mut blocker = world.database.admin_pool().await.begin().await.unwrap();
-        sqlx::query("UPDATE reservation SET expires_at = clock_timestamp() - interval '100 seconds'")
-            .execute(&world.database.admin_pool().await)
-            .await
-            .unwrap();
+        let over = "UPDATE reservation SET expires_at = clock_timestamp() - CASE id WHEN $1::uuid THEN 50 ELSE 100 END * interval '1 second'";
+        sqlx::query(over).bind(&younger).execute(&world.database.admin_pool().await).await.unwrap();
         sqlx::query("SELECT 1 FROM reservation FOR UPDATE").execute(&mut *blocker).await.unwrap();
-        // It was freed before it was locked, or it stands and is told.
-        let freed = sqlx::query_scalar::<_, bool>("SELECT bool_and(state = 'EXPIRED') FROM reservation")
+        // They were freed before they were locked, or they stand and the older one is told.
+        let freed = sqlx::query_scalar::<_, bool>("SELECT bool_or(state = 'EXPIRED') FROM reservation")
             .fetch_one(&mut *blocker)
             .await
             .unwrap();
@@ -127,6 +126,35 @@ fn a_hold_that_cannot_be_freed_is_seen_to_get_older() {
         blocker.rollback().await.unwrap();
         says(world, "holdfast_expired_hold_lag_seconds", |lag| lag == 0.0).await;
         world.level_becomes("CHAIR", "the units are free", |level| level.held == 0).await;
+    });
+}
+
+#[test]
+fn the_oldest_sale_that_no_count_reflects_is_told_by_the_first_that_was_heard_of_it() {
+    test(async |world| {
+        world.count("CHAIR", 5).await;
+        let ago = |seconds: i64| {
+            let now = now();
+            Some(prost_types::Timestamp { seconds: now.seconds - seconds, ..now })
+        };
+        for evidence in [
+            [(pb::EvidenceKind::Sent, 9_000), (pb::EvidenceKind::Booked, 60)],
+            [(pb::EvidenceKind::Sent, 50), (pb::EvidenceKind::Booked, 40)],
+        ] {
+            let id = world.hold("CHAIR", 1).await;
+            world.confirm(&id).await.unwrap();
+            for (kind, seconds) in evidence {
+                let told = pb::RecordEvidenceRequest {
+                    request_id: crate::world::key(),
+                    reservation_id: id.clone(),
+                    kind: kind.into(),
+                    event_time: ago(seconds),
+                    ..Default::default()
+                };
+                world.reservations().record_evidence(told).await.unwrap();
+            }
+        }
+        says(world, "holdfast_unreflected_oldest_seconds", |age| (9_000.0..9_600.0).contains(&age)).await;
     });
 }
 

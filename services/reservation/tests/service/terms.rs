@@ -119,6 +119,7 @@ fn units_promised_beyond_what_is_there_come_with_a_date() {
         assert_eq!((part.quantity, part.backordered_quantity), (4, 2));
         let lead = part.promise_time.unwrap().seconds - held.create_time.unwrap().seconds;
         assert_eq!(lead, 7 * 86_400);
+        assert_eq!(world.get(&held.reservation_id).await.unwrap().lines, held.lines, "and so it is kept");
         let preorder = prost_types::Timestamp { seconds: now().seconds + 86_400, nanos: 0 };
         apply(world, pb::SkuPolicy { version: 2, promise_time: Some(preorder), promise_lead_duration: None, ..policy })
             .await;

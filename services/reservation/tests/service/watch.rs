@@ -48,6 +48,47 @@ fn a_watch_shows_every_row_then_the_end_and_then_each_change_as_the_row_stands()
 }
 
 #[test]
+fn a_row_that_is_short_is_told_as_empty_and_not_as_less() {
+    test_with(with(&[]), async |world| {
+        world.count("CHAIR", 5).await;
+        world.hold("CHAIR", 4).await;
+        world.count("CHAIR", 2).await;
+        let (mut rows, mut stream) = (Rows::default(), watch_rows(world.stock(), &[], "").await.unwrap());
+        rows.until_snapshot_end(&mut stream).await;
+        assert_eq!(rows.total("CHAIR"), 0);
+        world.count("CHAIR", 1).await;
+        world.count("CHAIR", 7).await;
+        rows.until(&mut stream, "there are some again", |rows| rows.total("CHAIR") == 3).await;
+        assert!(rows.told.iter().all(|row| row.available >= 0), "{:?}", rows.told);
+    });
+}
+
+#[test]
+fn what_one_transaction_did_is_told_whole_however_little_is_read_at_once() {
+    test_with(with(&[("WATCH__ENTRIES_MAX", "2")]), async |world| {
+        let skus = ["A", "B", "C", "D", "E"];
+        let counted = |units| world.counts(skus.iter().map(|sku| (*sku, "main", units)).collect());
+        world.stock().apply_counts(counted(9)).await.unwrap();
+        let risk = [pb::ReservationEventKind::AtRisk];
+        let (mut rows, mut stream) = (Rows::default(), watch_rows(world.stock(), &[], "").await.unwrap());
+        let (mut events, mut happens) =
+            (Events::default(), watch_reservations(world.reservations(), "", &risk, "").await.unwrap());
+        rows.until_snapshot_end(&mut stream).await;
+        events.until_snapshot_end(&mut happens).await;
+        for sku in skus {
+            world.hold(sku, 1).await;
+        }
+        let before = rows.token.clone();
+        world.stock().apply_counts(counted(0)).await.unwrap();
+        let all = |rows: &Rows| skus.iter().all(|sku| rows.total(sku) == 0);
+        rows.until(&mut stream, "every row of the count is told", all).await;
+        events.until(&mut happens, "all who are at risk are told", |events| events.told.len() == 5).await;
+        let (mut resumed, mut stream) = (Rows::default(), watch_rows(world.stock(), &[], &before).await.unwrap());
+        resumed.until(&mut stream, "also after a token from before", |rows| rows.known.len() == 5 && all(rows)).await;
+    });
+}
+
+#[test]
 fn a_watch_of_some_skus_tells_of_no_others_and_of_those_that_get_their_first_row() {
     test_with(with(&[]), async |world| {
         world.count("A", 5).await;

@@ -240,10 +240,24 @@ impl World {
 
     /// Writes into Redis that there are so many units of a SKU in the warehouse, whatever there is.
     pub async fn spoil(&self, sku: &str, units: i64) {
+        let mut command = Self::on_counter("HSET", sku);
+        let () = command.arg(units).query_async(&mut self.redis_connection().await).await.expect("HSET");
+    }
+
+    /// What was published of a SKU in the warehouse, whatever was taken since.
+    pub async fn counter(&self, sku: &str) -> Option<i64> {
+        Self::on_counter("HGET", sku).query_async(&mut self.redis_connection().await).await.expect("HGET")
+    }
+
+    fn on_counter(verb: &str, sku: &str) -> redis::Cmd {
+        let mut command = redis::cmd(verb);
+        command.arg(format!("hf:a:{{{sku}}}")).arg(format!("l:{WAREHOUSE}"));
+        command
+    }
+
+    async fn redis_connection(&self) -> redis::aio::MultiplexedConnection {
         let url = self.redis.lock().await.admin_url();
-        let mut redis = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.expect("Redis");
-        let (key, field) = (format!("hf:a:{{{sku}}}"), format!("l:{WAREHOUSE}"));
-        let () = redis::cmd("HSET").arg(key).arg(field).arg(units).query_async(&mut redis).await.expect("HSET");
+        redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.expect("Redis")
     }
 
     pub async fn wipe_redis(&self) {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use holdfast_kit::ErrorReason;
 use holdfast_reservation::store::{Store, Subject};
 use sqlx::{PgPool, Row as _};
 
-use super::{DAY, number, with_partitions_of_the_past};
-use crate::world::{World, test};
+use super::{DAY, age, number, with_partitions_of_the_past};
+use crate::world::{Options, World, ask, published_becomes, reason, test, test_with};
 
 /// Entries of one row of stock in four partitions, the last of which was lost, so that its entry strayed.
 const ENTRIES: [&str; 5] = [
@@ -83,5 +84,26 @@ fn an_opening_is_the_sum_and_the_last_state_of_all_that_was_dropped_and_of_nothi
         assert_eq!(opening(&admin).await, (numbers, turns("LATE", "-1", "true", "false")));
         assert_eq!(number(&admin, "SELECT dropped_xid::text::bigint FROM record_incarnation").await, last);
         sqlx::query("DELETE FROM ledger_opening").execute(&admin).await.unwrap();
+    });
+}
+
+#[test]
+fn a_cart_that_is_short_is_refused_also_where_its_rows_last_entry_is_in_a_partition_of_the_past() {
+    // Entries of one version in two partitions are no violation of a key: that the row is short must be seen before.
+    let settings = [("RECONCILER__PERIOD_MS", "3600000"), ("AUDITOR__ENABLED", "false")];
+    let settings = settings.map(|(key, value)| (key, value.to_owned())).into();
+    test_with(Options { settings, ..Options::default() }, async |world| {
+        with_partitions_of_the_past(world).await;
+        world.count("CHAIR", 3).await;
+        world.count("LAMP", 9).await;
+        for (sku, units) in [("CHAIR", 3), ("LAMP", 9)] {
+            published_becomes(world, sku, units).await;
+        }
+        age(world, 60).await;
+        world.spoil("CHAIR", 999).await;
+        let cart = world.reservations().reserve(ask(&[("CHAIR", 4), ("LAMP", 1)])).await;
+        assert_eq!(reason(cart), ErrorReason::InsufficientStock);
+        assert_eq!(world.on_offer("LAMP").await, 9);
+        world.hold("CHAIR", 3).await;
     });
 }
