@@ -30,6 +30,21 @@ pub struct RedisClusterOptions {
     pub masters: usize,
     /// Replicas of each.
     pub replicas_each: usize,
+    /// Whether the nodes speak TLS, to each other always and to clients on a port of its own; the plain port stays open for the administrator.
+    pub tls: Option<ClusterTls>,
+}
+
+/// What the nodes of a cluster show to each other and to clients.
+#[derive(Debug, Clone)]
+pub struct ClusterTls {
+    /// The certificate of every node, in PEM.
+    pub certificate: PathBuf,
+    /// Its key, in PEM.
+    pub key: PathBuf,
+    /// The authority that vouches for it, in PEM.
+    pub authority: PathBuf,
+    /// By what name the cluster tells clients of its nodes; none: by their address.
+    pub hostname: Option<String>,
 }
 
 /// A private Redis Cluster. Dropping it kills it.
@@ -37,6 +52,8 @@ pub struct RedisClusterOptions {
 pub struct RedisCluster {
     /// Masters first, then replicas, the first of each master before the second.
     nodes: Vec<Redis>,
+    /// Where the nodes speak TLS, in the same order; empty if they do not.
+    tls_ports: Vec<u16>,
     admin_password: String,
 }
 
@@ -50,14 +67,22 @@ impl RedisCluster {
         let count = options.masters * (1 + options.replicas_each);
         let mut nodes = Vec::with_capacity(count);
         let mut buses = Vec::with_capacity(count);
+        let mut tls_ports = Vec::new();
         for number in 0..count {
             let folder = options.folder.join(format!("node-{number}"));
             let bus = Port::Free.decide("the cluster bus of Redis")?.pick("the cluster bus of Redis")?;
+            let tls = match &options.tls {
+                Some(tls) => {
+                    tls_ports.push(port_beside(bus)?);
+                    tls_lines(tls, tls_ports[number])
+                }
+                None => String::new(),
+            };
             let extra = format!(
                 "cluster-enabled yes\ncluster-config-file nodes.conf\ncluster-node-timeout {NODE_TIMEOUT_MS}\n\
                  cluster-require-full-coverage no\ncluster-port {bus}\ncluster-announce-ip 127.0.0.1\n\
                  cluster-replica-validity-factor 0\ncluster-allow-replica-migration no\nrepl-diskless-sync-delay 0\n\
-                 masteruser {ADMIN}\nmasterauth {}",
+                 masteruser {ADMIN}\nmasterauth {}\n{tls}",
                 options.admin_password
             );
             let redis = RedisOptions {
@@ -71,7 +96,7 @@ impl RedisCluster {
             nodes.push(Redis::start(program, redis).await?);
             buses.push(bus);
         }
-        let cluster = Self { nodes, admin_password: options.admin_password.clone() };
+        let cluster = Self { nodes, tls_ports, admin_password: options.admin_password.clone() };
         cluster.form(options, &buses).await?;
         Ok(cluster)
     }
@@ -89,6 +114,16 @@ impl RedisCluster {
     /// The addresses of all nodes for reservation's gate, as `gate.url` takes them.
     pub fn gate_url(&self) -> String {
         self.nodes.iter().map(Redis::gate_url).collect::<Vec<_>>().join(",")
+    }
+
+    /// Where the nodes speak TLS, in their order; empty if they do not.
+    pub fn tls_ports(&self) -> &[u16] {
+        &self.tls_ports
+    }
+
+    /// The port by which the nodes know each other.
+    fn port_among_nodes(&self, node: usize) -> u16 {
+        self.tls_ports.get(node).copied().unwrap_or_else(|| self.nodes[node].port())
     }
 
     /// Asks a node for something, as the administrator.
@@ -128,7 +163,7 @@ impl RedisCluster {
     pub async fn move_key(&self, slot: u16, from: usize, to: usize) -> Result<bool> {
         let keys: Vec<String> = self.ask(from, &["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), "1"]).await?;
         let Some(key) = keys.first() else { return Ok(false) };
-        let port = self.nodes[to].port().to_string();
+        let port = self.port_among_nodes(to).to_string();
         let target = ["MIGRATE", "127.0.0.1", &port, "", "0", MIGRATE_MS, "REPLACE"];
         let credentials = ["AUTH2", ADMIN, &self.admin_password, "KEYS", key];
         self.ask::<redis::Value>(from, &[&target[..], &credentials[..]].concat()).await?;
@@ -216,8 +251,8 @@ impl RedisCluster {
             // Of two nodes with the same epoch one would have to give way first.
             self.ask::<()>(number, &["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]).await?;
         }
-        for (node, bus) in self.nodes.iter().zip(buses).skip(1) {
-            let (port, bus) = (node.port().to_string(), bus.to_string());
+        for (node, bus) in buses.iter().enumerate().skip(1) {
+            let (port, bus) = (self.port_among_nodes(node).to_string(), bus.to_string());
             self.ask::<()>(0, &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await?;
         }
         let known = format!("cluster_known_nodes:{}", self.nodes.len());
@@ -271,6 +306,31 @@ impl RedisCluster {
         }
         Ok(())
     }
+}
+
+/// A free port that is not this one, on which nobody listens yet.
+fn port_beside(other: u16) -> Result<u16> {
+    loop {
+        let port = Port::Free.decide("TLS of Redis")?.pick("TLS of Redis")?;
+        if port != other {
+            return Ok(port);
+        }
+    }
+}
+
+/// The lines of a node's configuration that have it speak TLS.
+fn tls_lines(tls: &ClusterTls, port: u16) -> String {
+    let ClusterTls { certificate, key, authority, hostname } = tls;
+    let files = format!(
+        "tls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}",
+        certificate.display(),
+        key.display(),
+        authority.display()
+    );
+    let names = hostname.as_ref().map_or_else(String::new, |hostname| {
+        format!("cluster-announce-hostname {hostname}\ncluster-preferred-endpoint-type hostname\n")
+    });
+    format!("tls-port {port}\n{files}\ntls-auth-clients no\ntls-cluster yes\ntls-replication yes\n{names}")
 }
 
 /// The configuration epoch of a node, by what `CLUSTER NODES` says, if it is the slot's owner there.

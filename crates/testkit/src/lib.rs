@@ -11,6 +11,6 @@ pub use database::{Database, database};
 pub use seed::{Seed, seed};
 pub use stores::{
     PrivatePostgres, PrivateRedis, PrivateRedisCluster, private_postgres, private_postgres_with_tls, redis,
-    redis_cluster, redis_with, stores,
+    redis_cluster, redis_cluster_with, redis_with, stores,
 };
 pub use wait::eventually;

@@ -10,7 +10,7 @@ use holdfast_stack::postgres::{Postgres, PostgresOptions};
 use holdfast_stack::programs::{PostgresPrograms, RedisProgram};
 use holdfast_stack::project::Project;
 use holdfast_stack::redis::{Redis, RedisOptions};
-use holdfast_stack::redis_cluster::{RedisCluster, RedisClusterOptions};
+use holdfast_stack::redis_cluster::{ClusterTls, RedisCluster, RedisClusterOptions};
 use holdfast_stack::secrets::random_secret;
 use holdfast_stack::teststores::{TestStoresInfo, copy_data};
 
@@ -80,6 +80,15 @@ pub async fn redis_with(extra: &str) -> PrivateRedis {
 ///
 /// When there is no Redis to run, or it does not start.
 pub async fn redis_cluster(masters: usize, replicas_each: usize) -> PrivateRedisCluster {
+    redis_cluster_with(masters, replicas_each, None).await
+}
+
+/// The same with nodes that speak TLS, if it is said what they show.
+///
+/// # Panics
+///
+/// As [`redis_cluster`].
+pub async fn redis_cluster_with(masters: usize, replicas_each: usize, tls: Option<ClusterTls>) -> PrivateRedisCluster {
     let folder = Folder::make("redis-cluster");
     let options = RedisClusterOptions {
         folder: folder.path.clone(),
@@ -87,6 +96,7 @@ pub async fn redis_cluster(masters: usize, replicas_each: usize) -> PrivateRedis
         gate_password: random_secret(),
         masters,
         replicas_each,
+        tls,
     };
     let cluster = RedisCluster::start(&redis_program().await, &options).await;
     PrivateRedisCluster { cluster: cluster.unwrap_or_else(|error| panic!("{error}")), _folder: folder }

@@ -1,7 +1,7 @@
 //! The only writer of stock: reservations, counts, adjustments, availability and the ledger.
 //!
 //! In reading order: [`grpc`] decodes and calls; [`reserve`] is the use case that the service is for; [`gate`] says which queue, [`looker`] and [`committer`] are the
-//! queues, [`store`] is Postgres. Beside the path: [`publisher`], [`sweeper`], [`freshener`], [`reconciler`], [`auditor`]; [`selling`] tells alarms how selling
+//! queues, [`store`] is Postgres. Beside the path: [`settler`], [`publisher`], [`sweeper`], [`freshener`], [`reconciler`], [`auditor`]; [`selling`] tells alarms how selling
 //! stands; [`watch`] follows the ledger for watchers; [`retention`] says how long the record is kept.
 //!
 //! Architecture invariant: Redis routes, Postgres speaks every yes and every no. Decisions are `holdfast_stock`'s.
@@ -26,6 +26,7 @@ pub mod reconciler;
 pub mod reserve;
 pub mod retention;
 pub mod selling;
+pub mod settler;
 pub mod store;
 pub mod sweeper;
 mod trace;
@@ -55,6 +56,7 @@ use crate::metrics::ReservationMetrics;
 use crate::publisher::Publisher;
 use crate::reconciler::AskedFor;
 use crate::reserve::Reserver;
+use crate::settler::Settler;
 use crate::store::{MIGRATOR, Store};
 
 /// Connections of a committer's lane: one at work, one to take its place at once when it breaks.
@@ -82,11 +84,11 @@ impl Service for Reservation {
     async fn run(config: Config, listeners: Listeners, shutdown: CancellationToken) -> anyhow::Result<()> {
         let postgres = &config.common.postgres;
         let lane = PostgresConfig { pool_connections_max: LANE_CONNECTIONS, ..postgres.clone() };
-        let reads = pg::connect(postgres, Self::NAME).await?;
-        pg::check_schema(&reads, &MIGRATOR, Self::NAME).await?;
-        let checkout = pg::connect(&lane, "holdfast-reservation checkout").await?;
-        let bulk = pg::connect(&lane, "holdfast-reservation bulk").await?;
-        let audit = pg::connect(&auditing(postgres, &config.auditor), "holdfast-reservation auditor").await?;
+        let reads = pg::Pool::connect(postgres, Self::NAME).await?;
+        pg::check_schema(reads.connections(), &MIGRATOR, Self::NAME).await?;
+        let checkout = reads.beside(&lane, "holdfast-reservation checkout").await?;
+        let bulk = reads.beside(&lane, "holdfast-reservation bulk").await?;
+        let audit = reads.beside(&auditing(postgres, &config.auditor), "holdfast-reservation auditor").await?;
         let stores = Stores {
             audit: Store::new(audit.clone()),
             reads: Store::new(reads.clone()),
@@ -165,6 +167,7 @@ async fn start(
     let lanes = (checkout, bulk);
     let committer = Committer::start(config.committer, limits, keys, lanes, &publisher, &metrics.committer, tasks);
     let looker = Looker::start(config.looker, store.clone(), publisher.clone(), metrics.looker, tasks);
+    let settler = Settler::start(config.looker.queue_max, store.clone(), tasks);
     let asked_for = AskedFor::new(config.reconciler.asked_max);
     sweeper::start(config.sweeper, store.clone(), committer.clone(), clock.clone(), metrics.sweeper, tasks);
     freshener::start(config.freshener, store.clone(), committer.clone(), metrics.freshener, tasks);
@@ -194,6 +197,7 @@ async fn start(
     let reserver = Reserver {
         gate: gate.clone(),
         looker: looker.clone(),
+        settler,
         committer: committer.clone(),
         publisher,
         limiter,

@@ -25,6 +25,7 @@ use crate::looker::{Looker, Sight};
 use crate::metrics::{Decided, ReserveMetrics, Route};
 use crate::publisher::{Publisher, totals};
 use crate::reconciler::AskedFor;
+use crate::settler::Settler;
 use crate::store::StoreError;
 
 /// How long a request goes back and forth between gate and reads before it goes past the gate.
@@ -79,6 +80,8 @@ pub struct Reserver {
     pub gate: Gate,
     /// The read queue.
     pub looker: Looker,
+    /// Sees to it that what is repeated cannot be lost any more.
+    pub settler: Settler,
     /// The write queue.
     pub committer: Committer,
     /// Gives takes back.
@@ -138,7 +141,7 @@ impl Reserver {
             match word(&ask, &sight, &wanted) {
                 Word::Answer(answer) => {
                     self.metrics.route(Route::Read);
-                    return *answer;
+                    return self.settled(ask.id, &sight, *answer).await;
                 }
                 Word::No(refusal, shortages) => {
                     self.metrics.route(Route::Read);
@@ -162,7 +165,7 @@ impl Reserver {
         match word(&ask, &sight, wanted) {
             Word::Answer(answer) => {
                 self.metrics.route(Route::Read);
-                *answer
+                self.settled(ask.id, &sight, *answer).await
             }
             Word::No(refusal, shortages) => {
                 self.metrics.route(Route::Read);
@@ -170,6 +173,19 @@ impl Reserver {
             }
             Word::GoOn => self.past_gate(ask, wanted, &sight, by).await,
         }
+    }
+
+    /// An answer that a read gave. What it repeats may stand here and not yet at the standby that commits wait for: then it is as if it were being committed now.
+    async fn settled(
+        &self,
+        id: ReservationId,
+        sight: &Sight,
+        answer: Result<ReservationAnswer, Failure>,
+    ) -> Result<ReservationAnswer, Failure> {
+        if sight.look().has_standby && sight.record(id).is_some() {
+            self.settler.settled().await?;
+        }
+        answer
     }
 
     /// A no that Postgres has spoken. To a retry it is said only once the key is closed: the first attempt may still be on its way.

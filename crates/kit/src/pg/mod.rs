@@ -2,6 +2,7 @@
 
 mod credentials;
 mod migrate;
+mod pool;
 mod schema;
 
 use std::fmt;
@@ -9,11 +10,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use holdfast_api::error::v1::ErrorReason;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::time::{Instant, sleep, timeout};
 
 pub use self::migrate::{MigrateError, Migrated, migrate};
+pub use self::pool::Pool;
 pub use self::schema::{NotYet, SchemaError, WaitError, check_schema, wait_schema};
 use crate::Problem;
 use crate::config::PostgresConfig;
@@ -68,31 +70,12 @@ pub enum ConnectError {
     },
 }
 
-/// A pool of connections as the running role, each with the configured timeouts, after one connection has been made. `application_name` stands in
-/// `pg_stat_activity`. When a file with credentials changes, new connections have the new ones.
+/// The connections of [`Pool::connect`], for services whose statements end with the requests that they are for.
 ///
 /// # Errors
-/// When the URL is none, Postgres refuses the role, or it does not answer within `connect_seconds_max`.
+/// As [`Pool::connect`].
 pub async fn connect(config: &PostgresConfig, application_name: &str) -> Result<PgPool, ConnectError> {
-    let settings = [
-        ("statement_timeout", config.statement_timeout_ms.to_string()),
-        ("lock_timeout", config.lock_timeout_ms.to_string()),
-        ("idle_in_transaction_session_timeout", config.idle_in_transaction_timeout_ms.to_string()),
-        // Short statements only: compiling one that is estimated to be costly takes longer than running it.
-        ("jit", "off".to_owned()),
-    ];
-    let name = application_name.to_owned();
-    let finish = move |options: PgConnectOptions| options.application_name(&name).options(settings.clone());
-    let options = finish(credentials::running(config)?);
-    let first = connect_once(&options, config.connect_seconds_max).await?;
-    // Only to learn that it can be had; the pool makes its own.
-    drop(first.close().await);
-    let pool = PgPoolOptions::new()
-        .max_connections(config.pool_connections_max)
-        .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
-        .connect_lazy_with(options);
-    credentials::follow_files(&pool, config, finish);
-    Ok(pool)
+    Pool::connect(config, application_name).await.map(|pool| pool.connections().clone())
 }
 
 /// One connection, tried until it succeeds, is refused, or the time is over.

@@ -175,6 +175,10 @@ async fn conflicts(lane: &Lane, batch: &[Queued], outcome: &FastOutcome) -> Resu
         return Ok((outcome.decided_at, BTreeMap::new()));
     }
     let look = lane.store.look(&ids, &[]).await?;
+    // A batch that wrote something has waited for the standby already, and so for all that was there before it.
+    if look.has_standby && outcome.landed.is_empty() && outcome.records.is_empty() {
+        lane.store.settle().await?;
+    }
     Ok((look.read_at, look.records))
 }
 

@@ -379,7 +379,7 @@ pub(super) async fn dial(config: &GateConfig, target: &Target) -> Result<Multipl
         client.get_multiplexed_async_connection_with_config(&settings).await
     })
     .await
-    .map_err(|complaint| complaint.with_hint(has_tls))
+    .map_err(|complaint| complaint.with_hint(has_tls, target))
 }
 
 /// Why a step was not done.
@@ -390,13 +390,17 @@ enum Complaint {
 
 impl Complaint {
     /// In words, and what to look at when the two ends seem to speak differently: one hangs up on the other, or waits for the end of what it takes for a command.
-    fn with_hint(self, has_tls: bool) -> String {
+    fn with_hint(self, has_tls: bool, target: &Target) -> String {
         let is_odd = match &self {
             Self::Failed(_, error) if error.is_connection_refusal() || is_about_a_certificate(error) => false,
             Self::Failed(_, error) => error.is_io_error() || error.is_connection_dropped(),
             Self::NoAnswer(..) => has_tls,
         };
+        let is_misnamed = matches!(&self, Self::Failed(_, error) if error.to_string().contains("not valid for name"));
         let hint = match (is_odd, has_tls) {
+            _ if is_misnamed && matches!(target, Target::Node(_)) => {
+                " (a node's certificate must name what the cluster tells clients: its address, or with cluster-preferred-endpoint-type hostname its host name)"
+            }
             (false, _) => "",
             (true, true) => " (where Redis has no TLS, gate.url begins with redis://)",
             (true, false) => " (where Redis wants TLS, gate.url begins with rediss://)",

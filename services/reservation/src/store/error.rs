@@ -15,8 +15,11 @@ const OVER_LIMIT: &str = "HF003";
 const UNIQUE: &str = "23505";
 /// Rolled back by Postgres and likely to succeed when repeated: serialization failure, deadlock, lock timeout.
 const TRANSIENT: [&str; 3] = ["40001", "40P01", "55P03"];
-/// Classes of errors of the server's state rather than of the statement: connection, resources, operator's intervention, system.
-const SERVER: [&str; 4] = ["08", "53", "57", "58"];
+/// Read-only transaction: the address leads to a standby, which a failover may be about to promote. Nothing was written.
+const STANDBY: &str = "25006";
+/// Classes of errors of the server's state rather than of the statement: connection, credentials that are just being changed, resources, operator's intervention,
+/// system.
+const SERVER: [&str; 5] = ["08", "28", "53", "57", "58"];
 
 /// Why Postgres gave no result.
 #[derive(Debug, Clone, Error)]
@@ -73,6 +76,7 @@ impl From<&sqlx::Error> for StoreError {
             Some(SHORT | NOT_A_HOLD | UNIQUE) => Self::NeedsPlanning,
             Some(OVER_LIMIT) => over_limit(error).map_or(Self::NeedsPlanning, Self::OverLimit),
             Some(code) if TRANSIENT.contains(&code) => Self::Contended(text),
+            Some(STANDBY) => Self::Unreachable(text),
             // Statement timeout (57014) rolls back; the other errors of the class end the connection, perhaps during the commit.
             Some("57014") => Self::Contended(text),
             Some(code) if SERVER.iter().any(|class| code.starts_with(class)) => Self::Unknown(text),

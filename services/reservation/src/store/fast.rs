@@ -115,7 +115,7 @@ impl Store {
             Target::Confirmed => State::Confirmed.as_str(),
             Target::Released => State::Released.as_str(),
         };
-        let (row,): (sqlx::types::Json<OutcomeRow>,) = sqlx::query_as(COMMIT_FAST)
+        let query = sqlx::query_as(COMMIT_FAST)
             .bind(reserves.iter().map(|r| rows::uuid_of(r.id)).collect::<Vec<_>>())
             .bind(reserves.iter().map(|r| r.owner.as_str()).collect::<Vec<_>>())
             .bind(reserves.iter().map(|r| r.payload.0.to_vec()).collect::<Vec<_>>())
@@ -136,9 +136,8 @@ impl Store {
             .bind(reserves.iter().map(details).collect::<Vec<_>>())
             .bind(transitions.iter().map(|t| t.order.as_ref().map(Name::as_str)).collect::<Vec<_>>())
             .bind(reserves.iter().map(|r| r.trace.as_deref()).collect::<Vec<_>>())
-            .bind(transitions.iter().map(|t| t.trace.as_deref()).collect::<Vec<_>>())
-            .fetch_one(&mut *connection)
-            .await?;
+            .bind(transitions.iter().map(|t| t.trace.as_deref()).collect::<Vec<_>>());
+        let (row,): (sqlx::types::Json<OutcomeRow>,) = self.pool.within(query.fetch_one(&mut *connection)).await?;
         let row = row.0;
         let records = row.records.into_iter().map(RecordRow::into_record);
         Ok(FastOutcome {

@@ -20,7 +20,7 @@ mod sales;
 mod scope;
 mod selling;
 
-use sqlx::PgPool;
+use holdfast_kit::pg::Pool;
 
 pub use audit::{Discrepancy, Finding, Turn};
 pub use changes::{AT_RISK, ChangesPage, ReservationChange, Risk, RowAvailability};
@@ -39,14 +39,14 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 /// A handle to Postgres. Clones share the pool.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl Store {
     /// Wraps a pool. The committer's lanes have pools of their own, so that reads cannot keep them from a connection.
     #[must_use]
-    pub const fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(pool: impl Into<Pool>) -> Self {
+        Self { pool: pool.into() }
     }
 }
 
@@ -57,6 +57,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("write_plan", planned::WRITE_PLAN),
     ("lock_wait", planned::LOCK_WAIT),
     ("look", reads::LOOK),
+    ("settle", reads::SETTLE),
     ("due", reads::DUE),
     ("levels", reads::LEVELS),
     ("levels_at", reads::LEVELS_AT),

@@ -121,7 +121,7 @@ impl Store {
         lock_wait: Option<Duration>,
     ) -> Result<PlannedOutcome, StoreError> {
         let (transaction, outcome) = self.decided(ops, limits, lock_wait).await?;
-        transaction.commit().await?;
+        self.pool.within(transaction.commit()).await?;
         Ok(outcome)
     }
 
@@ -131,7 +131,7 @@ impl Store {
     /// [`StoreError`], never [`StoreError::Unknown`]; nothing has happened in any case.
     pub async fn try_planned(&self, ops: &[Asked], limits: &Limits) -> Result<PlannedOutcome, StoreError> {
         let (transaction, outcome) = self.decided(ops, limits, None).await?;
-        transaction.rollback().await.map_err(before_commit)?;
+        self.pool.within(transaction.rollback()).await.map_err(before_commit)?;
         Ok(outcome)
     }
 
@@ -145,12 +145,14 @@ impl Store {
         let mut transaction = self.pool.begin().await.map_err(|error| StoreError::before(&error))?;
         if let Some(wait) = lock_wait {
             let wait = wait.as_millis().to_string();
-            sqlx::query(LOCK_WAIT).bind(wait).execute(&mut *transaction).await.map_err(before_commit)?;
+            let setting = sqlx::query(LOCK_WAIT).bind(wait).execute(&mut *transaction);
+            self.pool.within(setting).await.map_err(before_commit)?;
         }
-        let locked = scope.lock(&mut transaction).await.map_err(before_commit)?;
+        let locked = self.pool.within(scope.lock(&mut transaction)).await.map_err(before_commit)?;
         let (mut snapshot, locked) = snapshot(locked)?;
         if !scope.repaired.is_empty() {
-            snapshot.evidence = repair::evidence(&mut transaction, &scope.repaired, &scope.cured).await?;
+            let reading = repair::evidence(&mut transaction, &scope.repaired, &scope.cured);
+            snapshot.evidence = self.pool.within(reading).await?;
         }
         let now = snapshot.now;
         let shortfalls: BTreeMap<RowKey, i64> =
@@ -165,8 +167,9 @@ impl Store {
             .sum();
 
         let row = sqlx::types::Json(plan_row(&plan, &locked, ops, now));
+        let writing = sqlx::query_as(WRITE_PLAN).bind(row).fetch_one(&mut *transaction);
         let (available,): (sqlx::types::Json<Vec<AvailableRow>>,) =
-            sqlx::query_as(WRITE_PLAN).bind(row).fetch_one(&mut *transaction).await.map_err(before_commit)?;
+            self.pool.within(writing).await.map_err(before_commit)?;
         let available = rows::available(available.0)?;
         let outcome = PlannedOutcome { answers: plan.answers, decided_at: now, available, shortfall_units_raised };
         Ok((transaction, outcome))

@@ -11,6 +11,8 @@ use super::rows::{self, AvailableRow, LevelRow, RecordRow};
 use super::{Store, StoreError};
 
 pub(super) const LOOK: &str = include_str!("../../queries/look.sql");
+/// Writes next to nothing, but as every commit that writes it ends only when the standby has it, and with it all that was committed before.
+pub(super) const SETTLE: &str = "SELECT pg_logical_emit_message(true, 'holdfast', '')::text";
 pub(super) const DUE: &str = include_str!("../../queries/due.sql");
 pub(super) const LEVELS: &str = include_str!("../../queries/levels.sql");
 pub(super) const LEVELS_AT: &str = include_str!("../../queries/levels_at.sql");
@@ -33,6 +35,8 @@ pub struct Look {
     pub archived: BTreeSet<Sku>,
     /// The SKUs asked for whose selling is paused.
     pub paused: BTreeSet<Sku>,
+    /// Whether commits wait for a standby, which may not have what was read: see [`Store::settle`].
+    pub has_standby: bool,
 }
 
 impl Look {
@@ -134,6 +138,10 @@ struct LookRow {
     archived: Vec<String>,
     #[serde(default)]
     paused: Vec<String>,
+    #[serde(default)]
+    is_standby: bool,
+    #[serde(default)]
+    has_standby: bool,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +153,10 @@ struct DueRow {
 
 impl LookRow {
     fn into_look(self) -> Result<Look, StoreError> {
+        // A failover may be about to promote it. Nobody is told no by a copy.
+        if self.is_standby {
+            return Err(StoreError::Unreachable("the address leads to a standby".to_owned()));
+        }
         let records = self.records.into_iter().map(RecordRow::into_record);
         Ok(Look {
             read_at: UnixMicros(self.read_at),
@@ -152,6 +164,7 @@ impl LookRow {
             available: rows::available(self.available)?,
             archived: self.archived.iter().map(|code| rows::sku(code)).collect::<Result<_, _>>()?,
             paused: self.paused.iter().map(|code| rows::sku(code)).collect::<Result<_, _>>()?,
+            has_standby: self.has_standby,
         })
     }
 }
@@ -167,6 +180,14 @@ impl Store {
             .fetch_one(&self.pool)
             .await?;
         row.into_look()
+    }
+
+    /// Ends when whatever was committed before is as safe as if it had been committed now: where commits wait for a standby, when that has it.
+    ///
+    /// A read may find what its standby does not have: a commit whose wait was broken off, by a restart of Postgres or by somebody's hand, stands here and nowhere else.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        let _where: String = sqlx::query_scalar(SETTLE).fetch_one(&self.pool).await?;
+        Ok(())
     }
 
     /// What these SKUs have, holds that are over not counted.

@@ -23,6 +23,7 @@ pub(super) const INCARNATION: &str = "SELECT id FROM record_incarnation";
 
 /// How long a partition may take to be summed up and dropped. Nobody waits for it meanwhile.
 const DROP_TIMEOUT: &str = "SET LOCAL statement_timeout = '30min'";
+const DROP_MAX: Duration = Duration::from_secs(30 * 60);
 /// Rows counted in a default partition.
 const STRAYED_MAX: i32 = 10_000;
 
@@ -93,10 +94,11 @@ impl Store {
     /// Drops the oldest partition if it ended longer ago than that, a ledger's after summing it up; gives its name.
     pub async fn drop_partition(&self, subject: Subject, kept: Duration) -> Result<Option<String>, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        sqlx::query(DROP_TIMEOUT).execute(&mut *transaction).await?;
+        self.pool.within(sqlx::query(DROP_TIMEOUT).execute(&mut *transaction)).await?;
+        let patient = self.pool.for_statements_of(DROP_MAX);
         let drop = sqlx::query_scalar(DROP_PARTITION).bind(subject.as_str()).bind(micros(kept));
-        let dropped = drop.fetch_one(&mut *transaction).await?;
-        transaction.commit().await?;
+        let dropped = patient.within(drop.fetch_one(&mut *transaction)).await?;
+        self.pool.within(transaction.commit()).await?;
         Ok(dropped)
     }
 

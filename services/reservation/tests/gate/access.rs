@@ -19,14 +19,14 @@ struct Secured {
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
+pub(crate) fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
 /// Whatever a certificate is for, it lasts.
-fn certificate(of: &CertifiedIssuer<'static, KeyPair>, names: &[&str]) -> (String, String) {
+pub(crate) fn certificate(of: &CertifiedIssuer<'static, KeyPair>, names: &[&str]) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
     // Of the same name as its authority it would pass for self-signed.
@@ -51,7 +51,7 @@ async fn secured(names: &[&str], clients: &str) -> Secured {
     Secured { world: world_with(&extra).await, port, folder, authority }
 }
 
-fn write(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+pub(crate) fn write(folder: &TempDir, name: &str, text: &str) -> PathBuf {
     let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
     path

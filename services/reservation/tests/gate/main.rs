@@ -4,6 +4,7 @@
 
 mod access;
 mod cluster;
+mod cluster_tls;
 mod cost;
 mod faults;
 mod in_a_cluster;

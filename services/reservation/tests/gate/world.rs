@@ -4,6 +4,7 @@ use holdfast_kit::Metrics;
 use holdfast_reservation::gate::{
     Carts, Gate, GateConfig, GateMetrics, GateState, Mode, Publish, Published, Scope, Taken, UnknownCause,
 };
+use holdfast_stack::redis_cluster::ClusterTls;
 use holdfast_stock::{Location, ReservationId, Sku, UnixMicros};
 use holdfast_testkit::{PrivateRedis, PrivateRedisCluster, eventually};
 use redis::aio::MultiplexedConnection;
@@ -47,6 +48,13 @@ pub(crate) async fn replicated_world(replicas_each: usize) -> World {
     World::make(redis, Some(cluster)).await
 }
 
+/// A world with a cluster of so many masters, each with so many replicas, whose nodes speak TLS.
+pub(crate) async fn secured_world(masters: usize, replicas_each: usize, tls: ClusterTls) -> World {
+    let cluster = holdfast_testkit::redis_cluster_with(masters, replicas_each, Some(tls));
+    let (redis, cluster) = tokio::join!(holdfast_testkit::redis(), cluster);
+    World::make(redis, Some(cluster)).await
+}
+
 /// Where A, B and LAMP lie in a cluster of three.
 pub(crate) const LAMPS_NODE: usize = 1;
 
@@ -75,7 +83,8 @@ impl World {
     fn admin_urls(&self) -> Vec<String> {
         let Some(cluster) = &self.cluster else { return vec![self.redis.admin_url()] };
         let mut urls: Vec<String> = cluster.nodes().iter().map(|node| node.admin_url()).collect();
-        urls.swap(0, LAMPS_NODE);
+        let last = urls.len() - 1;
+        urls.swap(0, LAMPS_NODE.min(last));
         urls
     }
 
