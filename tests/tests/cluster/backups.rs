@@ -1,6 +1,7 @@
 //! A backup, a wreck and a restore, step by step as `docs/backup.md` says (FAULTS 54).
 
 use std::path::Path;
+use std::time::Duration;
 
 use holdfast_client::api::reservation::v1::{ReadSource, ReservationState};
 use holdfast_client::{Error, Line, RequestKey, ReservationKey, Reserve};
@@ -10,12 +11,14 @@ use holdfast_stack::programs::PostgresPrograms;
 use holdfast_stack::project::Project;
 use holdfast_stack::roles::{ServiceDatabase, make_database};
 use holdfast_stack::stack::holdctl;
-use holdfast_testkit::Database;
+use holdfast_testkit::{Database, eventually};
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Executor as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::world::{Cluster, Options, end_in_order, scenario};
 
+/// How long Postgres may take to see that a session has gone.
+const GONE: Duration = Duration::from_secs(30);
 const SKUS: [&str; 2] = ["DESK", "LAMP"];
 
 #[test]
@@ -46,8 +49,12 @@ fn a_backup_is_restored_as_the_procedure_says_and_the_loss_is_stated() {
         // 2: the wrecked databases are set aside, and empty ones made.
         cluster.let_go_of_the_record().await;
         set_aside(cluster).await;
-        // 3 and 4.
-        run(cluster, "restore", &folder, &["--check-only"]).await.expect("it can be restored");
+        // 3 and 4: not while a service is connected, whose sessions the owner may not look into.
+        let service = connect(&cluster.database.url()).await.expect("the service's role");
+        assert!(run(cluster, "restore", &folder, &[]).await.is_none(), "it was restored under a service's feet");
+        service.close().await.expect("it goes");
+        let check = || run(cluster, "restore", &folder, &["--check-only"]);
+        eventually("it can be restored", GONE, check).await;
         let restored = run(cluster, "restore", &folder, &[]).await.expect("it is restored");
         // 5 to 7: nothing is migrated here, nothing done to Redis, and the services are started.
         for process in cluster.reservation.iter_mut().chain(&mut cluster.catalog).chain(&mut cluster.vendor_sync) {
