@@ -90,6 +90,19 @@ fn a_replay_gets_the_first_answer_and_the_current_state() {
 }
 
 #[test]
+fn a_replayed_extension_of_a_hold_past_its_time_does_not_look_alive() {
+    let mut world = World::with(&[("A", "W1", 5)]);
+    world.one(reserve(1, &[("A", "", 2)])).unwrap();
+    world.one(extend(1, 1, 2 * HOLD)).unwrap();
+    world.wait(2 * HOLD);
+    // Nobody has freed it.
+    let again = world.batch_beside(&[extend(1, 1, 2 * HOLD)], &BTreeSet::from([key(1)])).remove(0);
+    let again = reserved(again);
+    assert_eq!((again.first.state, again.current_state, again.replayed), (State::Held, State::Expired, true));
+    assert_eq!(world.state(1), State::Held);
+}
+
+#[test]
 fn a_replay_of_a_hold_past_its_time_does_not_look_alive() {
     let mut world = World::with(&[("A", "W1", 5)]);
     world.one(reserve(1, &[("A", "", 2)])).unwrap();
