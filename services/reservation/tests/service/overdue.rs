@@ -8,7 +8,7 @@ use holdfast_testkit::eventually;
 use sqlx::{PgPool, Postgres, Transaction};
 use tonic::Status;
 
-use crate::world::{Options, World, ask, confirm, id_of, key, published_becomes, seconds, test_with, within};
+use crate::world::{Options, World, ask, confirm, id_of, key, published_becomes, seconds, test, test_with, within};
 
 /// Longer than a busy machine takes for anything here.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,6 +64,18 @@ fn whoever_needs_the_units_of_a_hold_that_is_over_frees_them_himself() {
         let best = world.reservations().reserve(within(best_effort(7), PATIENCE)).await.unwrap().into_inner();
         assert_eq!(best.reservation.unwrap().lines[0].quantity, 5);
         assert_eq!(held_by_the_row(world).await, 5);
+    });
+}
+
+#[test]
+fn a_hold_that_is_over_does_not_count_for_the_limit_of_its_owner() {
+    test_with(unswept(), async |world| {
+        world.count("CHAIR", 5).await;
+        let policy = pb::SkuPolicy { sku: "CHAIR".into(), version: 1, max_per_owner: 2, ..Default::default() };
+        world.stock().apply_policies(pb::ApplyPoliciesRequest { policies: vec![policy] }).await.unwrap();
+        let old = hold_of_a_second(world, 2).await;
+        is_over(world, &old).await;
+        world.hold("CHAIR", 2).await;
     });
 }
 
@@ -145,12 +157,25 @@ fn units_of_a_hold_that_is_over_count_in_no_number_that_is_told() {
             let skus = vec!["CHAIR".into()];
             let there = pb::BatchGetStockRequest { location: wanted.0.clone(), skus, ..Default::default() };
             let there = client.batch_get_stock(there).await.unwrap();
-            assert_eq!(told(there.into_inner().levels), [wanted.clone()]);
+            assert_eq!(told(there.into_inner().levels), std::slice::from_ref(wanted));
         }
         let all = client.list_stock(pb::ListStockRequest::default()).await.unwrap();
         assert_eq!(told(all.into_inner().levels), [east, main]);
         assert_eq!(world.on_offer("CHAIR").await, 10);
         // The reconciler says so too, to whoever asks Redis alone.
         published_becomes(world, "CHAIR", 10).await;
+    });
+}
+
+#[test]
+fn a_sale_goes_on_counting_when_the_time_of_its_hold_is_over() {
+    test(async |world| {
+        world.count("CHAIR", 5).await;
+        let sold = world.hold("CHAIR", 2).await;
+        world.confirm(&sold).await.unwrap();
+        let over = "UPDATE reservation SET expires_at = clock_timestamp() - interval '1 second'";
+        sqlx::query(over).execute(&world.database.admin_pool().await).await.unwrap();
+        assert_eq!(world.level("CHAIR").await.available, 3);
+        assert_eq!(world.on_offer("CHAIR").await, 3);
     });
 }

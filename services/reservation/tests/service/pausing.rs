@@ -125,6 +125,24 @@ fn a_sku_that_sells_too_fast_is_paused_by_the_reserve_that_would_go_beyond() {
 }
 
 #[test]
+fn what_was_sold_within_the_last_minute_counts_to_its_end() {
+    test(async |world| {
+        world.count("CHAIR", 10).await;
+        limit_pace(world, "CHAIR", 5).await;
+        published_becomes(world, "CHAIR", 10).await;
+        let id = world.hold("CHAIR", 3).await;
+        // As if that had been more than half a minute ago.
+        let admin = world.database.admin_pool().await;
+        let earlier =
+            "UPDATE selling SET recent = jsonb_build_array(jsonb_build_array((recent -> 0 ->> 0)::bigint - 35, 3))";
+        sqlx::query(earlier).execute(&admin).await.unwrap();
+        world.hold("CHAIR", 1).await;
+        assert_eq!(reason(world.reserve("CHAIR", 2).await), ErrorReason::SellingPaused);
+        world.release(&id).await.unwrap();
+    });
+}
+
+#[test]
 fn a_dry_run_that_would_be_too_fast_pauses_nothing() {
     test(async |world| {
         world.count("CHAIR", 100).await;

@@ -206,7 +206,18 @@ fn what_an_owner_gave_back_may_be_taken_again_and_what_was_bought_may_not() {
         let second = reserve(world, by("anna", &[("DROP", 2)])).await.unwrap();
         world.confirm(&second.reservation_id).await.unwrap();
         assert_eq!(reason(reserve(world, by("anna", &[("DROP", 1)])).await), ErrorReason::LimitExceeded);
-        reserve(world, by("bert", &[("DROP", 2)])).await.unwrap();
+        world.reservations().fulfil(crate::world::fulfil(&second.reservation_id, vec![])).await.unwrap();
+        assert_eq!(
+            reason(reserve(world, by("anna", &[("DROP", 1)])).await),
+            ErrorReason::LimitExceeded,
+            "shipped or not"
+        );
+        let called_off = reserve(world, by("bert", &[("DROP", 2)])).await.unwrap();
+        world.confirm(&called_off.reservation_id).await.unwrap();
+        let cancel = crate::world::cancel(&called_off.reservation_id, vec![crate::world::portion("DROP", 1)]);
+        world.reservations().cancel(cancel).await.unwrap();
+        assert_eq!(reason(reserve(world, by("bert", &[("DROP", 2)])).await), ErrorReason::LimitExceeded);
+        reserve(world, by("bert", &[("DROP", 1)])).await.unwrap();
     });
 }
 

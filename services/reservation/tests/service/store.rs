@@ -106,6 +106,30 @@ fn a_plan_raises_no_shortfall_unless_it_says_that_a_count_an_adjustment_or_a_pol
     });
 }
 
+#[test]
+fn each_entry_of_a_batch_has_the_trace_of_its_own_request() {
+    test(async |world| {
+        world.count("CHAIR", 5).await;
+        let held = world.hold("CHAIR", 1).await;
+        let admin = world.database.admin_pool().await;
+        let batch = "SELECT commit_fast(
+            ARRAY[$1, $2]::uuid[], ARRAY['anna', 'bert'], array_fill(decode(repeat('00', 32), 'hex'), ARRAY[2]),
+            array_fill('[[\"CHAIR\", null, 1]]'::jsonb, ARRAY[2]), ARRAY[60000000, 60000000], ARRAY['x', 'x'],
+            ARRAY[$1, $2]::uuid[], ARRAY['CHAIR', 'CHAIR'], ARRAY['main', 'main'], ARRAY[1, 1],
+            ARRAY[$3]::uuid[], ARRAY[decode(repeat('00', 32), 'hex')], ARRAY[$4]::uuid[], ARRAY['CONFIRMED'], ARRAY['x'],
+            900000000, 3600000000, array_fill(NULL::jsonb, ARRAY[2]), ARRAY[NULL]::text[], ARRAY['one', 'two'], ARRAY['three'])";
+        let [one, two, request] = [key(), key(), key()];
+        sqlx::query(batch).bind(&one).bind(&two).bind(&request).bind(&held).execute(&admin).await.unwrap();
+        let traces: Vec<(String, Option<String>)> =
+            sqlx::query_as("SELECT cause_id::text, trace FROM ledger WHERE version > 2 ORDER BY version")
+                .fetch_all(&admin)
+                .await
+                .unwrap();
+        let own = [(one, "one"), (two, "two"), (held, "three")];
+        assert_eq!(traces, own.map(|(id, trace)| (id, Some(trace.to_owned()))));
+    });
+}
+
 /// Lets a channel have so many units of a SKU.
 async fn cap(world: &World, sku: &str, channel: &str, units: i64) {
     let cap = pb::ChannelCap { channel: channel.into(), quantity: units };

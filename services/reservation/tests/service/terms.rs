@@ -6,7 +6,7 @@ use holdfast_api::reservation::v1 as pb;
 use holdfast_kit::ErrorReason;
 use tonic::Status;
 
-use crate::world::{World, ask, cancel, fields, key, now, published_becomes, reason, seconds, test};
+use crate::world::{World, ask, cancel, fields, fulfil, key, now, portion, published_becomes, reason, seconds, test};
 
 async fn reserve(world: &World, request: pb::ReserveRequest) -> Result<pb::Reservation, Status> {
     Ok(world.reservations().reserve(request).await?.into_inner().reservation.unwrap())
@@ -85,7 +85,7 @@ fn a_channel_has_no_more_than_its_cap_and_gets_it_back() {
         // All or nothing of the limit, even to best effort; other channels have none.
         let best = pb::ReserveRequest { mode: pb::ReserveMode::BestEffort.into(), ..on("market", 2) };
         assert_eq!(reason(reserve(world, best).await), ErrorReason::LimitExceeded);
-        reserve(world, on("shop", 9)).await.unwrap();
+        let in_the_shop = reserve(world, on("shop", 9)).await.unwrap();
         reserve(world, ask(&[("CHAIR", 9)])).await.unwrap();
         let second = reserve(world, on("market", 1)).await.unwrap();
         world.confirm(&first.reservation_id).await.unwrap();
@@ -93,11 +93,14 @@ fn a_channel_has_no_more_than_its_cap_and_gets_it_back() {
         world.release(&second.reservation_id).await.unwrap();
         world.reservations().cancel(cancel(&first.reservation_id, vec![])).await.unwrap();
         reserve(world, on("market", 3)).await.unwrap();
-        // A cap that comes later counts what the channel has already.
+        // A cap that comes later counts what the channel has already: what was sold and not shipped.
+        world.confirm(&in_the_shop.reservation_id).await.unwrap();
+        let shipped = fulfil(&in_the_shop.reservation_id, vec![portion("CHAIR", 3)]);
+        world.reservations().fulfil(shipped).await.unwrap();
         apply(world, pb::SkuPolicy { version: 2, channel_caps: vec![cap("market", 9), cap("shop", 10)], ..policy })
             .await;
-        assert_eq!(reason(reserve(world, on("shop", 2)).await), ErrorReason::LimitExceeded);
-        reserve(world, on("shop", 1)).await.unwrap();
+        assert_eq!(reason(reserve(world, on("shop", 5)).await), ErrorReason::LimitExceeded);
+        reserve(world, on("shop", 4)).await.unwrap();
     });
 }
 
