@@ -32,6 +32,7 @@ pub(crate) struct Load {
     recorder: Arc<Recorder>,
     stop: Arc<AtomicBool>,
     answers: Arc<AtomicUsize>,
+    unknown: Arc<AtomicUsize>,
     buyers: JoinSet<()>,
     clock: ClockReading,
 }
@@ -65,8 +66,8 @@ impl Load {
         let recorder = Arc::new(Recorder::new(reservations, buyers));
         let clock = read_clock(cluster, &recorder).await;
         eprintln!("to repeat what the buyers do: HOLDFAST_TEST_SEED={}", seed.value());
-        let (stop, answers) = (Arc::default(), Arc::default());
-        let mut load = Self { recorder, stop, answers, buyers: JoinSet::new(), clock };
+        let (stop, answers, unknown) = (Arc::default(), Arc::default(), Arc::default());
+        let mut load = Self { recorder, stop, answers, unknown, buyers: JoinSet::new(), clock };
         for number in 0..buyers {
             let buyer = Buyer {
                 number,
@@ -75,6 +76,7 @@ impl Load {
                 recorder: Arc::clone(&load.recorder),
                 stop: Arc::clone(&load.stop),
                 answers: Arc::clone(&load.answers),
+                unknown: Arc::clone(&load.unknown),
             };
             load.buyers.spawn(buyer.shop());
         }
@@ -89,6 +91,20 @@ impl Load {
             (self.answers.load(Ordering::Relaxed) >= wanted).then_some(())
         })
         .await;
+    }
+
+    /// Waits until so many more calls have ended without anybody knowing their outcome.
+    pub(crate) async fn is_left_in_doubt(&self, calls: usize) {
+        let wanted = self.unknown.load(Ordering::Relaxed) + calls;
+        eventually("buyers are left in doubt", PATIENCE, || async {
+            (self.unknown.load(Ordering::Relaxed) >= wanted).then_some(())
+        })
+        .await;
+    }
+
+    /// The moment, as the calls of the history have theirs.
+    pub(crate) fn now_micros(&self) -> i64 {
+        self.recorder.now_micros()
     }
 
     /// Lets the load run until a moment that has nothing to do with what it does.
@@ -143,6 +159,7 @@ struct Buyer {
     recorder: Arc<Recorder>,
     stop: Arc<AtomicBool>,
     answers: Arc<AtomicUsize>,
+    unknown: Arc<AtomicUsize>,
 }
 
 /// What a buyer does with a hold.
@@ -187,8 +204,11 @@ impl Buyer {
         for _ in 0..ATTEMPTS_MAX {
             let answer = self.recorder.reserve(self.number, reserve, attempt, DEADLINE).await;
             match answer {
-                Answer::Unknown(_) if self.rng.random_ratio(1, 8) => return None,
                 Answer::Unknown(_) => {
+                    self.in_doubt();
+                    if self.rng.random_ratio(1, 8) {
+                        return None;
+                    }
                     attempt += 1;
                     wait(None).await;
                 }
@@ -220,11 +240,18 @@ impl Buyer {
             };
             match answer {
                 Answer::Busy(pause) => wait(pause).await,
-                Answer::Unknown(_) => wait(None).await,
+                Answer::Unknown(_) => {
+                    self.in_doubt();
+                    wait(None).await;
+                }
                 Answer::Done { .. } | Answer::SoldOut(_) | Answer::Refused(_) => return self.answered(),
             }
         }
         panic!("buyer {} never heard what became of {id}", self.number);
+    }
+
+    fn in_doubt(&self) {
+        self.unknown.fetch_add(1, Ordering::Relaxed);
     }
 
     fn answered(&self) {

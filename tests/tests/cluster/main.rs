@@ -15,6 +15,7 @@ mod lives;
 mod metrics;
 mod operators;
 mod shards;
+mod standby;
 mod stores;
 mod story;
 mod strangers;

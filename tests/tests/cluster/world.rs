@@ -1,6 +1,7 @@
 //! One line builds a cluster of a test's own: databases, a Redis, and the services as processes. When the test ends, the auditor looks at the record and
 //! every process must end in order.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +15,8 @@ use holdfast_kit::Service as _;
 use holdfast_reservation::store::Store;
 use holdfast_stack::configuration::{Inputs, configuration};
 use holdfast_stack::ports::Port;
-use holdfast_stack::postgres::connect_options;
+use holdfast_stack::postgres::{Postgres, connect_options};
+use holdfast_stack::proxy::Proxy;
 use holdfast_stack::services::{Replica, Service, ServiceProcess};
 use holdfast_testkit::{Database, PrivatePostgres, PrivateRedis, PrivateRedisCluster};
 use rustix::process::Signal;
@@ -34,6 +36,7 @@ pub(crate) struct Options {
     replicas: usize,
     whole: bool,
     own_postgres: bool,
+    has_address: bool,
     replicas_of_shards: Option<usize>,
     settings: Vec<(String, toml::Value)>,
 }
@@ -41,7 +44,14 @@ pub(crate) struct Options {
 impl Options {
     /// Replicas of reservation, and nothing else.
     pub(crate) fn reservation(replicas: usize) -> Self {
-        Self { replicas, whole: false, own_postgres: false, replicas_of_shards: None, settings: Vec::new() }
+        Self {
+            replicas,
+            whole: false,
+            own_postgres: false,
+            has_address: false,
+            replicas_of_shards: None,
+            settings: Vec::new(),
+        }
     }
 
     /// All three services.
@@ -52,6 +62,11 @@ impl Options {
     /// A Postgres of the test's own, to be killed.
     pub(crate) fn own_postgres(self) -> Self {
         Self { own_postgres: true, ..self }
+    }
+
+    /// A Postgres of the test's own behind an address that can be led elsewhere, as the name of whichever server is the primary.
+    pub(crate) fn behind_an_address(self) -> Self {
+        Self { has_address: true, ..self.own_postgres() }
     }
 
     /// A Redis Cluster of three masters instead of one Redis, with so many replicas of each.
@@ -107,6 +122,10 @@ pub(crate) struct Cluster {
     pub(crate) database: Database,
     /// Only if it was asked for.
     pub(crate) postgres: Option<PrivatePostgres>,
+    /// Whatever follows it, once a test has made one.
+    pub(crate) standby: Option<Postgres>,
+    /// By which everybody comes to it, only if it was asked for.
+    pub(crate) address: Option<Proxy>,
     /// Where configurations and logs lie.
     pub(crate) folder: Folder,
     options: Options,
@@ -128,7 +147,14 @@ impl Cluster {
             true => Some(holdfast_testkit::private_postgres(false).await),
             false => None,
         };
-        let info = postgres.as_ref().map_or_else(holdfast_testkit::stores, |own| own.info().clone());
+        let mut info = postgres.as_ref().map_or_else(holdfast_testkit::stores, |own| own.info().clone());
+        let mut address = None;
+        if let Some(own) = postgres.as_ref().filter(|_| options.has_address) {
+            let proxy = Proxy::start((Ipv4Addr::LOCALHOST, own.port()).into()).await.expect("a free port");
+            let [there, here] = [own.port(), proxy.address().port()].map(|port| format!("@127.0.0.1:{port}/"));
+            info.admin_url = info.admin_url.replace(&there, &here);
+            address = Some(proxy);
+        }
         let migrator = holdfast_reservation::Reservation::migrator();
         let database = holdfast_testkit::database::database_on(&info, "reservation", migrator).await;
         let mut cluster = Self {
@@ -140,6 +166,8 @@ impl Cluster {
             record: lazy_pool(&database.admin_url()),
             database,
             postgres,
+            standby: None,
+            address,
             folder,
             options,
             doors: None,
@@ -182,6 +210,8 @@ impl Cluster {
             record: lazy_pool(&database.admin_url()),
             database,
             postgres,
+            standby: None,
+            address: None,
             folder,
             options: Options::reservation(0),
             doors: Some(doors),
