@@ -197,6 +197,9 @@ fn an_on_hand_count_after_an_available_one_has_booked_units_again_until_they_lea
         let [waiting, shipped] = [world.hold("CHAIR", 3).await, world.hold("CHAIR", 3).await];
         for id in [&waiting, &shipped] {
             world.confirm(id).await.unwrap();
+        }
+        world.sold_an_hour_ago().await;
+        for id in [&waiting, &shipped] {
             let booked = told(id, pb::EvidenceKind::Booked, vec![]);
             let booked = pb::RecordEvidenceRequest { event_time: Some(ago(500)), ..booked };
             world.reservations().record_evidence(booked).await.unwrap();

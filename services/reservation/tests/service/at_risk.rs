@@ -171,21 +171,25 @@ fn only_units_that_somebody_still_waits_for_are_at_risk() {
 #[test]
 fn no_more_are_named_than_units_are_missing_and_nobody_anew_when_fewer_are() {
     test_with(quick(), async |world| {
-        world.count("CHAIR", 3).await;
+        world.count("CHAIR", 4).await;
         let (_oldest, older, newest) =
-            (hold(world, 1, 600).await, hold(world, 1, 600).await, hold(world, 1, 600).await);
-        world.stock().adjust_stock(lost(1)).await.unwrap();
-        assert_eq!(listed(world, "CHAIR").await, [(newest.clone(), 1, 1)]);
-        world.stock().adjust_stock(lost(1)).await.unwrap();
-        assert_eq!(listed(world, "CHAIR").await, [(newest.clone(), 1, 2), (older.clone(), 1, 2)]);
+            (hold(world, 1, 600).await, hold(world, 1, 600).await, hold(world, 2, 600).await);
+        for (lost_in_all, lacks) in [
+            (1, vec![(newest.clone(), 1, 1)]),
+            (2, vec![(newest.clone(), 2, 2)]),
+            (3, vec![(newest.clone(), 2, 3), (older.clone(), 1, 3)]),
+        ] {
+            world.stock().adjust_stock(lost(1)).await.unwrap();
+            assert_eq!(listed(world, "CHAIR").await, lacks, "{lost_in_all} lost");
+        }
         let named = async || {
             let query = "SELECT count(*) FROM at_risk";
             sqlx::query_scalar::<_, i64>(query).fetch_one(&world.database.admin_pool().await).await.unwrap()
         };
-        assert_eq!(named().await, 3);
+        assert_eq!(named().await, 4);
         world.release(&newest).await.unwrap();
         assert_eq!(listed(world, "CHAIR").await, [(older, 1, 1)]);
-        assert_eq!(named().await, 3);
+        assert_eq!(named().await, 4);
     });
 }
 

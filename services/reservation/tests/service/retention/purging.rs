@@ -32,6 +32,7 @@ fn reflected_units_are_kept_while_a_count_of_the_shelf_may_bring_them_back() {
         with_partitions_of_the_past(world).await;
         count(world, 600, 10, pb::CountMeaning::OnHand).await;
         let (shipped, off) = (bought(world, 3).await, bought(world, 3).await);
+        world.sold_an_hour_ago().await;
         let mut client = world.reservations();
         for id in [&shipped, &off] {
             let booked = pb::RecordEvidenceRequest { event_time: Some(ago(500)), ..told(id, pb::EvidenceKind::Booked) };
