@@ -7,6 +7,7 @@ mod credentials;
 mod docs;
 mod leaving;
 mod pg;
+mod pool;
 mod process;
 mod raw;
 mod schema;
