@@ -13,6 +13,16 @@ use crate::say::say;
 
 /// The test that rolls.
 const TEST: &str = "the_version_before_rolls_to_this_one_and_back_under_load";
+/// What cargo is asked for: with the test what ./dev builds always, or it would compile everything anew for the test alone.
+const TESTED: [&str; 7] = [
+    "holdfast-tests",
+    "holdfast-stack",
+    "holdfast-ctl",
+    "holdfast-catalog",
+    "holdfast-reservation",
+    "holdfast-vendor-sync",
+    "holdfast",
+];
 /// The programs that an image is made of: one for all roles, or, before there was one, one for each.
 const ONE: &[&str] = &["holdfast"];
 const SINGLE: &[&str] = &["holdfast-ctl", "holdfast-catalog", "holdfast-reservation", "holdfast-vendor-sync"];
@@ -23,7 +33,7 @@ pub(crate) struct Options {
     /// The version before: a commit, a tag, or a folder with built programs (holdfast, or one for each service, and holdctl).
     #[arg(long, value_name = "COMMIT|FOLDER")]
     from: String,
-    /// The chart of the version before, where --from is a folder. Absent: this one.
+    /// The chart of the version before. Absent: that commit's, and with a folder of programs this one.
     #[arg(long, value_name = "FOLDER")]
     from_chart: Option<PathBuf>,
 }
@@ -33,17 +43,19 @@ pub(crate) async fn run(project: &Project, options: Options) -> Result<ExitCode>
     let folder = PathBuf::from(&options.from);
     let (programs, chart) = if folder.is_dir() {
         let absolute = folder.canonicalize().map_err(|error| StackError::io("looking for the programs", error))?;
-        (absolute, options.from_chart)
+        (absolute, None)
     } else {
         build(project, &options.from).await?
     };
+    let chart = options.from_chart.or(chart);
     let mut variables = vec![("HOLDFAST_ROLL_FROM".to_owned(), programs.display().to_string())];
     if let Some(chart) = chart {
         let chart = chart.canonicalize().map_err(|error| StackError::io("looking for the chart before", error))?;
         variables.push(("HOLDFAST_ROLL_FROM_CHART".to_owned(), chart.display().to_string()));
     }
     say(format!("Rolling from {} to what is built here, and back …", options.from));
-    let words = ["-p", "holdfast-tests", "--no-capture", TEST].map(str::to_owned).to_vec();
+    let packages = TESTED.iter().flat_map(|name| ["-p", name]);
+    let words = packages.chain(["--test", "cluster", "--no-capture", TEST]).map(str::to_owned).collect();
     let ended = test::run_with(project, words, variables).await?;
     if ended != ExitCode::SUCCESS {
         say(
