@@ -164,8 +164,9 @@ impl Cluster {
             Object::Service(_, spec) => shared.network.serve(&name, spec).await?,
             Object::Deployment(_, spec) => {
                 let mut state = shared.state();
-                let before = state.deployments.get(&name).map(|one| one.replicas);
-                let replicas = spec.replicas.or(before).unwrap_or(1);
+                // A number that was never given stays what an autoscaler made of it; one that is taken away becomes the API server's default.
+                let scaled = state.deployments.get(&name).filter(|before| before.spec.replicas.is_none());
+                let replicas = spec.replicas.or(scaled.map(|before| before.replicas)).unwrap_or(1);
                 let revision = revision(&spec.template);
                 state.deployments.insert(name, Deployment { spec: spec.clone(), replicas, revision });
             }

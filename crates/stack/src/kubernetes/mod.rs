@@ -4,7 +4,8 @@
 //! that cannot be written, the rendered variables and nothing else, runs as the rendered user and is process number 1. The network is the machine's own: each
 //! pod has an address of its own in 127.0.0.0/8, and Services have theirs.
 //!
-//! Architecture invariants: what an object asks for and this cannot give is an error, never left out; nothing of an object is changed on its way to the process.
+//! Architecture invariants: a kind of object, volume, probe or source of a variable that this cannot give is an error, never left out; nothing of an object is changed on its
+//! way to the process. What only a cluster enforces is not looked at: limits of memory and processor, capabilities, seccomp, groups, where pods are placed.
 
 pub mod cluster;
 pub mod helm;

@@ -68,7 +68,7 @@ async fn run_all(podman: &Podman, image: &Image, world: &World, starts: u32) -> 
         say(format!("  {}", said.lines().last().unwrap_or_default()));
         podman.create(service.name(), &image.name, &world.container(service, "serve")).await?;
     }
-    let mut slow = Vec::new();
+    let (mut slow, mut slowest) = (Vec::new(), Duration::ZERO);
     for service in Service::ALL {
         let mut times = Vec::new();
         for start in 1..=starts {
@@ -83,9 +83,11 @@ async fn run_all(podman: &Podman, image: &Image, world: &World, starts: u32) -> 
             }
         }
         times.sort();
-        if times.first().is_some_and(|best| *best >= START_MAX) {
+        // One start may meet a busy machine; half of them are no accident.
+        if times.get(times.len() / 2).is_some_and(|median| *median >= START_MAX) {
             slow.push(service.name());
         }
+        slowest = slowest.max(times.last().copied().unwrap_or_default());
     }
     for _twice in 0..2 {
         let said = podman.run(&image.name, &world.canary()).await?;
@@ -97,7 +99,10 @@ async fn run_all(podman: &Podman, image: &Image, world: &World, starts: u32) -> 
     }
     let bound = START_MAX.as_millis();
     if slow.is_empty() {
-        say(format!("  every role was ready in under {bound} ms once the stores answered"));
+        let slowest = slowest.as_millis();
+        say(format!(
+            "  every role was ready in under {bound} ms once the stores answered, by the median of {starts} starts; the slowest took {slowest} ms"
+        ));
         return Ok(());
     }
     Err(StackError::Found(format!("not ready in under {bound} ms: {}", slow.join(", "))))
