@@ -32,15 +32,25 @@ impl Port {
     ///
     /// [`StackError::PortInUse`] when a fixed port, or every port looked at, is taken.
     pub fn decide(self, what: &str) -> Result<Self> {
-        if let Self::Fixed(_) = self {
-            return self.pick(what).map(Self::Fixed);
+        match self {
+            Self::Fixed(_) => self.pick(what),
+            Self::Free => Self::early(what),
         }
+        .map(Self::Fixed)
+    }
+
+    /// A free port for a server that others are told of before it listens. It is looked at once and let go: to look again would only meet somebody else who looks.
+    ///
+    /// # Errors
+    ///
+    /// [`StackError::PortInUse`] when every port looked at is taken.
+    pub fn early(what: &str) -> Result<u16> {
         let seed = RandomState::new().hash_one(std::process::id());
         let first = u16::try_from(seed % u64::from(EARLY.end - EARLY.start)).unwrap_or(0);
         let count = EARLY.end - EARLY.start;
         let mut ports = (0..count).map(|step| EARLY.start + (first + step) % count);
         let port = ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
-        port.map(Self::Fixed).ok_or_else(|| StackError::PortInUse { what: what.into(), port: EARLY.start })
+        port.ok_or_else(|| StackError::PortInUse { what: what.into(), port: EARLY.start })
     }
 
     /// The address for a gRPC client, if the number is known.

@@ -70,7 +70,7 @@ impl RedisCluster {
         let mut tls_ports = Vec::new();
         for number in 0..count {
             let folder = options.folder.join(format!("node-{number}"));
-            let bus = Port::Free.decide("the cluster bus of Redis")?.pick("the cluster bus of Redis")?;
+            let bus = Port::early("the cluster bus of Redis")?;
             let tls = match &options.tls {
                 Some(tls) => {
                     tls_ports.push(port_beside(bus)?);
@@ -311,7 +311,7 @@ impl RedisCluster {
 /// A free port that is not this one, on which nobody listens yet.
 fn port_beside(other: u16) -> Result<u16> {
     loop {
-        let port = Port::Free.decide("TLS of Redis")?.pick("TLS of Redis")?;
+        let port = Port::early("TLS of Redis")?;
         if port != other {
             return Ok(port);
         }

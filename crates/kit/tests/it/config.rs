@@ -223,7 +223,7 @@ fn migrations_ask_for_no_value_and_no_file_that_only_the_service_uses() {
     assert_eq!(problems.len(), 2, "{problems:#?}");
     assert!(problems[0].contains("postgres.url") && problems[1].contains("sampling_ratio"), "{problems:#?}");
     // A key that is mistyped would silently not be what was meant, wherever it is.
-    let problems = complaints(said(&[URL, ("BAKERY__OVEN__HEAT", "1")]).unwrap_err());
+    let problems = complaints(said(&[URL, ("BAKERY__OVEN__HEAT_MX", "1")]).unwrap_err());
     assert!(problems[0].contains("did you mean oven.heat_max"), "{problems:#?}");
 }
 

@@ -47,7 +47,7 @@ impl Stores {
             std::fs::write(&path, text).expect("the folder is ours");
             path.display().to_string()
         };
-        let port = Port::Free.decide("Redis by TLS").and_then(|port| port.pick("Redis by TLS")).expect("a free port");
+        let port = Port::early("Redis by TLS").expect("a free port");
         // Its own port goes on speaking in the clear: to the tests.
         let tls = format!(
             "tls-port {port}\ntls-cert-file {}\ntls-key-file {}\ntls-auth-clients no",
