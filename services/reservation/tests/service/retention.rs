@@ -84,7 +84,11 @@ async fn with_partitions_of_the_past(world: &World) -> PgPool {
     let admin = world.database.admin_pool().await;
     let nobody = "UPDATE janitor SET holder = gen_random_uuid(), until = 'infinity'";
     sqlx::query(nobody).execute(&admin).await.expect("the lease is taken");
-    sqlx::raw_sql(PARTITIONS_OF_THE_PAST).execute(&admin).await.expect("partitions of the past");
+    let mut making = admin.begin().await.expect("a transaction");
+    // A janitor who had begun before has them; making partitions would wait for him for a moment only.
+    sqlx::query("SELECT FROM retention FOR UPDATE").execute(&mut *making).await.expect("he ends");
+    sqlx::raw_sql(PARTITIONS_OF_THE_PAST).execute(&mut *making).await.expect("partitions of the past");
+    making.commit().await.expect("they are made");
     admin
 }
 
