@@ -55,7 +55,7 @@ pub(super) async fn commit(lane: &Lane, batch: Vec<Queued>, sink: Sink<'_>) {
         }
     }
     .instrument(span)
-    .await
+    .await;
 }
 
 /// Whether the fast path may be tried. It verifies everything itself; this only keeps away what it cannot do.

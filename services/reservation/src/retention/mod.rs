@@ -71,7 +71,7 @@ pub fn start(config: RetentionConfig, store: Store, metrics: RetentionMetrics, t
     tasks.spawn("janitor", async move {
         loop {
             // A pass ends between two steps when the service does.
-            let _stopped = stop.run_until_cancelled(janitor.pass()).await;
+            let _stopped = Box::pin(stop.run_until_cancelled(janitor.pass())).await;
             let period = tokio::time::sleep(Duration::from_millis(config.period_ms));
             if stop.run_until_cancelled(period).await.is_none() {
                 return;
